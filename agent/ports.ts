@@ -1,0 +1,136 @@
+// What the agent needs of the world, each in the few methods that are called. Only adapters/ knows dockerode, child processes and
+// files; every wait takes an AbortSignal, every failure is thrown as a Problem.
+
+import type { StackConfig } from './config.ts'
+
+export interface Container {
+  readonly id: string
+  readonly name: string
+  readonly service: string
+  /** The image's ID, `sha256:…`. */
+  readonly imageId: string
+  /** The image as the container was created from. */
+  readonly image: string
+  readonly env: Readonly<Record<string, string>>
+  readonly state: 'created' | 'running' | 'restarting' | 'exited' | 'dead' | 'paused' | 'removing'
+  readonly exitCode: number
+  readonly restarts: number
+  readonly startedAt: string
+  /** By Docker's own healthcheck; undefined where none is defined. */
+  readonly health: 'starting' | 'healthy' | 'unhealthy' | undefined
+  /** Process id of PID 1 as the engine's host sees it, 0 when not running. */
+  readonly pid: number
+  /** Address in each network, by the network's name. */
+  readonly addresses: Readonly<Record<string, string>>
+  /** Names by which other containers of a network reach it. */
+  readonly aliases: readonly string[]
+  readonly mounts: readonly Mount[]
+  /** compose's hash of the service's definition when it made this container. */
+  readonly configHash: string | undefined
+}
+
+export interface Mount {
+  readonly source: string
+  readonly target: string
+}
+
+export interface Image {
+  readonly id: string
+  /** `repository@sha256:…`, one for each repository it was pulled from or pushed to. */
+  readonly digests: readonly string[]
+}
+
+export interface Process {
+  readonly pid: number
+  readonly parent: number
+  readonly title: string
+}
+
+/** The Docker engine. */
+export interface Engine {
+  /** All containers of a compose project, running or not, without one-off ones. */
+  containers(project: string, signal: AbortSignal): Promise<Container[]>
+  /** One container as it is now, or undefined when it is gone. */
+  container(id: string, signal: AbortSignal): Promise<Container | undefined>
+  image(ref: string, signal: AbortSignal): Promise<Image | undefined>
+  /** Pulls with the host's own docker login. Throws `image-not-found` or `pull-failed`. */
+  pull(
+    ref: string,
+    onProgress: (progress: { done: number; layers: number }) => void,
+    signal: AbortSignal,
+  ): Promise<void>
+  processes(id: string, signal: AbortSignal): Promise<Process[]>
+  exec(
+    id: string,
+    argv: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ exitCode: number; output: string }>
+  /** Sends SIGHUP to the container's PID 1. */
+  hangUp(id: string, signal: AbortSignal): Promise<void>
+  logs(id: string, lines: number, signal: AbortSignal): Promise<string[]>
+  /** ESTABLISHED TCP connections from within the container's network to a remote address. */
+  connections(
+    container: Container,
+    remote: { ip: string; port: number },
+    signal: AbortSignal,
+  ): Promise<number>
+}
+
+/** What `docker compose config` says of a stack. */
+export interface ComposeModel {
+  readonly project: string
+  readonly services: Readonly<Record<string, ComposeService>>
+  /** Everything else (networks, volumes, …), to compare only. */
+  readonly rest: unknown
+  /** compose's own hash of each service. */
+  readonly hashes: Readonly<Record<string, string>>
+}
+
+export interface ComposeService {
+  readonly image: string | undefined
+  readonly env: Readonly<Record<string, string | null>>
+  readonly mounts: readonly Mount[]
+  /** The whole definition, to compare only. */
+  readonly definition: unknown
+}
+
+export interface Compose {
+  /** The model of the stack's files, some of them replaced by other texts. Throws `compose-invalid`. */
+  model(
+    stack: StackConfig,
+    replaced: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ComposeModel>
+  /** Recreates one service as its files say, nothing else, pulling nothing. Throws `compose-failed`. */
+  up(stack: StackConfig, service: string, signal: AbortSignal): Promise<void>
+}
+
+export interface Files {
+  read(path: string): Promise<string>
+  /** Replaces a file's content durably: in place (same inode) for a file that is bind-mounted by itself, else by an atomic rename. */
+  write(path: string, text: string, how: 'in-place' | 'rename'): Promise<void>
+  /** The path with every link followed. */
+  real(path: string): Promise<string>
+}
+
+export interface Http {
+  /** One GET with a fresh connection; its status, or the reason why there was none. Follows no redirect. */
+  get(
+    target: { ip: string; port: number; path: string; host: string; tls?: boolean },
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<{ status: number } | { fault: string }>
+}
+
+export interface Clock {
+  now(): number
+  sleep(ms: number, signal: AbortSignal): Promise<void>
+}
+
+export interface Ports {
+  readonly engine: Engine
+  readonly compose: Compose
+  readonly files: Files
+  readonly http: Http
+  readonly clock: Clock
+}

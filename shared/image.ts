@@ -1,0 +1,56 @@
+// Image references: the OCI grammar, anchored, and Docker's normalisation of short names. A reference never reaches a shell.
+
+import { Problem } from './problems.ts'
+
+/** `repo:tag@digest`, with `repository` in full: `hello` is `docker.io/library/hello`. */
+export interface ImageRef {
+  readonly repository: string
+  readonly tag: string | undefined
+  readonly digest: string | undefined
+  /** The repository as it was written, to write it back the same way. */
+  readonly written: string
+}
+
+const COMPONENT = '[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*'
+const HOST =
+  '(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\\[[a-fA-F0-9:]+\\])'
+const REFERENCE = new RegExp(
+  `^((?:${HOST}(?::[0-9]{1,5})?/)?${COMPONENT}(?:/${COMPONENT})*)(?::([A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(sha256:[a-f0-9]{64}))?$`,
+)
+const REFERENCE_CHARS_MAX = 512
+
+/**
+ * Reads `hello`, `ghcr.io/acme/hello:v2`, `127.0.0.1:5000/hello@sha256:…`.
+ * Returns undefined for everything that the grammar of the OCI distribution specification does not allow.
+ */
+export function parseImage(text: string): ImageRef | undefined {
+  if (text.length > REFERENCE_CHARS_MAX) return undefined
+  const match = REFERENCE.exec(text)
+  const written = match?.[1]
+  if (!match || written === undefined) return undefined
+  return { repository: fullRepository(written), tag: match[2], digest: match[3], written }
+}
+
+/** As parseImage, for a text that must be one. Throws `request-invalid`. */
+export function imageRef(text: string): ImageRef {
+  const ref = parseImage(text)
+  if (!ref)
+    throw new Problem('request-invalid', `${JSON.stringify(text.slice(0, 200))} is not an image reference`)
+  return ref
+}
+
+/** A local image's ID, as `docker image inspect` gives it and as a compose file may pin it. */
+export function isImageId(text: string): boolean {
+  return /^sha256:[a-f0-9]{64}$/.test(text)
+}
+
+// Docker's rule: the first component is a registry if it has a dot or a colon or is `localhost`.
+function fullRepository(written: string): string {
+  const slash = written.indexOf('/')
+  const first = slash < 0 ? '' : written.slice(0, slash)
+  const hasRegistry = first.includes('.') || first.includes(':') || first === 'localhost'
+  if (!hasRegistry) return `docker.io/${slash < 0 ? `library/${written}` : written}`
+  const rest = written.slice(slash + 1)
+  if (first !== 'docker.io' && first !== 'index.docker.io') return `${first.toLowerCase()}/${rest}`
+  return `docker.io/${rest.includes('/') ? rest : `library/${rest}`}`
+}

@@ -1,0 +1,146 @@
+// A deploy as data: the ordered steps of a roll, the sentence for each, and what reverses each. No behaviour: that is agent/roll/steps.
+
+import { z } from 'zod'
+
+/** What one service runs: the compose file's image text, and the env variables that the request sets. */
+const versionSchema = z.object({
+  image: z.string().optional(),
+  env: z.record(z.string(), z.string().nullable()),
+})
+export type Version = z.infer<typeof versionSchema>
+
+const stepOf = <K extends string, S extends z.ZodRawShape>(kind: K, shape: S) =>
+  z.object({ kind: z.literal(kind), ...shape })
+
+export const stepSchema = z.discriminatedUnion('kind', [
+  /** Fetch the wanted image before any traffic moves. Writes nothing but the engine's image store. */
+  stepOf('pull', { image: z.string() }),
+  /** One edit of the nginx configuration and one confirmed reload: a service's servers out, another's back. */
+  stepOf('switch', { out: z.string().optional(), back: z.string().optional() }),
+  /** Wait until no connection from nginx to the service is left, at most the drain timeout. */
+  stepOf('drain', { service: z.string() }),
+  /** Edit the compose file for one service and let compose recreate its container. */
+  stepOf('update', { service: z.string(), from: versionSchema, to: versionSchema }),
+  /** Wait until the service's container is healthy by Docker's check and by the probe. */
+  stepOf('await-healthy', { service: z.string() }),
+  /** Watch the service in traffic for the soak time before going on. */
+  stepOf('soak', { service: z.string(), ms: z.number() }),
+  /** Every server is back: see it through nginx, with both files as they should be. */
+  stepOf('verify', {}),
+])
+export type Step = z.infer<typeof stepSchema>
+export type StepKind = Step['kind']
+
+export const planSchema = z.object({
+  stack: z.string(),
+  upstream: z.string(),
+  /** The services in the order in which they are rolled: last to first, as they stand in the upstream. */
+  instances: z.array(z.string()),
+  steps: z.array(stepSchema),
+})
+export type Plan = z.infer<typeof planSchema>
+
+/** What is to be rolled: one entry a service, in the order of the upstream. */
+export interface Target {
+  readonly service: string
+  readonly from: Version
+  readonly to: Version
+  /** False for a service whose servers the user has marked `down`: it is updated, and stays out. */
+  readonly isLive: boolean
+}
+
+/**
+ * The rolling order. Last to first; putting one back and taking the next out is one reload, so N instances cost N+1 reloads,
+ * unless a soak time asks to watch each in traffic before the next is touched.
+ */
+export function planSteps(
+  targets: readonly Target[],
+  options: { image?: string | undefined; soakMs: number },
+): Step[] {
+  const steps: Step[] = options.image === undefined ? [] : [{ kind: 'pull', image: options.image }]
+  let back: string | undefined
+  for (const { service, from, to, isLive } of targets.toReversed()) {
+    if (isLive) {
+      steps.push(
+        { kind: 'switch', out: service, ...(back === undefined ? {} : { back }) },
+        { kind: 'drain', service },
+      )
+      back = undefined
+    }
+    steps.push({ kind: 'update', service, from, to }, { kind: 'await-healthy', service })
+    if (!isLive) continue
+    if (options.soakMs > 0)
+      steps.push({ kind: 'switch', back: service }, { kind: 'soak', service, ms: options.soakMs })
+    else back = service
+  }
+  if (back !== undefined) steps.push({ kind: 'switch', back })
+  return [...steps, { kind: 'verify' }]
+}
+
+/**
+ * The steps that reverse those that were begun, the last of which may be half done: every step is safe to repeat.
+ * The way back is the way there, reversed, so that it loses no request either.
+ */
+export function planUndo(begun: readonly Step[]): Step[] {
+  const steps = begun.toReversed().flatMap(reverse)
+  return steps.length === 0 ? [] : [...steps, { kind: 'verify' }]
+}
+
+function reverse(step: Step): Step[] {
+  switch (step.kind) {
+    case 'switch': {
+      const reversed: Step = {
+        kind: 'switch',
+        ...(step.back === undefined ? {} : { out: step.back }),
+        ...(step.out === undefined ? {} : { back: step.out }),
+      }
+      return step.back === undefined ? [reversed] : [reversed, { kind: 'drain', service: step.back }]
+    }
+    case 'update':
+      return [
+        { kind: 'update', service: step.service, from: step.to, to: step.from },
+        { kind: 'await-healthy', service: step.service },
+      ]
+    // Nothing to undo: an image in the store harms nobody, and the rest only looks.
+    case 'pull':
+    case 'drain':
+    case 'await-healthy':
+    case 'soak':
+    case 'verify':
+      return []
+  }
+}
+
+/** The sentence for a step, the same in a dry run, a log and a viewer. */
+export function describeStep(step: Step): string {
+  switch (step.kind) {
+    case 'pull':
+      return `pull ${step.image}`
+    case 'switch':
+      return [step.back && `put ${step.back} back`, step.out && `take ${step.out} out`]
+        .filter(Boolean)
+        .join(', ')
+    case 'drain':
+      return `drain ${step.service}`
+    case 'update':
+      return `update ${step.service} to ${describeVersion(step.to)}`
+    case 'await-healthy':
+      return `wait until ${step.service} is healthy`
+    case 'soak':
+      return `watch ${step.service} for ${step.ms / 1000} s`
+    case 'verify':
+      return 'verify through nginx'
+  }
+}
+
+export function describeVersion(version: Version): string {
+  const env = Object.entries(version.env).map(([key, value]) =>
+    value === null ? `no ${key}` : `${key}=${value}`,
+  )
+  return [version.image && shortImage(version.image), ...env].filter(Boolean).join(' ') || 'what it ran'
+}
+
+/** `repo:tag@sha256:0123456789ab…`: a digest's first 12 digits are enough for a person. */
+export function shortImage(image: string): string {
+  return image.replace(/(sha256:[a-f0-9]{12})[a-f0-9]{52}/, '$1…')
+}

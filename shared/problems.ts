@@ -1,0 +1,96 @@
+// Problem: the one error type for everything that can go wrong in operation. The codes are forever: users match on them.
+
+/** Every code there is, with what it means. The sentence of a single problem says where and what to do about it. */
+export const PROBLEMS = {
+  'config-invalid': 'ropeway.yml cannot be used as it is',
+  'request-invalid': 'the deploy request is not well formed',
+  'request-unverified': 'what the relay delivered was not signed by a trigger or token of this host',
+  'stack-unknown': 'the host has no stack of that name',
+  'image-not-allowed': 'the host’s policy does not allow this image repository',
+  'env-not-allowed': 'the host’s policy does not allow this environment variable to be set',
+  'service-unknown': 'a service that should be rolled is not in the compose file',
+  'compose-invalid': 'docker compose refuses the compose file',
+  'compose-not-editable': 'the compose file cannot be edited for one service alone',
+  'compose-edit-spills': 'the edit would change a service that is not rolled',
+  'compose-changed': 'somebody else changed the compose file during the roll',
+  'compose-failed': 'docker compose could not recreate the service',
+  'nginx-not-running': 'the proxy’s container does not run',
+  'nginx-refused': 'nginx refuses its configuration',
+  'nginx-not-mounted': 'the file with the upstream is not mounted from the host',
+  'nginx-stale': 'nginx does not see the file that is on the host',
+  'nginx-changed': 'somebody else changed the nginx configuration during the roll',
+  'nginx-reload-failed': 'nginx did not take the new configuration',
+  'upstream-unknown': 'the upstream to roll cannot be found',
+  'upstream-too-small': 'fewer than two live servers: one cannot be taken out without an outage',
+  'image-not-found': 'the image does not exist, neither in its registry nor on the host',
+  'pull-failed': 'the image could not be pulled',
+  'container-missing': 'a service that should be rolled has no running container',
+  'container-exited': 'the new container stopped',
+  'container-unhealthy': 'the new container did not become healthy in time',
+  'container-wrong': 'the running container is not the wanted one',
+  'proxy-unhealthy': 'requests through nginx fail although every server is back',
+  'engine-unreachable': 'the Docker engine does not answer',
+  deadline: 'a step took longer than its deadline',
+  cancelled: 'the deploy was cancelled',
+  interrupted: 'the agent stopped during the roll',
+  'relay-refused': 'the relay refused the request',
+  'relay-unreachable': 'the relay does not answer',
+  'host-unknown': 'the relay knows no such host',
+  'not-found': 'there is no such thing',
+  unauthorized: 'the credentials are missing, wrong or expired',
+  internal: 'a bug in Ropeway; please report it',
+} as const
+
+export type ProblemCode = keyof typeof PROBLEMS
+
+/** A problem as data, as events and answers carry it. `log` holds the failing container's last lines. */
+export interface ProblemReport {
+  readonly code: ProblemCode
+  /** One sentence that names the place. */
+  readonly message: string
+  /** One sentence that names the cure, where there is one. */
+  readonly cure?: string | undefined
+  readonly log?: readonly string[] | undefined
+}
+
+export interface ProblemOptions {
+  readonly cure?: string
+  readonly log?: readonly string[]
+  readonly cause?: unknown
+}
+
+/**
+ * An operational failure. Thrown where it is found, caught only by the loop that owns the work.
+ *
+ *     throw new Problem('image-not-allowed', 'ghcr.io/evil/app is not allowed for stack hello', {
+ *       cure: 'add it to stacks.hello.allow.images in ropeway.yml',
+ *     })
+ */
+export class Problem extends Error {
+  readonly code: ProblemCode
+  readonly cure: string | undefined
+  readonly log: readonly string[] | undefined
+
+  constructor(code: ProblemCode, message: string, options: ProblemOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'Problem'
+    this.code = code
+    this.cure = options.cure
+    this.log = options.log
+  }
+
+  toJSON(): ProblemReport {
+    return {
+      code: this.code,
+      message: this.message,
+      ...(this.cure === undefined ? {} : { cure: this.cure }),
+      ...(this.log === undefined ? {} : { log: this.log }),
+    }
+  }
+}
+
+/** Any thrown value as a report: a Problem as it is, everything else as `internal`, whose message the operator may need. */
+export function reportOf(error: unknown): ProblemReport {
+  if (error instanceof Problem) return error.toJSON()
+  return { code: 'internal', message: error instanceof Error ? error.message : String(error) }
+}

@@ -1,0 +1,115 @@
+// The frames between hub and agent, and their codec. PROTOCOL.md gives the meaning and the order of each.
+
+import { z } from 'zod'
+import { DEPLOY_ID_PATTERN } from './deploy.ts'
+import { loggedEventSchema } from './events.ts'
+import { FRAME_BYTES_MAX, NAME_PATTERN } from './limits.ts'
+import { triggerSchema } from './triggers/index.ts'
+
+/** 1 (2026-11): first. Both sides must keep speaking to a neighbour one version older or newer. */
+export const PROTOCOL_VERSION = 1
+
+/** Why a socket was closed; the last two digits mirror HTTP. Wire values are forever. */
+export const CLOSE = {
+  /** A newer connection of the same host took over. Back off long: another agent uses this name. */
+  replaced: 4001,
+  malformed: 4400,
+  unauthorized: 4401,
+  tooBig: 1009,
+  goingAway: 1001,
+} as const
+
+/** Text frames outside the codec, so that the hub can answer without waking up. */
+export const PING = 'ping'
+export const PONG = 'pong'
+
+const deployId = z.string().regex(DEPLOY_ID_PATTERN)
+const name = z.string().regex(NAME_PATTERN)
+
+/** What was signed, forwarded as it came, so that the agent can verify it for itself. `body` is base64. */
+export const proofSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('hook'), headers: z.record(z.string(), z.string()), body: z.base64() }),
+  z.object({ kind: z.literal('token'), token: z.string(), body: z.base64() }),
+])
+export type Proof = z.infer<typeof proofSchema>
+
+const helloSchema = z.object({
+  type: z.literal('hello'),
+  v: z.number().int(),
+  agent: z.string().max(64),
+  stacks: z.array(name).max(256),
+  triggers: z.array(triggerSchema).max(1024),
+})
+
+export const fromAgentSchema = z.discriminatedUnion('type', [
+  helloSchema,
+  /** Events of one deploy, in order; `seq` counts from 1 by the agent, without gaps. */
+  z.object({
+    type: z.literal('events'),
+    deploy: deployId,
+    events: z.array(loggedEventSchema).min(1).max(256),
+  }),
+])
+export type FromAgent = z.infer<typeof fromAgentSchema>
+export type Hello = z.infer<typeof helloSchema>
+
+export const fromHubSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('welcome'), v: z.number().int(), generation: z.number().int(), at: z.number() }),
+  z.object({
+    type: z.literal('deploy'),
+    id: deployId,
+    stack: name,
+    trigger: z.string(),
+    acceptedAt: z.number(),
+    proof: proofSchema,
+  }),
+  /** The hub has stored this deploy's events up to the agent's `seq`. */
+  z.object({ type: z.literal('stored'), deploy: deployId, seq: z.number().int() }),
+])
+export type FromHub = z.infer<typeof fromHubSchema>
+export type DeployFrame = Extract<FromHub, { type: 'deploy' }>
+
+/** A frame's text. */
+export function encodeFrame(frame: FromAgent | FromHub): string {
+  return JSON.stringify(frame)
+}
+
+/**
+ * A frame from its text, or the close code that the text has earned. Unknown fields are ignored, unknown types refused.
+ *
+ *     const frame = decodeFrame(fromHubSchema, text)
+ *     if (!frame.ok) socket.close(frame.close, frame.reason)
+ */
+export function decodeFrame<T>(
+  schema: z.ZodType<T>,
+  text: string | ArrayBuffer,
+): { ok: true; frame: T } | { ok: false; close: number; reason: string } {
+  if (typeof text !== 'string') return { ok: false, close: CLOSE.malformed, reason: 'binary frame' }
+  if (text.length > FRAME_BYTES_MAX)
+    return { ok: false, close: CLOSE.tooBig, reason: `frame over ${FRAME_BYTES_MAX} bytes` }
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return { ok: false, close: CLOSE.malformed, reason: 'not JSON' }
+  }
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return { ok: true, frame: parsed.data }
+  const issue = parsed.error.issues[0]
+  return {
+    ok: false,
+    close: CLOSE.malformed,
+    reason: `${issue?.path.join('.')}: ${issue?.message}`.slice(0, 100),
+  }
+}
+
+export function toBase64(bytes: Uint8Array): string {
+  let binary = ''
+  for (let i = 0; i < bytes.length; i += 0x8000)
+    binary += String.fromCharCode(...bytes.subarray(i, i + 0x8000))
+  return btoa(binary)
+}
+
+export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(text), (char) => char.charCodeAt(0))
+}

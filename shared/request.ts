@@ -1,0 +1,85 @@
+// The deploy request: what a verified trigger asks for. Parsed strictly at the door, on both sides.
+
+import { z } from 'zod'
+import { parseImage } from './image.ts'
+import { REQUEST_ENV_KEYS_MAX, REQUEST_ENV_VALUE_CHARS_MAX, REQUEST_REASON_CHARS_MAX } from './limits.ts'
+import { Problem } from './problems.ts'
+
+const envKey = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'not a name of an environment variable')
+// A NUL cannot be in an environment and a line break has no lossless form in an env list.
+// oxlint-disable-next-line no-control-regex
+const envValue = z
+  .string()
+  .max(REQUEST_ENV_VALUE_CHARS_MAX)
+  .regex(/^[^\u0000-\u001f\u007f]*$/, 'has control characters')
+
+/** The generic body of a hook and of `POST …/deploys`. `{service}` in an env value becomes the compose service's name. */
+export const deployRequestSchema = z.strictObject({
+  image: z
+    .string()
+    .refine((text) => parseImage(text) !== undefined, 'not an image reference')
+    .optional(),
+  env: z
+    .record(envKey, envValue)
+    .refine(
+      (env) => Object.keys(env).length <= REQUEST_ENV_KEYS_MAX,
+      `more than ${REQUEST_ENV_KEYS_MAX} variables`,
+    )
+    .optional(),
+  // oxlint-disable-next-line no-control-regex
+  reason: z
+    .string()
+    .max(REQUEST_REASON_CHARS_MAX)
+    .regex(/^[^\u0000-\u0008\u000b-\u001f\u007f]*$/, 'has control characters')
+    .optional(),
+})
+
+export type DeployRequest = z.infer<typeof deployRequestSchema>
+
+/**
+ * Reads a request from the raw bytes of a verified body. Throws `request-invalid` for what is not UTF-8, not JSON,
+ * names a key twice, nests, or has a field that is not ours.
+ */
+export function parseDeployRequest(body: Uint8Array): DeployRequest {
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body)
+  } catch (cause) {
+    throw new Problem('request-invalid', 'the body is not UTF-8', { cause })
+  }
+  let value: unknown
+  try {
+    value = text === '' ? {} : JSON.parse(text)
+  } catch (cause) {
+    throw new Problem('request-invalid', 'the body is not JSON', { cause })
+  }
+  const parsed = deployRequestSchema.safeParse(value)
+  if (!parsed.success)
+    throw new Problem('request-invalid', z.prettifyError(parsed.error).replaceAll('\n', ' '))
+  if (hasDuplicateKey(text)) throw new Problem('request-invalid', 'the body names a key twice')
+  return parsed.data
+}
+
+/** The request's env for one service: `{service}` replaced by its name. */
+export function envFor(request: DeployRequest, service: string): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(request.env ?? {}).map(([key, value]) => [key, value.replaceAll('{service}', service)]),
+  )
+}
+
+// JSON.parse keeps the last of two equal keys, other parsers the first: a signed body must mean one thing only. The schema has
+// made sure that the text is an object of scalars, with at most one object (env) inside, so keys can be counted by their strings.
+function hasDuplicateKey(text: string): boolean {
+  const scopes: Set<string>[] = []
+  for (const [token, , colon] of text.matchAll(/"((?:[^"\\]|\\.)*)"\s*(:)?|[{}]/gs)) {
+    if (token === '{') scopes.push(new Set())
+    else if (token === '}') scopes.pop()
+    else if (colon) {
+      const key = JSON.parse(token.slice(0, token.lastIndexOf('"') + 1)) as string
+      const scope = scopes.at(-1)
+      if (scope?.has(key)) return true
+      scope?.add(key)
+    }
+  }
+  return false
+}

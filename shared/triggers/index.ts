@@ -1,0 +1,58 @@
+// Triggers: the named ways to ask for a deploy. The hub verifies with this code before it stores, the agent again before it runs.
+
+import { z } from 'zod'
+import { deployId } from '../deploy.ts'
+import { NAME_PATTERN } from '../limits.ts'
+import { parseDeployRequest, type DeployRequest } from '../request.ts'
+import { secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
+
+/** The headers a verifier may read (lower case), and the raw bytes that were signed. */
+export interface SignedRequest {
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+/** What the agent pushes to its hub for each trigger in ropeway.yml. `secrets` are tried in order. */
+export const triggerSchema = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('standard-webhooks'),
+    stack: z.string().regex(NAME_PATTERN),
+    name: z.string().regex(NAME_PATTERN),
+    secrets: z
+      .array(z.string().refine((secret) => secretFault(secret) === undefined, 'not a usable secret'))
+      .min(1)
+      .max(2),
+  }),
+])
+export type Trigger = z.infer<typeof triggerSchema>
+export type TriggerType = Trigger['type']
+
+/** The headers that each type's signature needs: just these are stored and forwarded to the agent. */
+export const SIGNED_HEADERS: Record<TriggerType, readonly string[]> = {
+  'standard-webhooks': ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
+}
+
+/** What a verified request asks for, and the id of its deploy: the same for every delivery of the same request. */
+export interface Asked {
+  readonly id: string
+  readonly request: DeployRequest
+  readonly actor: string
+}
+
+/**
+ * Verifies a request by its trigger's type alone: the route has chosen the trigger, no header can.
+ * Throws `unauthorized` when it is not the sender's, then `request-invalid` when it is but makes no sense.
+ */
+export async function verifyTriggered(
+  host: string,
+  trigger: Trigger,
+  signed: SignedRequest,
+  nowMs: number,
+): Promise<Asked> {
+  const eventId = await verifyStandardWebhook(signed, trigger.secrets, nowMs)
+  return {
+    id: await deployId(host, trigger.stack, trigger.name, eventId),
+    request: parseDeployRequest(signed.body),
+    actor: trigger.name,
+  }
+}

@@ -1,0 +1,78 @@
+// Events in words, the same wherever a person reads them: command line, demo, logs.
+
+import type { LoggedEvent } from './events.ts'
+import { describeStep, shortImage, type Step } from './plan.ts'
+import type { ProblemReport } from './problems.ts'
+
+/** A deploy as a viewer follows it: feed it every event in order, ask for a line about each. */
+export interface Picture {
+  readonly steps: readonly Step[]
+}
+export const EMPTY_PICTURE: Picture = { steps: [] }
+
+/** The picture after an event: the plan's steps, then those of an undo. */
+export function nextPicture(picture: Picture, { event }: LoggedEvent): Picture {
+  if (event.type === 'planned') return { steps: event.plan.steps }
+  if (event.type === 'undoing') return { steps: [...picture.steps, ...event.steps] }
+  return picture
+}
+
+/** One line about an event, or undefined for one that only draws progress. */
+export function describeEvent(picture: Picture, { event }: LoggedEvent): string | undefined {
+  const step = (index: number) => {
+    const at = picture.steps[index]
+    return at ? describeStep(at) : `step ${index}`
+  }
+  switch (event.type) {
+    case 'accepted':
+      return `accepted from ${event.actor} (${event.trust})${event.reason ? `: ${event.reason}` : ''}`
+    case 'received':
+      return 'received by the agent'
+    case 'started':
+      return 'preflight'
+    case 'warning':
+      return `warning: ${describeProblem(event.problem)}`
+    case 'planned':
+      return event.plan.steps.length === 0
+        ? 'nothing to do: this is what runs'
+        : `plan: ${event.plan.steps.length} steps, ${event.plan.instances.join(' then ')}`
+    case 'step-started':
+    case 'step-progress':
+      return undefined
+    case 'step-finished':
+      return `${step(event.step)}: done in ${seconds(event.ms)}${describeFacts(event.facts)}`
+    case 'step-failed':
+      return `${step(event.step)}: failed after ${seconds(event.ms)}: ${describeProblem(event.problem)}`
+    case 'undoing':
+      return event.steps.length === 0 ? 'nothing to undo' : `undoing in ${event.steps.length} steps`
+    case 'succeeded':
+      return event.changed ? `succeeded in ${seconds(event.ms)}` : 'succeeded: nothing had to change'
+    case 'failed':
+      return `failed after ${seconds(event.ms)}, the stack is as before: ${describeProblem(event.problem)}`
+    case 'stuck':
+      return `stuck: ${describeProblem(event.problem)} Undoing failed too: ${describeProblem(event.undo)}`
+    case 'superseded':
+      return `superseded by ${event.by}`
+    case 'cancelled':
+      return 'cancelled'
+    case 'expired':
+      return 'expired before the agent came'
+  }
+}
+
+export function describeProblem(problem: Omit<ProblemReport, 'code'> & { code: string }): string {
+  const cure = problem.cure ? ` ${problem.cure[0]?.toUpperCase()}${problem.cure.slice(1)}.` : ''
+  const log = problem.log?.length ? `\n${problem.log.map((line) => `  | ${line}`).join('\n')}` : ''
+  return `${problem.message.replace(/\.$/, '')} (${problem.code}).${cure}${log}`
+}
+
+export function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`
+}
+
+function describeFacts(facts: Record<string, string | number | boolean>): string {
+  const words = Object.entries(facts).map(
+    ([key, value]) => `${key} ${typeof value === 'string' ? shortImage(value) : value}`,
+  )
+  return words.length === 0 ? '' : ` (${words.join(', ')})`
+}
