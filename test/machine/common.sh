@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the sourcing scripts use the variables
 # What setup.sh and teardown.sh share: where our test engines live, how to tell
 # their processes from everybody else's, and how to stop them. Sourced by both.
 
@@ -45,11 +45,15 @@ until_true() {
 # named after the engine, the containers' processes sit below its cgroup.
 # Pidfiles are not trusted: after a kill the number may be somebody else's.
 engine_members() {
+  local pid
   # Processes that end while grep looks make it complain and fail; not an error.
-  {
+  for pid in $({
     grep -lsF " - tmpfs ropeway-test-$1 " /proc/[0-9]*/mountinfo || true
     grep -lsE ":/ropeway-test-$1(/|\$)" /proc/[0-9]*/cgroup || true
-  } | cut -d/ -f3 | sort -un
+  } | cut -d/ -f3 | sort -un); do
+    # Zombies are over, but an init that does not reap keeps them listed.
+    grep -qsE '^State:[[:space:]]+Z' "/proc/$pid/status" || echo "$pid"
+  done
 }
 
 engine_dockerd() {
@@ -79,11 +83,11 @@ engine_answers() {
 # for engines of ours, so everything in it is a test's leftover.
 empty_engine() {
   local d=(timeout 60 docker -H "unix://$RUN/$1.sock") ids
-  ids=$("${d[@]}" ps -aq)
+  ids=$("${d[@]}" ps -aq) || true
   # shellcheck disable=SC2086 # a list of ids
   [ -z "$ids" ] || "${d[@]}" rm -f $ids >/dev/null || true
   "${d[@]}" network prune -f >/dev/null || true
-  ids=$("${d[@]}" volume ls -q)
+  ids=$("${d[@]}" volume ls -q) || true
   # shellcheck disable=SC2086
   [ -z "$ids" ] || "${d[@]}" volume rm -f $ids >/dev/null || true
 }
@@ -95,7 +99,7 @@ subnet_of() { if [ "$1" = default ]; then echo 10.218; else echo 10.219; fi; }
 # Stops an engine of ours, or what a killed one left behind. The engine's mounts
 # are in its own namespace, so they go away with its last process.
 stop_engine() {
-  local name=$1 pid
+  local name=$1 pid bridge
   if ! engine_gone "$name"; then
     # Removing the containers first spares the engine its 10 s grace per container.
     if engine_answers "$name"; then empty_engine "$name"; fi
@@ -105,9 +109,10 @@ stop_engine() {
       die "processes of the $name engine survive SIGKILL: $(engine_members "$name" | tr '\n' ' ')"
   fi
   rm -rf "${RUN:?}/$name.sock" "$RUN/$name.pid" "$RUN/$name-exec"
-  if ip link show "$(bridge_of "$name")" >/dev/null 2>&1; then
-    ip link delete "$(bridge_of "$name")" || true
-  fi
+  # Its bridges: the default one, and those of networks that a kill left.
+  for bridge in $(ip -o -4 addr show 2>/dev/null | awk -v net="$(subnet_of "$name")." 'index($4, net) == 1 { print $2 }'); do
+    ip link delete "$bridge" || true
+  done
   if command -v iptables >/dev/null; then
     while iptables -D FORWARD -s "$(subnet_of "$name").0.0/16" -d "$(subnet_of "$name").0.0/16" -j ACCEPT 2>/dev/null; do :; done
   fi

@@ -22,14 +22,15 @@ esac
 
 # The caller may have eval'ed an earlier setup; "the user's environment" is
 # what was there before that.
-case ${DOCKER_HOST:-} in "unix://$RUN/"*) unset DOCKER_HOST ;; esac
-case ${DOCKER_CONFIG:-} in "$STATE/"*) unset DOCKER_CONFIG ;; esac
+caller_host=${DOCKER_HOST:-} caller_config=${DOCKER_CONFIG:-}
+case $caller_host in "unix://$RUN/"*) unset DOCKER_HOST ;; esac
+case $caller_config in "$STATE/"*) unset DOCKER_CONFIG ;; esac
 
 need_root() { [ "$(id -u)" = 0 ] || die "$1 needs root; $2"; }
 
 # --- Debian packages ---------------------------------------------------------
 
-host_codename() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
+host_codename() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
 
 # Lists change under us on a mirror, so they are refreshed once per boot and day.
 apt_lists() {
@@ -56,11 +57,12 @@ drop_policy() {
   if [ -f "$POLICY" ] && grep -qF "$POLICY_MARK" "$POLICY"; then rm -f "$POLICY"; fi
 }
 apt_install() {
-  local why=$1 log=$CACHE/apt-install.log
+  local why=$1 log=$CACHE/apt-install.log list
   shift
+  list=$(printf ', %s' "$@")
   need_root "installing $* ($why)" "run: sudo apt-get install $*"
   apt_lists
-  say "installing ${*// /, } ($why)"
+  say "installing ${list:2} ($why)"
   if [ ! -e "$POLICY" ]; then
     printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" >"$POLICY"
     chmod 755 "$POLICY"
@@ -384,7 +386,7 @@ node_root() { # DIR
   fi
   mkdir -p "$dir/usr/local/bin" "$dir/home/node"
   cp "$node" "$dir/usr/local/bin/node"
-  # A third of the file is symbols nobody looks at here.
+  # A fifth of the file is symbols nobody looks at here.
   if command -v strip >/dev/null; then strip "$dir/usr/local/bin/node"; fi
 }
 
@@ -476,7 +478,6 @@ take_lock
 [ "$(id -u)" != 0 ] || drop_policy # of a run that was killed while installing
 rm -rf "$CACHE"/image.??????* "$CACHE"/compose.?????? "$CACHE"/images/*.new
 
-before_host=${DOCKER_HOST:-} before_config=${DOCKER_CONFIG:-}
 npm_dependencies
 case $NAME in
 default) default_engine ;;
@@ -492,6 +493,10 @@ fi
 engine=$(docker version --format '{{.Server.Version}}')
 compose=$(docker compose version --short)
 compose=${compose#v}
-[ "${DOCKER_HOST:-}" = "$before_host" ] || printf 'export DOCKER_HOST=%q\n' "$DOCKER_HOST"
-[ "${DOCKER_CONFIG:-}" = "$before_config" ] || printf 'export DOCKER_CONFIG=%q\n' "$DOCKER_CONFIG"
-printf 'export ROPEWAY_ENGINE=%q\n' "engine ${engine%%+*}, compose ${compose%%[+-]*}"
+# An own engine of the user needs no exports, unless the caller still has ours.
+[ -n "${DOCKER_HOST:-}" ] || [ -z "$caller_host" ] ||
+  DOCKER_HOST=$(docker context inspect --format '{{.Endpoints.docker.Host}}')
+[ -n "${DOCKER_CONFIG:-}" ] || [ -z "$caller_config" ] || DOCKER_CONFIG=$HOME/.docker
+[ -z "${DOCKER_HOST:-}" ] || printf 'export DOCKER_HOST=%q\n' "$DOCKER_HOST"
+[ -z "${DOCKER_CONFIG:-}" ] || printf 'export DOCKER_CONFIG=%q\n' "$DOCKER_CONFIG"
+printf "export ROPEWAY_ENGINE='engine %s, compose %s'\n" "${engine%%+*}" "${compose%%[+-]*}"
