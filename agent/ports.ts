@@ -27,6 +27,8 @@ export interface Container {
   readonly mounts: readonly Mount[]
   /** compose's hash of the service's definition when it made this container. */
   readonly configHash: string | undefined
+  /** The compose files that it was made from, as absolute paths. */
+  readonly composeFiles: readonly string[]
 }
 
 export interface Mount {
@@ -38,6 +40,8 @@ export interface Image {
   readonly id: string
   /** `repository@sha256:…`, one for each repository it was pulled from or pushed to. */
   readonly digests: readonly string[]
+  /** `repository:tag`, as the host names it today. */
+  readonly tags: readonly string[]
 }
 
 export interface Process {
@@ -59,12 +63,14 @@ export interface Engine {
     onProgress: (progress: { done: number; layers: number }) => void,
     signal: AbortSignal,
   ): Promise<void>
-  processes(id: string, signal: AbortSignal): Promise<Process[]>
+  processes(container: Container, signal: AbortSignal): Promise<Process[]>
   exec(
     id: string,
     argv: readonly string[],
     signal: AbortSignal,
-  ): Promise<{ exitCode: number; output: string }>
+  ): Promise<{ exitCode: number; stdout: string; stderr: string }>
+  /** A file as the container's processes see it. */
+  readFile(container: Container, path: string, signal: AbortSignal): Promise<string>
   /** Sends SIGHUP to the container's PID 1. */
   hangUp(id: string, signal: AbortSignal): Promise<void>
   logs(id: string, lines: number, signal: AbortSignal): Promise<string[]>
@@ -82,8 +88,6 @@ export interface ComposeModel {
   readonly services: Readonly<Record<string, ComposeService>>
   /** Everything else (networks, volumes, …), to compare only. */
   readonly rest: unknown
-  /** compose's own hash of each service. */
-  readonly hashes: Readonly<Record<string, string>>
 }
 
 export interface ComposeService {
@@ -101,6 +105,8 @@ export interface Compose {
     replaced: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<ComposeModel>
+  /** compose's own hash of each service, as it labels the containers that it makes. */
+  hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, string>>>
   /** Recreates one service as its files say, nothing else, pulling nothing. Throws `compose-failed`. */
   up(stack: StackConfig, service: string, signal: AbortSignal): Promise<void>
 }

@@ -10,7 +10,7 @@ export const problemSchema = z.object({
   code: z.enum(problemCodes),
   message: z.string(),
   cure: z.string().optional(),
-  log: z.array(z.string()).optional(),
+  log: z.array(z.string()).readonly().optional(),
 })
 
 /** Small facts about a step: `cut: 3`, `digest: "sha256:…"`. */

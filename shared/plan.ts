@@ -19,8 +19,8 @@ export const stepSchema = z.discriminatedUnion('kind', [
   stepOf('switch', { out: z.string().optional(), back: z.string().optional() }),
   /** Wait until no connection from nginx to the service is left, at most the drain timeout. */
   stepOf('drain', { service: z.string() }),
-  /** Edit the compose file for one service and let compose recreate its container. */
-  stepOf('update', { service: z.string(), from: versionSchema, to: versionSchema }),
+  /** Edit the compose file for one service and let compose recreate its container; `undo` writes the file as it was before. */
+  stepOf('update', { service: z.string(), from: versionSchema, to: versionSchema, undo: z.boolean() }),
   /** Wait until the service's container is healthy by Docker's check and by the probe. */
   stepOf('await-healthy', { service: z.string() }),
   /** Watch the service in traffic for the soak time before going on. */
@@ -67,7 +67,7 @@ export function planSteps(
       )
       back = undefined
     }
-    steps.push({ kind: 'update', service, from, to }, { kind: 'await-healthy', service })
+    steps.push({ kind: 'update', service, from, to, undo: false }, { kind: 'await-healthy', service })
     if (!isLive) continue
     if (options.soakMs > 0)
       steps.push({ kind: 'switch', back: service }, { kind: 'soak', service, ms: options.soakMs })
@@ -79,10 +79,14 @@ export function planSteps(
 
 /**
  * The steps that reverse those that were begun, the last of which may be half done: every step is safe to repeat.
- * The way back is the way there, reversed, so that it loses no request either.
+ * The way back is the way there, reversed, so that it loses no request either. Only a service in `dead`, which runs no container
+ * any more, comes first: it has no traffic to lose, and nginx loads no configuration that names a host it cannot resolve.
  */
-export function planUndo(begun: readonly Step[]): Step[] {
-  const steps = begun.toReversed().flatMap(reverse)
+export function planUndo(begun: readonly Step[], dead: readonly string[] = []): Step[] {
+  const reversed = begun.toReversed().flatMap(reverse)
+  const isDead = (step: Step) =>
+    (step.kind === 'update' || step.kind === 'await-healthy') && dead.includes(step.service)
+  const steps = [...reversed.filter(isDead), ...reversed.filter((step) => !isDead(step))]
   return steps.length === 0 ? [] : [...steps, { kind: 'verify' }]
 }
 
@@ -98,7 +102,7 @@ function reverse(step: Step): Step[] {
     }
     case 'update':
       return [
-        { kind: 'update', service: step.service, from: step.to, to: step.from },
+        { kind: 'update', service: step.service, from: step.to, to: step.from, undo: !step.undo },
         { kind: 'await-healthy', service: step.service },
       ]
     // Nothing to undo: an image in the store harms nobody, and the rest only looks.

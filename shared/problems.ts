@@ -3,6 +3,9 @@
 /** Every code there is, with what it means. The sentence of a single problem says where and what to do about it. */
 export const PROBLEMS = {
   'config-invalid': 'ropeway.yml cannot be used as it is',
+  'usage-invalid': 'the command line or its environment cannot be used as it is',
+  'key-unusable': 'the host’s key is missing, damaged or readable by others',
+  'agent-running': 'another process uses the same data directory',
   'request-invalid': 'the deploy request is not well formed',
   'request-unverified': 'what the relay delivered was not signed by a trigger or token of this host',
   'stack-unknown': 'the host has no stack of that name',
@@ -35,6 +38,8 @@ export const PROBLEMS = {
   interrupted: 'the agent stopped during the roll',
   'relay-refused': 'the relay refused the request',
   'relay-unreachable': 'the relay does not answer',
+  'relay-unavailable': 'the relay could not store or look up what was asked; it is safe to ask again',
+  'host-taken': 'the relay knows a host of that name by another key',
   'host-unknown': 'the relay knows no such host',
   'not-found': 'there is no such thing',
   unauthorized: 'the credentials are missing, wrong or expired',

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { DEPLOY_ID_PATTERN } from './deploy.ts'
 import { loggedEventSchema } from './events.ts'
 import { FRAME_BYTES_MAX, NAME_PATTERN } from './limits.ts'
-import { triggerSchema } from './triggers/index.ts'
+import { IDEMPOTENCY_KEY_PATTERN, triggerSchema } from './triggers/index.ts'
 
 /** 1 (2026-11): first. Both sides must keep speaking to a neighbour one version older or newer. */
 export const PROTOCOL_VERSION = 1
@@ -29,7 +29,12 @@ const name = z.string().regex(NAME_PATTERN)
 /** What was signed, forwarded as it came, so that the agent can verify it for itself. `body` is base64. */
 export const proofSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('hook'), headers: z.record(z.string(), z.string()), body: z.base64() }),
-  z.object({ kind: z.literal('token'), token: z.string(), body: z.base64() }),
+  z.object({
+    kind: z.literal('token'),
+    token: z.string(),
+    idempotencyKey: z.string().regex(IDEMPOTENCY_KEY_PATTERN),
+    body: z.base64(),
+  }),
 ])
 export type Proof = z.infer<typeof proofSchema>
 

@@ -3,7 +3,9 @@
 import { z } from 'zod'
 import { deployId } from '../deploy.ts'
 import { NAME_PATTERN } from '../limits.ts'
+import { Problem } from '../problems.ts'
 import { parseDeployRequest, type DeployRequest } from '../request.ts'
+import { allows, sha256Hex, type Claims } from '../tokens.ts'
 import { secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
 
 /** The headers a verifier may read (lower case), and the raw bytes that were signed. */
@@ -48,11 +50,47 @@ export async function verifyTriggered(
   trigger: Trigger,
   signed: SignedRequest,
   nowMs: number,
+  ageSecondsMax?: number,
 ): Promise<Asked> {
-  const eventId = await verifyStandardWebhook(signed, trigger.secrets, nowMs)
+  const eventId = await verifyStandardWebhook(signed, trigger.secrets, nowMs, ageSecondsMax)
   return {
     id: await deployId(host, trigger.stack, trigger.name, eventId),
     request: parseDeployRequest(signed.body),
     actor: trigger.name,
+  }
+}
+
+/** The trigger's name of a deploy that a token asked for. */
+export const TOKEN_TRIGGER = 'api'
+
+/** The `Idempotency-Key` of a token's request: one that comes again with the same key and body is the same request. */
+export const IDEMPOTENCY_KEY_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
+
+/**
+ * What a token's request asks for. The claims are those of a token that verifyToken has found good: hub and agent each verify for
+ * themselves. Throws `unauthorized` when they do not allow this, then `request-invalid` when the body makes no sense.
+ *
+ *     const asked = await askedByToken(host, stack, await verifyToken(proof.token, key, expected), {
+ *       idempotencyKey: proof.idempotencyKey,
+ *       body: fromBase64(proof.body),
+ *     })
+ */
+export async function askedByToken(
+  host: string,
+  stack: string,
+  claims: Claims,
+  asked: { readonly idempotencyKey: string; readonly body: Uint8Array },
+): Promise<Asked> {
+  if (!allows(claims, 'deploy', stack))
+    throw new Problem('unauthorized', `the token may not deploy stack ${stack}`)
+  const bodySha256 = await sha256Hex(asked.body)
+  if (claims.bodySha256 !== undefined && claims.bodySha256 !== bodySha256)
+    throw new Problem('unauthorized', 'the token was made for another body')
+  // A token that is bound to one body is one request, however often it is sent. `@token` can be no trigger's name.
+  const parts = claims.bodySha256 === undefined ? [claims.id, asked.idempotencyKey, bodySha256] : [claims.id]
+  return {
+    id: await deployId(host, stack, '@token', ...parts),
+    request: parseDeployRequest(asked.body),
+    actor: claims.actor,
   }
 }

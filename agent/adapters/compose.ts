@@ -1,0 +1,131 @@
+// The Compose port: the real `docker compose`, so that its own config hash stays true and a manual `up` finds nothing to do.
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { z } from 'zod'
+import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX } from '../../shared/limits.ts'
+import { Problem } from '../../shared/problems.ts'
+import type { StackConfig } from '../config.ts'
+import type { Compose, ComposeModel, ComposeService } from '../ports.ts'
+import { run } from './command.ts'
+
+const serviceSchema = z.looseObject({
+  image: z.string().optional(),
+  environment: z.record(z.string(), z.string().nullable()).optional(),
+  volumes: z.array(z.looseObject({ source: z.string().optional(), target: z.string() })).optional(),
+})
+const modelSchema = z.looseObject({ name: z.string(), services: z.record(z.string(), serviceSchema) })
+
+export function composeCli(): Compose {
+  return {
+    async model(stack, replaced, signal) {
+      return await withReplaced(stack, replaced, async (files) =>
+        readModel(await config(stack, files, ['--format', 'json'], signal)),
+      )
+    },
+
+    async hashes(stack, signal) {
+      const lines = (await config(stack, stack.compose, ['--hash', '*'], signal)).trim().split('\n')
+      return Object.fromEntries(lines.map((line) => line.split(' ')).filter((pair) => pair.length === 2))
+    },
+
+    async up(stack, service, signal) {
+      const args = ['up', '--detach', '--no-deps', '--no-build', '--pull', 'never', service]
+      const { exitCode, stderr } = await run('docker', [...composeArgs(stack, stack.compose), ...args], {
+        signal,
+      })
+      if (exitCode !== 0)
+        throw new Problem('compose-failed', `docker compose could not recreate service ${service}`, {
+          log: lastLines(stderr),
+        })
+    },
+  }
+}
+
+function composeArgs(stack: StackConfig, files: readonly string[]): string[] {
+  return [
+    'compose',
+    ...files.flatMap((file) => ['-f', file]),
+    // Always named, so that a copy of a file elsewhere is read as if it stood here.
+    '--project-directory',
+    dirname(stack.compose[0] ?? '.'),
+    ...(stack.project === undefined ? [] : ['-p', stack.project]),
+  ]
+}
+
+// Candidates of an edit are checked as files in a directory of our own: the user's folder sees only the finished edit.
+async function withReplaced<T>(
+  stack: StackConfig,
+  replaced: Readonly<Record<string, string>>,
+  use: (files: string[]) => Promise<T>,
+): Promise<T> {
+  if (Object.keys(replaced).length === 0) return await use([...stack.compose])
+  const folder = await mkdtemp(join(tmpdir(), 'ropeway-compose-'))
+  try {
+    const files = await Promise.all(
+      stack.compose.map(async (path, index) => {
+        const text = replaced[path]
+        if (text === undefined) return path
+        const copy = join(folder, `${index}-${basename(path)}`)
+        await writeFile(copy, text, { mode: 0o600 })
+        return copy
+      }),
+    )
+    return await use(files)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function config(
+  stack: StackConfig,
+  files: readonly string[],
+  options: readonly string[],
+  signal: AbortSignal,
+): Promise<string> {
+  const { exitCode, stdout, stderr } = await run(
+    'docker',
+    [...composeArgs(stack, files), 'config', ...options],
+    { signal },
+  )
+  if (exitCode === 0) return stdout
+  throw new Problem('compose-invalid', `docker compose refuses ${stack.compose.join(', ')}`, {
+    log: lastLines(stderr),
+    cure: 'run `docker compose config` there and mend what it says',
+  })
+}
+
+function readModel(json: string): ComposeModel {
+  const { name, services, ...rest } = modelSchema.parse(JSON.parse(json))
+  return {
+    project: name,
+    services: Object.fromEntries(
+      Object.entries(services).map(([key, service]) => [key, readService(service)]),
+    ),
+    rest,
+  }
+}
+
+function readService(service: z.infer<typeof serviceSchema>): ComposeService {
+  // `config` prints a compose file again, so a literal `$` comes out doubled.
+  const env = Object.entries(service.environment ?? {}).map(([key, value]) => [
+    key,
+    value?.replaceAll('$$', '$') ?? null,
+  ])
+  return {
+    image: service.image,
+    env: Object.fromEntries(env),
+    mounts: (service.volumes ?? []).map(({ source, target }) => ({ source: source ?? '', target })),
+    definition: service,
+  }
+}
+
+/** The end of a program's output, as an event may carry it. */
+export function lastLines(text: string): string[] {
+  return text
+    .trimEnd()
+    .split(/\r?\n/)
+    .slice(-LOG_LINES_MAX)
+    .map((line) => line.slice(0, LOG_LINE_CHARS_MAX))
+}

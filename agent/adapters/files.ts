@@ -1,0 +1,57 @@
+// The Files port: durable writes that keep what the user's file is: its inode where a container pins it, its owner and mode elsewhere.
+
+import { randomUUID } from 'node:crypto'
+import { chmod, chown, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import type { Files } from '../ports.ts'
+
+export function hostFiles(): Files {
+  return {
+    read: (path) => readFile(path, 'utf8'),
+    real: (path) => realpath(path),
+    write: (path, text, how) => (how === 'in-place' ? writeInPlace(path, text) : writeByRename(path, text)),
+  }
+}
+
+// A single-file bind mount pins the inode: a renamed file would never be seen in the container.
+async function writeInPlace(path: string, text: string): Promise<void> {
+  const bytes = Buffer.from(text, 'utf8')
+  const file = await open(path, 'r+')
+  try {
+    await file.write(bytes, 0, bytes.length, 0)
+    await file.truncate(bytes.length)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function writeByRename(path: string, text: string): Promise<void> {
+  const target = await realpath(path)
+  const { mode, uid, gid } = await stat(target)
+  const temporary = join(dirname(target), `.${basename(target)}.ropeway-${randomUUID().slice(0, 8)}`)
+  try {
+    const file = await open(temporary, 'wx', mode)
+    try {
+      await file.writeFile(text)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await chmod(temporary, mode & 0o7777) // the umask had its say at open
+    if (process.getuid?.() === 0) await chown(temporary, uid, gid)
+    await rename(temporary, target)
+    await syncFolder(dirname(target))
+  } finally {
+    await rm(temporary, { force: true })
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}

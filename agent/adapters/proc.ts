@@ -1,0 +1,56 @@
+// A container's processes and connections from the host's own /proc (0.1 ms), where this process sees the engine's processes there;
+// undefined elsewhere, as on Docker Desktop or in a container, and the engine is asked instead (15 to 60 ms).
+
+import { lstat, readFile } from 'node:fs/promises'
+import type { Container, Process } from '../ports.ts'
+
+/** TCP connections in the container's network namespace, as the kernel's tables. */
+export async function hostConnections(container: Container): Promise<string | undefined> {
+  if (!(await isVisible(container))) return undefined
+  const tables = ['tcp', 'tcp6'].map((name) => readOrEmpty(`/proc/${container.pid}/net/${name}`))
+  return (await Promise.all(tables)).join('\n')
+}
+
+/** PID 1 of the container and all its descendants. */
+export async function hostProcesses(container: Container): Promise<Process[] | undefined> {
+  if (!(await isVisible(container))) return undefined
+  return await tree(container.pid, 0)
+}
+
+/** A file as the container sees it, mounts and all. Undefined when a link is on the way: it would be followed in the host's tree. */
+export async function hostFile(container: Container, path: string): Promise<string | undefined> {
+  if (!(await isVisible(container))) return undefined
+  const root = `/proc/${container.pid}/root`
+  const parts = path.split('/').filter(Boolean)
+  try {
+    for (const [index] of parts.entries()) {
+      const part = await lstat(`${root}/${parts.slice(0, index + 1).join('/')}`)
+      if (part.isSymbolicLink()) return undefined
+    }
+    return await readFile(root + path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+async function tree(pid: number, parent: number): Promise<Process[]> {
+  const title = (await readOrEmpty(`/proc/${pid}/cmdline`)).replaceAll('\0', ' ').trim()
+  if (title === '') return [] // it has just ended
+  const children = (await readOrEmpty(`/proc/${pid}/task/${pid}/children`)).split(' ').filter(Boolean)
+  const below = await Promise.all(children.map((child) => tree(Number(child), pid)))
+  return [{ pid, parent, title }, ...below.flat()]
+}
+
+// The cgroup's name proves that the process id means the same process to us as to the engine.
+async function isVisible({ pid, id }: Container): Promise<boolean> {
+  if (pid === 0) return false
+  const [cgroup, children] = await Promise.all([
+    readOrEmpty(`/proc/${pid}/cgroup`),
+    readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => undefined), // not in every kernel
+  ])
+  return cgroup.includes(id) && children !== undefined
+}
+
+async function readOrEmpty(path: string): Promise<string> {
+  return await readFile(path, 'utf8').catch(() => '')
+}

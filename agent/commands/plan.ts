@@ -1,0 +1,71 @@
+// `ropeway plan STACK`: what was inferred, what a deploy would do, and which lines it would change. Changes nothing.
+
+import { createTwoFilesPatch } from 'diff'
+import { describeStep } from '../../shared/plan.ts'
+import { parseDeployRequest } from '../../shared/request.ts'
+import { describeProblem } from '../../shared/words.ts'
+import { changedTexts } from '../compose/texts.ts'
+import { stackOf } from '../config.ts'
+import type { Preflight } from '../roll/preflight.ts'
+import { readConfig } from './access.ts'
+import { requestBody } from './deploy.ts'
+import { EXIT, print, type ConfigOptions, type Io } from './io.ts'
+
+export async function run(
+  name: string,
+  options: ConfigOptions & Parameters<typeof requestBody>[0],
+  io: Io,
+): Promise<number> {
+  const stack = stackOf(await readConfig(options, io), name)
+  const request = parseDeployRequest(new TextEncoder().encode(requestBody(options)))
+  const [{ realPorts }, { preflight }] = await Promise.all([
+    import('../adapters/index.ts'),
+    import('../roll/preflight.ts'),
+  ])
+  const found = await preflight(stack, request, realPorts(), io.signal)
+  print(io, options.json ? JSON.stringify(asJson(found)) : asText(found))
+  return EXIT.success
+}
+
+function asJson(found: Preflight) {
+  return { inferred: inferred(found), plan: found.plan, warnings: found.warnings, diff: diffOf(found) }
+}
+
+function inferred({ observed, plan }: Preflight): Record<string, string> {
+  const { proxy, model, instances } = observed
+  const { keepaliveMinTimeoutMs } = proxy.settings
+  return {
+    project: model.project,
+    proxy: `service ${proxy.container.service}, container ${proxy.container.name}`,
+    upstream: `${plan.upstream} in ${proxy.file.path}, line ${proxy.upstream.line}`,
+    config: `${proxy.file.hostPath}, written ${proxy.file.how === 'in-place' ? 'in place (mounted by itself)' : 'by rename (its folder is mounted)'}`,
+    instances: instances
+      .map(({ service, servers }) => `${service} (${servers.map(({ address }) => address).join(', ')})`)
+      .join(', '),
+    keepalive_min_timeout: keepaliveMinTimeoutMs === undefined ? 'not set' : `${keepaliveMinTimeoutMs} ms`,
+  }
+}
+
+function asText(found: Preflight): string {
+  const facts = Object.entries(inferred(found))
+  const width = Math.max(...facts.map(([key]) => key.length))
+  const steps = found.plan.steps.map(
+    (step, index) => `${String(index + 1).padStart(3)}. ${describeStep(step)}`,
+  )
+  return [
+    ...facts.map(([key, value]) => `${key.padEnd(width)}  ${value}`),
+    ...found.warnings.map((warning) => `warning: ${describeProblem(warning)}`),
+    '',
+    ...(steps.length === 0 ? ['nothing to do: this is what runs'] : steps),
+    ...(steps.length === 0 ? [] : ['', diffOf(found).trimEnd()]),
+  ].join('\n')
+}
+
+function diffOf({ observed, composeTexts: after }: Preflight): string {
+  const before = observed.composeTexts
+  return Object.keys(changedTexts(before, after))
+    .map((path) =>
+      createTwoFilesPatch(path, path, before[path] ?? '', after[path] ?? '', '', '', { context: 1 }),
+    )
+    .join('\n')
+}

@@ -1,0 +1,233 @@
+// Looks at the stack as it is: the compose model, the containers, what nginx has loaded, and how the three belong together.
+// Everything that ropeway.yml leaves out is inferred here. Touches nothing.
+
+import { Problem } from '../../shared/problems.ts'
+import type { FileTexts } from '../compose/texts.ts'
+import type { StackConfig } from '../config.ts'
+import { findUpstreams, parseDump, readSettings } from '../nginx/config.ts'
+import type { NginxSettings, Upstream, UpstreamServer } from '../nginx/config.ts'
+import type { ComposeModel, Container, Ports } from '../ports.ts'
+
+export interface Observed {
+  readonly model: ComposeModel
+  readonly containers: readonly Container[]
+  readonly composeTexts: FileTexts
+  readonly proxy: Proxy
+  /** In the order of the upstream. */
+  readonly instances: readonly Instance[]
+}
+
+export interface Proxy {
+  readonly container: Container
+  readonly upstream: Upstream
+  readonly settings: NginxSettings
+  /** The file with the upstream: on the host, as nginx sees it, its bytes, and how it must be written. */
+  readonly file: {
+    readonly hostPath: string
+    readonly path: string
+    readonly text: string
+    readonly how: 'in-place' | 'rename'
+  }
+}
+
+/** A compose service that is a member of the upstream. */
+export interface Instance {
+  readonly service: string
+  readonly servers: readonly UpstreamServer[]
+  readonly containers: readonly Container[]
+  /** False when the user has marked its servers `down`. */
+  readonly isLive: boolean
+}
+
+export async function observe(stack: StackConfig, ports: Ports, signal: AbortSignal): Promise<Observed> {
+  const model = await ports.compose.model(stack, {}, signal)
+  const containers = await ports.engine.containers(model.project, signal)
+  const composeTexts: Record<string, string> = {}
+  for (const path of stack.compose) composeTexts[path] = await ports.files.read(path)
+
+  const container = findProxy(stack, model, containers)
+  const dump = await ports.engine.exec(container.id, ['nginx', '-T'], signal)
+  if (dump.exitCode !== 0)
+    throw new Problem('nginx-refused', `nginx in service ${container.service} refuses its configuration`, {
+      log: dump.stderr.trim().split('\n').slice(-5),
+      cure: 'mend the file that it names; nothing was changed',
+    })
+  const files = parseDump(dump.stdout)
+  const services = Object.keys(model.services)
+  const upstream = findUpstream(stack, findUpstreams(files), services, containers)
+  const seen = files.find(({ path }) => path === upstream.file)?.text ?? ''
+  return {
+    model,
+    containers,
+    composeTexts,
+    proxy: {
+      container,
+      upstream,
+      settings: readSettings(files),
+      file: await findFile(stack, container, upstream.file, seen, ports),
+    },
+    instances: findInstances(stack, upstream, services, containers),
+  }
+}
+
+function findProxy(stack: StackConfig, model: ComposeModel, containers: readonly Container[]): Container {
+  const service = stack.proxy.service ?? inferProxy(stack, model)
+  if (!(service in model.services))
+    throw new Problem('service-unknown', `proxy service ${service} is not in ${stack.compose.join(', ')}`, {
+      cure: `set stacks.${stack.name}.proxy.service to the service that runs nginx`,
+    })
+  const container = containers.find((one) => one.service === service && one.state === 'running')
+  if (!container)
+    throw new Problem('nginx-not-running', `service ${service} has no running container`, {
+      cure: `start it with \`docker compose up -d ${service}\``,
+    })
+  return container
+}
+
+function inferProxy(stack: StackConfig, model: ComposeModel): string {
+  const services = Object.entries(model.services)
+  const mounting = services.filter(([, { mounts }]) =>
+    mounts.some(({ target }) => target.startsWith('/etc/nginx')),
+  )
+  const named = services.filter(([, { image }]) => /(^|\/)(nginx|openresty)[^/]*$/.test(image ?? ''))
+  const candidates = mounting.length > 0 ? mounting : named
+  const [only, ...others] = candidates.map(([name]) => name)
+  if (only !== undefined && others.length === 0) return only
+  throw new Problem(
+    'upstream-unknown',
+    only === undefined
+      ? 'no service looks like nginx'
+      : `several services look like nginx: ${[only, ...others].join(', ')}`,
+    { cure: `set stacks.${stack.name}.proxy.service` },
+  )
+}
+
+function serviceOf(
+  server: UpstreamServer,
+  services: readonly string[],
+  containers: readonly Container[],
+): string | undefined {
+  if (services.includes(server.host)) return server.host
+  return containers.find(({ name, aliases }) => name === server.host || aliases.includes(server.host))
+    ?.service
+}
+
+function findUpstream(
+  stack: StackConfig,
+  upstreams: readonly Upstream[],
+  services: readonly string[],
+  containers: readonly Container[],
+): Upstream {
+  const wanted = stack.proxy.upstream
+  const cure = `set stacks.${stack.name}.proxy.upstream to the name of one that has the services to roll`
+  const found =
+    wanted === undefined
+      ? upstreams.filter(({ servers }) => servers.some((server) => serviceOf(server, services, containers)))
+      : upstreams.filter(({ name }) => name === wanted)
+  const [only, ...others] = found
+  if (only && others.length === 0 && only.elsewhere.length > 0)
+    throw new Problem(
+      'upstream-unknown',
+      `upstream ${only.name} has servers in other files: ${only.elsewhere.join(', ')}`,
+      {
+        cure: 'write all its servers in the file with the upstream block',
+      },
+    )
+  if (only && others.length === 0) return only
+  if (only)
+    throw new Problem('upstream-unknown', `several upstreams could be meant: ${names(found)}`, { cure })
+  const what =
+    wanted === undefined ? 'no upstream has a service of the compose file' : `nginx has no upstream ${wanted}`
+  throw new Problem('upstream-unknown', `${what} (there are: ${names(upstreams)})`, { cure })
+}
+
+function names(upstreams: readonly Upstream[]): string {
+  return upstreams.map(({ name }) => name).join(', ') || 'none'
+}
+
+function findInstances(
+  stack: StackConfig,
+  upstream: Upstream,
+  services: readonly string[],
+  containers: readonly Container[],
+): Instance[] {
+  const unknown = stack.instances?.find((service) => !services.includes(service))
+  if (unknown !== undefined)
+    throw new Problem('service-unknown', `service ${unknown} is not in ${stack.compose.join(', ')}`, {
+      cure: `correct stacks.${stack.name}.instances`,
+    })
+  const found = new Map<string, UpstreamServer[]>()
+  for (const server of upstream.servers) {
+    const service = serviceOf(server, services, containers)
+    if (service !== undefined) found.set(service, [...(found.get(service) ?? []), server])
+  }
+  const missing = stack.instances?.find((service) => !found.has(service))
+  if (missing !== undefined)
+    throw new Problem('service-unknown', `service ${missing} is no server of upstream ${upstream.name}`, {
+      cure: `correct stacks.${stack.name}.instances, or add it to ${upstream.file}`,
+    })
+  return [...found]
+    .filter(([service]) => stack.instances === undefined || stack.instances.includes(service))
+    .map(([service, servers]) => ({
+      service,
+      servers,
+      containers: containers.filter((container) => container.service === service),
+      isLive: servers.some(({ isDown }) => !isDown),
+    }))
+}
+
+async function findFile(
+  stack: StackConfig,
+  proxy: Container,
+  path: string,
+  seen: string,
+  ports: Ports,
+): Promise<Proxy['file']> {
+  const mount = proxy.mounts
+    .filter(({ target }) => path === target || path.startsWith(`${target.replace(/\/$/, '')}/`))
+    .toSorted((a, b) => b.target.length - a.target.length)[0]
+  if (!mount)
+    throw new Problem(
+      'nginx-not-mounted',
+      `${path} in service ${proxy.service} is not mounted from the host`,
+      {
+        cure: 'mount the file, or the folder that it is in, so that a change outlives the container',
+      },
+    )
+  const hostPath = mount.source + path.slice(mount.target.length)
+  const text = await readHostFile(hostPath, path, proxy, ports)
+  if (text !== seen)
+    throw new Problem('nginx-stale', `nginx sees another ${path} than ${hostPath} on the host`, {
+      cure:
+        path === mount.target
+          ? `somebody replaced the mounted file instead of writing into it; run \`docker compose up -d --force-recreate ${proxy.service}\``
+          : 'somebody is changing it at this moment; try again',
+    })
+  const configured = stack.proxy.config
+  if (configured !== undefined && (await ports.files.real(configured)) !== (await ports.files.real(hostPath)))
+    throw new Problem('upstream-unknown', `the upstream is in ${hostPath}, not in ${configured}`, {
+      cure: `set stacks.${stack.name}.proxy.config to the file with the upstream, or leave it out`,
+    })
+  return { hostPath, path, text, how: path === mount.target ? 'in-place' : 'rename' }
+}
+
+async function readHostFile(hostPath: string, path: string, proxy: Container, ports: Ports): Promise<string> {
+  try {
+    return await ports.files.read(hostPath)
+  } catch (cause) {
+    throw new Problem(
+      'nginx-not-mounted',
+      `${hostPath} (${path} in service ${proxy.service}) cannot be read here`,
+      {
+        cure: 'run the agent where it sees the host’s files by the same paths',
+        cause,
+      },
+    )
+  }
+}
+
+/** The addresses by which nginx reaches a container: those in the networks that they share. */
+export function addressesFrom(proxy: Container, container: Container): string[] {
+  const shared = Object.entries(container.addresses).filter(([network]) => network in proxy.addresses)
+  return shared.map(([, ip]) => ip)
+}

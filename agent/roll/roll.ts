@@ -1,0 +1,163 @@
+// A roll from its request to its final event: preflight, the plan's steps, and on any failure the way back. Never throws.
+
+import type { DeployEvent } from '../../shared/events.ts'
+import { planUndo, shortImage, type Step } from '../../shared/plan.ts'
+import { Problem, reportOf, type ProblemReport } from '../../shared/problems.ts'
+import type { DeployRequest } from '../../shared/request.ts'
+import type { StackConfig } from '../config.ts'
+import type { Ports } from '../ports.ts'
+import { beginRoll, containersOf, type RollState } from './context.ts'
+import { preflight } from './preflight.ts'
+import { recordOf, resumeRoll } from './record.ts'
+import { runSteps } from './run-steps.ts'
+
+/** Preflight asks docker, compose and nginx a few questions; one that takes this long hangs. */
+const PREFLIGHT_MS_MAX = 60_000
+/** The way back is bounded as a whole, above the deadlines of its steps: a host that takes longer needs a person. */
+const UNDO_MS_MAX = 60 * 60_000
+
+export interface RollContext {
+  emit(event: DeployEvent): void
+  /** Keeps, durably, what `recover` needs should this process die. */
+  remember(record: string): void
+  /** Aborting it with a Problem ends the roll: what was done is undone, and the deploy fails with that Problem. */
+  readonly signal: AbortSignal
+}
+
+export async function roll(
+  stack: StackConfig,
+  request: DeployRequest,
+  ports: Ports,
+  context: RollContext,
+): Promise<void> {
+  const { emit, signal } = context
+  const startedAt = ports.clock.now()
+  const ms = () => ports.clock.now() - startedAt
+  emit({ type: 'started' })
+  let state: RollState
+  let steps: readonly Step[]
+  try {
+    const found = await preflight(stack, request, ports, within(PREFLIGHT_MS_MAX, 'preflight', signal))
+    for (const problem of found.warnings) emit({ type: 'warning', problem })
+    state = beginRoll(stack, found, ports)
+    steps = found.plan.steps
+    emit({ type: 'planned', plan: found.plan })
+  } catch (error) {
+    emit({ type: 'failed', ms: ms(), problem: reportOf(error) })
+    return
+  }
+
+  const begun: Step[] = []
+  try {
+    await runPlan(steps, state, begun, context)
+    emit({
+      type: 'succeeded',
+      ms: ms(),
+      changed: begun.some(({ kind }) => kind === 'update'),
+      services: await running(state),
+    })
+  } catch (error) {
+    await undo(state, begun, steps.length, reportOf(error), ms, context)
+  }
+}
+
+// A pull shows what the tag means now. If that is what runs already, nothing else is touched.
+async function runPlan(
+  steps: readonly Step[],
+  state: RollState,
+  begun: Step[],
+  context: RollContext,
+): Promise<void> {
+  const { emit, signal } = context
+  const pulls = steps.filter(({ kind }) => kind === 'pull')
+  await runSteps(pulls, state, begun, { from: 0, emit, signal })
+  if (pulls.length > 0 && isAlreadyRunning(state)) return
+  const onBegin = () => context.remember(recordOf(state, begun))
+  await runSteps(steps.slice(pulls.length), state, begun, { from: pulls.length, emit, signal, onBegin })
+}
+
+function isAlreadyRunning(state: RollState): boolean {
+  const { model, instances } = state.observed
+  return instances.every(({ service, containers }) => {
+    const env = Object.entries(state.request.env ?? {})
+    const wanted = env.map(([key, value]) => [key, value.replaceAll('{service}', service)] as const)
+    return (
+      containers.every(({ imageId }) => imageId === state.image?.id) &&
+      wanted.every(([key, value]) => model.services[service]?.env[key] === value) &&
+      containers.every((container) => wanted.every(([key, value]) => container.env[key] === value))
+    )
+  })
+}
+
+async function undo(
+  state: RollState,
+  begun: readonly Step[],
+  from: number,
+  problem: ProblemReport,
+  ms: () => number,
+  { emit }: Pick<RollContext, 'emit'>,
+): Promise<void> {
+  try {
+    // The way back heeds no cancel: it ends, or it is stuck.
+    const signal = within(UNDO_MS_MAX, 'the way back')
+    const steps = planUndo(begun, await deadServices(state, signal))
+    emit({ type: 'undoing', steps })
+    await runSteps(steps, state, [], { from, emit, signal })
+    emit({ type: 'failed', ms: ms(), problem })
+  } catch (error) {
+    emit({ type: 'stuck', ms: ms(), problem, undo: reportOf(error) })
+  }
+}
+
+async function deadServices({ ports, order, observed }: RollState, signal: AbortSignal): Promise<string[]> {
+  const containers = await ports.engine.containers(observed.model.project, signal)
+  const isUp = (service: string) =>
+    containers.some((one) => one.service === service && one.state === 'running')
+  return order.filter((service) => !isUp(service))
+}
+
+/**
+ * After a crash: takes the stack back to what it was before the roll whose record this is. Every step is safe to repeat, so it does
+ * not matter how far the last one had come.
+ */
+export async function recover(
+  stack: StackConfig,
+  record: string | undefined,
+  ports: Ports,
+  context: RollContext,
+): Promise<void> {
+  const startedAt = ports.clock.now()
+  const ms = () => ports.clock.now() - startedAt
+  const problem = new Problem('interrupted', 'the agent stopped during the roll').toJSON()
+  const { emit, signal } = context
+  if (record === undefined) {
+    emit({ type: 'failed', ms: 0, problem })
+    return
+  }
+  try {
+    const { state, begun } = await resumeRoll(
+      stack,
+      record,
+      ports,
+      within(PREFLIGHT_MS_MAX, 'recovery', signal),
+    )
+    await undo(state, begun, begun.length, problem, ms, context)
+  } catch (error) {
+    emit({ type: 'stuck', ms: ms(), problem, undo: reportOf(error) })
+  }
+}
+
+async function running(state: RollState): Promise<Record<string, string>> {
+  const entries = state.order.map(async (service) => {
+    const containers = await containersOf(state, service, AbortSignal.timeout(PREFLIGHT_MS_MAX))
+    return [service, shortImage(containers[0]?.image ?? '')] as const
+  })
+  return Object.fromEntries(await Promise.all(entries))
+}
+
+function within(ms: number, what: string, signal?: AbortSignal): AbortSignal {
+  const deadline = new AbortController()
+  const problem = new Problem('deadline', `${what} took longer than ${ms / 1000} s`)
+  setTimeout(() => deadline.abort(problem), ms).unref()
+  return signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal
+}

@@ -1,0 +1,43 @@
+// Waits until no request can be at a server that was taken out: counted, not slept.
+
+import { containersOf, remotesOf, type RollState } from '../context.ts'
+import { failIfAnyStopped } from './await-healthy.ts'
+import type { StepHandler } from './index.ts'
+import { stillRetiring } from './switch.ts'
+
+/** How often the connections are counted. Reading them costs 0.1 ms. */
+const DRAIN_POLL_MS = 20
+/** nginx's timers and ours tick apart; added to what nginx promises. */
+const TIMER_MARGIN_MS = 100
+
+export const drain: StepHandler<'drain'> = {
+  deadlineMs: (_step, { stack }) => stack.drainTimeoutMs + 60_000,
+  async do({ service }, { roll, report, signal }) {
+    const { clock, engine } = roll.ports
+    const proxy = roll.observed.proxy.container
+    const remotes = remotesOf(roll, service, await containersOf(roll, service, signal))
+    const deadline = clock.now() + roll.stack.drainTimeoutMs
+    let reported = -1
+    for (;;) {
+      // In this order: a worker that is gone by now can have opened no connection that the count misses.
+      const isQuiet = await isRetired(roll, signal)
+      const counts = await Promise.all(remotes.map((remote) => engine.connections(proxy, remote, signal)))
+      const left = counts.reduce((sum, count) => sum + count, 0)
+      if (left === 0 && isQuiet) return { cut: 0 }
+      if (clock.now() >= deadline) return { cut: left, timedOut: true }
+      if (left !== reported) report({ connections: left })
+      reported = left
+      await failIfAnyStopped(roll, signal)
+      await clock.sleep(DRAIN_POLL_MS, signal)
+    }
+  },
+}
+
+// A worker that is shutting down still answers a request on a client connection that was idle, for keepalive_min_timeout, and by
+// its old configuration: it may yet send one to the server that was taken out. So it must be gone, or that time be over.
+async function isRetired(roll: RollState, signal: AbortSignal): Promise<boolean> {
+  if (!roll.retiring) return true
+  const grace = (roll.observed.proxy.settings.keepaliveMinTimeoutMs ?? 0) + TIMER_MARGIN_MS
+  if (roll.ports.clock.now() >= roll.retiring.since + grace) return true
+  return (await stillRetiring(roll, signal)).length === 0
+}

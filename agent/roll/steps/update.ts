@@ -1,0 +1,43 @@
+// Brings one service to a version: edits the compose file for it alone, lets compose recreate its container, and sees what runs.
+
+import type { Version } from '../../../shared/plan.ts'
+import { Problem } from '../../../shared/problems.ts'
+import type { Container } from '../../ports.ts'
+import { containersOf, instanceOf, writeCompose, type RollState } from '../context.ts'
+import type { StepHandler } from './index.ts'
+
+/** Creating a container on a slow disk was seen to take eight minutes; see ARCHITECTURE. */
+const UPDATE_MS_MAX = 10 * 60_000
+
+export const update: StepHandler<'update'> = {
+  deadlineMs: () => UPDATE_MS_MAX,
+  async do({ service, to, undo }, { roll, signal }) {
+    const updated = new Set(roll.updated)
+    if (undo) updated.delete(service)
+    else updated.add(service)
+    await writeCompose(roll, updated)
+    await roll.ports.compose.up(roll.stack, service, signal)
+    const containers = await containersOf(roll, service, signal)
+    for (const container of containers) checkVersion(roll, container, to, undo)
+    if (containers.length === 0)
+      throw new Problem('container-missing', `service ${service} has no container after docker compose up`)
+    return {}
+  },
+}
+
+/** Throws `container-wrong` unless the container has the wanted image and env. */
+export function checkVersion(roll: RollState, container: Container, wanted: Version, isUndo: boolean): void {
+  const wrong = Object.entries(wanted.env).find(
+    ([key, value]) => value !== null && container.env[key] !== value,
+  )
+  if (wrong)
+    throw new Problem(
+      'container-wrong',
+      `${container.name} runs with another ${wrong[0]} than the wanted one`,
+    )
+  const images = isUndo
+    ? instanceOf(roll, container.service).containers.map(({ imageId }) => imageId)
+    : roll.image && [roll.image.id]
+  if (wanted.image !== undefined && images && !images.includes(container.imageId))
+    throw new Problem('container-wrong', `${container.name} runs another image than ${wanted.image}`)
+}

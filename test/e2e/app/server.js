@@ -1,0 +1,32 @@
+// The tests' app: GET / names its version, POST / takes its time, a WebSocket echoes. MODE makes it misbehave.
+import { createServer } from 'node:http'
+import { WebSocketServer } from 'ws'
+
+const { MESSAGE = 'no message', MODE = 'ok', VERSION = 'v0' } = process.env
+if (MODE === 'exits') {
+  console.error('cannot reach the database')
+  process.exit(3)
+}
+
+let answered = 0
+const server = createServer(async (request, response) => {
+  const url = new URL(request.url, 'http://app')
+  request.resume()
+  if (MODE === 'sick') response.statusCode = 500
+  // Healthy for two probes, then gone.
+  if (MODE === 'crashes' && ++answered === 2) setTimeout(() => process.exit(4), 20)
+  if (MODE === 'crashes-later' && ++answered === 2) setTimeout(() => process.exit(4), 700)
+  if (request.method === 'POST')
+    await new Promise((done) => setTimeout(done, Number(url.searchParams.get('ms') ?? 0)))
+  response.setHeader('x-version', VERSION)
+  response.end(`Hi there, I love ! ${MESSAGE}\n`)
+})
+new WebSocketServer({ server }).on('connection', (socket) => {
+  socket.send(`hello from ${MESSAGE}`)
+  socket.on('message', (text) => socket.send(String(text)))
+})
+server.keepAliveTimeout = 65_000
+server.listen(3000)
+
+// At once, whatever is in flight: a roll must not need the app's help.
+process.on('SIGTERM', () => process.exit(0))
