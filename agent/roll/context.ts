@@ -5,7 +5,7 @@ import type { DeployRequest } from '../../shared/request.ts'
 import { changedTexts, composeTextsWith, type FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config.ts'
 import { editUpstream } from '../nginx/config.ts'
-import type { Container, Image, Ports } from '../ports.ts'
+import type { Container, Files, Image, Ports } from '../ports.ts'
 import { addressesFrom, type Instance, type Observed } from './observe.ts'
 import type { Preflight } from './preflight.ts'
 
@@ -83,16 +83,33 @@ export async function writeCompose(roll: RollState, updated: ReadonlySet<string>
   const after = composeTexts(roll, updated)
   for (const [path, text] of Object.entries(changedTexts(roll.composeTexts, after))) {
     const current = await files.read(path)
-    if (current === text) continue
-    if (current !== roll.composeTexts[path])
+    const onWritten = () => (roll.composeTexts = { ...roll.composeTexts, [path]: text })
+    if (current !== text && current !== roll.composeTexts[path])
       throw new Problem('compose-changed', `somebody else changed ${path} during the roll`, {
         cure: 'see what they wrote, then deploy again',
       })
-    await files.write(path, text, 'rename')
+    if (current === text) onWritten()
+    else await writeFile(files, path, text, 'rename', onWritten)
   }
-  roll.composeTexts = after
   roll.updated.clear()
   for (const service of updated) roll.updated.add(service)
+}
+
+/** Writes a file, and says when it holds the text: also where the write fails after that, as by a disk that cannot sync. */
+export async function writeFile(
+  files: Files,
+  path: string,
+  text: string,
+  how: 'in-place' | 'rename',
+  onWritten: () => void,
+): Promise<void> {
+  try {
+    await files.write(path, text, how)
+  } catch (error) {
+    if ((await files.read(path).catch(() => undefined)) === text) onWritten()
+    throw error
+  }
+  onWritten()
 }
 
 export function instanceOf(roll: RollState, service: string): Instance {

@@ -9,7 +9,7 @@ import type { Ports } from '../ports.ts'
 import { beginRoll, containersOf, type RollState } from './context.ts'
 import { preflight } from './preflight.ts'
 import { recordOf, resumeRoll } from './record.ts'
-import { runSteps } from './run-steps.ts'
+import { runSteps, within } from './run-steps.ts'
 
 /** Preflight asks docker, compose and nginx a few questions; one that takes this long hangs. */
 const PREFLIGHT_MS_MAX = 60_000
@@ -37,7 +37,9 @@ export async function roll(
   let state: RollState
   let steps: readonly Step[]
   try {
-    const found = await preflight(stack, request, ports, within(PREFLIGHT_MS_MAX, 'preflight', signal))
+    const found = await within(ports.clock, PREFLIGHT_MS_MAX, 'preflight', signal, (inTime) =>
+      preflight(stack, request, ports, inTime),
+    )
     for (const problem of found.warnings) emit({ type: 'warning', problem })
     state = beginRoll(stack, found, ports)
     steps = found.plan.steps
@@ -99,10 +101,11 @@ async function undo(
 ): Promise<void> {
   try {
     // The way back heeds no cancel: it ends, or it is stuck.
-    const signal = within(UNDO_MS_MAX, 'the way back')
-    const steps = planUndo(begun, await deadServices(state, signal))
-    emit({ type: 'undoing', steps })
-    await runSteps(steps, state, [], { from, emit, signal })
+    await within(state.ports.clock, UNDO_MS_MAX, 'the way back', undefined, async (signal) => {
+      const steps = planUndo(begun, await deadServices(state, signal))
+      emit({ type: 'undoing', steps })
+      await runSteps(steps, state, [], { from, emit, signal })
+    })
     emit({ type: 'failed', ms: ms(), problem })
   } catch (error) {
     emit({ type: 'stuck', ms: ms(), problem, undo: reportOf(error) })
@@ -135,11 +138,8 @@ export async function recover(
     return
   }
   try {
-    const { state, begun } = await resumeRoll(
-      stack,
-      record,
-      ports,
-      within(PREFLIGHT_MS_MAX, 'recovery', signal),
+    const { state, begun } = await within(ports.clock, PREFLIGHT_MS_MAX, 'recovery', signal, (inTime) =>
+      resumeRoll(stack, record, ports, inTime),
     )
     await undo(state, begun, begun.length, problem, ms, context)
   } catch (error) {
@@ -148,16 +148,17 @@ export async function recover(
 }
 
 async function running(state: RollState): Promise<Record<string, string>> {
-  const entries = state.order.map(async (service) => {
-    const containers = await containersOf(state, service, AbortSignal.timeout(PREFLIGHT_MS_MAX))
-    return [service, shortImage(containers[0]?.image ?? '')] as const
-  })
-  return Object.fromEntries(await Promise.all(entries))
-}
-
-function within(ms: number, what: string, signal?: AbortSignal): AbortSignal {
-  const deadline = new AbortController()
-  const problem = new Problem('deadline', `${what} took longer than ${ms / 1000} s`)
-  setTimeout(() => deadline.abort(problem), ms).unref()
-  return signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal
+  return await within(
+    state.ports.clock,
+    PREFLIGHT_MS_MAX,
+    'a look at what runs',
+    undefined,
+    async (signal) => {
+      const entries = state.order.map(async (service) => {
+        const [container] = await containersOf(state, service, signal)
+        return [service, shortImage(container?.image ?? '')] as const
+      })
+      return Object.fromEntries(await Promise.all(entries))
+    },
+  )
 }

@@ -1,8 +1,9 @@
 // The runner: each step in turn, with its deadline, as events. It decides nothing; the first failure ends it.
 
-import { type DeployEvent } from '../../shared/events.ts'
+import type { DeployEvent, Facts } from '../../shared/events.ts'
 import { describeStep, type Step } from '../../shared/plan.ts'
 import { Problem, reportOf } from '../../shared/problems.ts'
+import type { Clock } from '../ports.ts'
 import type { RollState } from './context.ts'
 import { handlerOf } from './steps/index.ts'
 
@@ -52,18 +53,31 @@ async function runStep<S extends Step>(
   { emit, signal }: RunOptions,
 ) {
   const handler = handlerOf(step.kind)
-  const deadlineMs = handler.deadlineMs(step, roll)
+  const report = (facts: Facts) => emit({ type: 'step-progress', step: index, facts })
+  return await within(
+    roll.ports.clock,
+    handler.deadlineMs(step, roll),
+    describeStep(step),
+    signal,
+    (inTime) => handler.do(step, { roll, report, signal: inTime }),
+  )
+}
+
+/** Does the work with a signal that also aborts once it took longer than that, by the clock. */
+export async function within<T>(
+  clock: Clock,
+  ms: number,
+  what: string,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const deadline = new AbortController()
-  const timer = setTimeout(() => {
-    deadline.abort(new Problem('deadline', `${describeStep(step)} took longer than ${deadlineMs / 1000} s`))
-  }, deadlineMs)
+  const done = new AbortController()
+  const onTime = () => deadline.abort(new Problem('deadline', `${what} took longer than ${ms / 1000} s`))
+  clock.sleep(ms, done.signal).then(onTime, () => {})
   try {
-    return await handler.do(step, {
-      roll,
-      report: (facts) => emit({ type: 'step-progress', step: index, facts }),
-      signal: AbortSignal.any([signal, deadline.signal]),
-    })
+    return await work(AbortSignal.any([...(signal ? [signal] : []), deadline.signal]))
   } finally {
-    clearTimeout(timer)
+    done.abort()
   }
 }

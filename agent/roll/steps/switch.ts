@@ -1,7 +1,7 @@
 // Takes servers out of the upstream and puts others back: one edit, one reload, and proof that the reload took effect.
 
 import { Problem } from '../../../shared/problems.ts'
-import { nginxTextWith, type RollState } from '../context.ts'
+import { nginxTextWith, writeFile, type RollState } from '../context.ts'
 import { failIfAnyStopped } from './await-healthy.ts'
 import type { StepHandler } from './index.ts'
 
@@ -55,8 +55,12 @@ async function writeNginx(roll: RollState, text: string, signal: AbortSignal): P
     throw new Problem('nginx-changed', `somebody else changed ${hostPath} during the roll`, {
       cure: 'see what they wrote, then deploy again',
     })
-  if (current !== text) await roll.ports.files.write(hostPath, text, how)
-  roll.nginxText = text
+  const onWritten = () => {
+    if (roll.nginxText !== text) roll.isLoaded = false
+    roll.nginxText = text
+  }
+  if (current === text) onWritten()
+  else await writeFile(roll.ports.files, hostPath, text, how, onWritten)
 }
 
 // nginx reloads a stale file without a word, so the bytes in the container are compared first.

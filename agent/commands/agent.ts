@@ -1,0 +1,45 @@
+// `ropeway agent`: the process on the docker host. Its config is checked whole before it touches anything.
+
+import { startAgent } from '../agent.ts'
+import { realPorts } from '../adapters/index.ts'
+import { findConfig, loadConfig } from '../config.ts'
+import { loadKey } from '../identity.ts'
+import { Journal } from '../journal.ts'
+import type { Log } from '../log.ts'
+import { timeOf } from '../progress.ts'
+import { recover, roll } from '../roll/roll.ts'
+import { EXIT, print, type ConfigOptions, type Io } from './io.ts'
+
+export async function run(options: ConfigOptions, io: Io): Promise<number> {
+  const config = await loadConfig(findConfig(options.config), io.env)
+  const key = await loadKey(options.data)
+  const journal = new Journal(options.data)
+  const log: Log = (level, message) => {
+    const at = Date.now()
+    const line = options.json ? JSON.stringify({ at, level, message }) : `${timeOf(at)} ${message}`
+    io.stderr.write(`${line}\n`)
+  }
+  try {
+    await startAgent({
+      config,
+      key,
+      journal,
+      ports: realPorts(),
+      roll,
+      recover,
+      version: io.version,
+      log,
+      onConnected: () =>
+        print(
+          io,
+          options.json
+            ? JSON.stringify({ connected: config.relay, host: config.host })
+            : `agent connected to ${config.relay} as ${config.host}`,
+        ),
+      signal: io.signal,
+    })
+  } finally {
+    journal.close()
+  }
+  return EXIT.success
+}

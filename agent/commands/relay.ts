@@ -1,0 +1,42 @@
+// `ropeway relay`: the Worker on this machine, in Miniflare, from the same bundle that Cloudflare gets.
+
+import { once } from 'node:events'
+import { Problem } from '../../shared/problems.ts'
+import { startRelay } from '../relay.ts'
+import { relayOrigin } from '../relay-origin.ts'
+import { enrollKeyOf } from './enroll-key.ts'
+import { EXIT, print, type Io } from './io.ts'
+
+export interface RelayOptions {
+  readonly port: string
+  readonly data: string
+  readonly bind: string
+  readonly url?: string
+  readonly json?: boolean
+}
+
+export async function run(options: RelayOptions, io: Io): Promise<number> {
+  const port = Number(options.port)
+  if (!/^\d{1,5}$/.test(options.port) || port > 65_535)
+    throw new Problem('usage-invalid', `--port should be a number up to 65535, not ${options.port}`)
+  const relayUrl = options.url === undefined ? undefined : originOf(options.url)
+  const enrollKey = enrollKeyOf(io.env)
+  const relay = await startRelay({
+    dataDir: options.data,
+    port,
+    host: options.bind,
+    enrollKey,
+    ...(relayUrl === undefined ? {} : { relayUrl }),
+  })
+  const url = relayUrl ?? relay.url.replace(/\/$/, '')
+  print(io, options.json ? JSON.stringify({ listening: url }) : `relay listening on ${url}`)
+  if (!io.signal.aborted) await once(io.signal, 'abort')
+  await relay.stop()
+  return EXIT.success
+}
+
+function originOf(text: string): string {
+  const origin = relayOrigin(text)
+  if ('fault' in origin) throw new Problem('usage-invalid', `--url ${origin.fault}`)
+  return origin.origin
+}

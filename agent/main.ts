@@ -1,0 +1,147 @@
+#!/usr/bin/env node
+// The command line: which commands there are and what each may be told. A command's own code is loaded only when it runs.
+
+import { readFileSync } from 'node:fs'
+import { findPackageJSON } from 'node:module'
+import { inspect } from 'node:util'
+import { Command, CommanderError } from 'commander'
+import { reportOf, type ProblemCode } from '../shared/problems.ts'
+import { describeProblem } from '../shared/words.ts'
+import { EXIT, type Io } from './commands/io.ts'
+
+const DATA_DEFAULT = '/var/lib/ropeway'
+const RELAY_DATA_DEFAULT = '/var/lib/ropeway-relay'
+const RELAY_PORT_DEFAULT = '8787'
+/** After a command is done, for what it left open; then the process ends regardless. */
+const LINGER_MS_MAX = 1000
+
+/** Problems that only a change of the command, its environment or its files can cure. */
+const USAGE: readonly ProblemCode[] = ['config-invalid', 'usage-invalid', 'key-unusable', 'stack-unknown']
+
+const io: Io = {
+  env: process.env,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  signal: firstSignal(),
+  version: versionOf(),
+}
+
+let exitCode: number = EXIT.success
+
+// commander passes a command's arguments, its options, and itself; the last is of no use here.
+function does<Args extends unknown[]>(load: () => Promise<{ run(...args: [...Args, Io]): Promise<number> }>) {
+  return async (...args: [...Args, Command]) => {
+    const { run } = await load()
+    exitCode = await run(...(args.slice(0, -1) as Args), io)
+  }
+}
+
+const program = new Command('ropeway')
+  .description('Deploys a Docker Compose stack behind nginx with no failed request.')
+  .version(io.version)
+  .exitOverride()
+  .configureOutput({
+    outputError: (text, write) => write(text.replace(/^error: (.*)\n/, 'ropeway: $1 (usage-invalid).\n')),
+  })
+
+const collect = (value: string, before: readonly string[] = []) => [...before, value]
+
+function command(nameAndArgs: string, description: string): Command {
+  return program
+    .command(nameAndArgs)
+    .description(description)
+    .option('--json', 'print JSON, for scripts')
+    .allowExcessArguments(false)
+    .exitOverride()
+}
+
+function onHost(nameAndArgs: string, description: string): Command {
+  return command(nameAndArgs, description)
+    .option('--config <file>', 'default: ./ropeway.yml, then /etc/ropeway/ropeway.yml')
+    .option('--data <dir>', 'the host’s key and journal', DATA_DEFAULT)
+}
+
+function overRelay(nameAndArgs: string, description: string): Command {
+  return onHost(nameAndArgs, description)
+    .option('--relay <url>', 'with a token in ROPEWAY_TOKEN; also ROPEWAY_RELAY')
+    .option('--host <name>', 'with a token in ROPEWAY_TOKEN; also ROPEWAY_HOST')
+}
+
+function asking(made: Command): Command {
+  return made
+    .option('--image <ref>', 'repository:tag or repository@sha256:…')
+    .option('--env <key=value>', 'an environment variable; {service} becomes the service’s name', collect)
+    .option('--reason <text>', 'for the deploy’s log')
+}
+
+command('relay', 'run the relay on this machine; the enrolment key comes from ROPEWAY_ENROLL_KEY')
+  .option('--port <number>', 'port to listen on', RELAY_PORT_DEFAULT)
+  .option('--data <dir>', 'where the relay keeps its storage', RELAY_DATA_DEFAULT)
+  .option('--bind <address>', 'address to listen on', '127.0.0.1')
+  .option('--url <origin>', 'the address by which others reach it, behind a proxy')
+  .action(does(() => import('./commands/relay.ts')))
+
+onHost(
+  'enroll',
+  'make this host’s key and enroll it; the enrolment key comes from ROPEWAY_ENROLL_KEY',
+).action(does(() => import('./commands/enroll.ts')))
+
+onHost('agent', 'wait for deploys and run them').action(does(() => import('./commands/agent.ts')))
+
+asking(onHost('plan <stack>', 'show what a deploy would do; changes nothing')).action(
+  does(() => import('./commands/plan.ts')),
+)
+
+asking(overRelay('deploy <stack>', 'deploy and follow it; exits 0 only when it succeeded'))
+  .option('--no-wait', 'print the deploy’s id and end')
+  .action(does(() => import('./commands/deploy.ts')))
+
+overRelay('status [stack]', 'the agent and the last deploys').action(
+  does(() => import('./commands/status.ts')),
+)
+
+overRelay('watch [deploy-or-stack]', 'follow a deploy, by default the latest, to its end').action(
+  does(() => import('./commands/watch.ts')),
+)
+
+onHost('token', 'print a token for a person or a CI job')
+  .option('--scope <list>', 'read, deploy, rollback', 'read')
+  .option('--stack <name>', 'only for this stack; may be repeated', collect)
+  .option('--ttl <time>', 'as 15m, 1h or 30d', '1h')
+  .option('--actor <name>', 'who acts, for the deploys’ logs')
+  .action(does(() => import('./commands/token.ts')))
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // The reader has gone, as `head` does: there is nobody left to write to.
+  if (error.code === 'EPIPE') process.exit(EXIT.failed)
+  throw error
+})
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) exitCode = error.exitCode === 0 ? EXIT.success : EXIT.usage
+  else {
+    const report = reportOf(error)
+    process.stderr.write(`ropeway: ${describeProblem(report)}\n`)
+    // A bug: whoever reports it needs all of it.
+    if (report.code === 'internal') process.stderr.write(`${inspect(error)}\n`)
+    exitCode = USAGE.includes(report.code) ? EXIT.usage : EXIT.failed
+  }
+}
+process.exitCode = exitCode
+setTimeout(() => process.exit(), LINGER_MS_MAX).unref()
+
+// The first signal asks the command to end; a second one has Node's own effect and ends the process.
+function firstSignal(): AbortSignal {
+  const controller = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort())
+  return controller.signal
+}
+
+function versionOf(): string {
+  const path = findPackageJSON(import.meta.url)
+  return path === undefined
+    ? 'unknown'
+    : (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# npm test: everything. Types, lint, unit and invariants once; the end-to-end suite on this machine's engine (or one that is set up
+# here), then again on the newest engine and compose.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+suite() {
+  echo "end to end on $ROPEWAY_ENGINE"
+  vitest run --config test/vitest.e2e.config.ts
+}
+export -f suite
+
+all() {
+  npm run --silent check
+  suite
+}
+export -f all
+
+bash test/machine/with-engine.sh default bash -euo pipefail -c all
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  bash test/machine/with-engine.sh newest bash -euo pipefail -c suite
+else
+  echo "end to end on the newest engine: not here, it takes root on Debian to set one up beside this machine's own" >&2
+fi

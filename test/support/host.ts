@@ -1,0 +1,178 @@
+// A host for tests: a directory, a key, one stack with a trigger, frames as a hub would deliver them, and a fake roll.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { startAgent, type AgentOptions } from '../../agent/agent.ts'
+import type { Config, StackConfig } from '../../agent/config.ts'
+import { loadOrCreateKey, type HostKey } from '../../agent/identity.ts'
+import { Journal } from '../../agent/journal.ts'
+import type { Ports } from '../../agent/ports.ts'
+import { deployId } from '../../shared/deploy.ts'
+import { toBase64, type DeployFrame } from '../../shared/protocol.ts'
+import { sha256Hex, signToken, type Scope } from '../../shared/tokens.ts'
+import { TOKEN_TRIGGER } from '../../shared/triggers/index.ts'
+import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
+
+export const SECRET = `whsec_${btoa('0123456789abcdefghijklmn')}`
+export const OTHER_SECRET = `whsec_${btoa('nmlkjihgfedcba9876543210')}`
+export const HOST = 'vps-1'
+
+export function tempDir(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'ropeway-'))
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+export function stackConfig(name = 'hello', secret = SECRET): StackConfig {
+  return {
+    name,
+    compose: ['/nowhere/docker-compose.yml'],
+    project: undefined,
+    proxy: {},
+    instances: undefined,
+    health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 60_000 },
+    drainTimeoutMs: 30_000,
+    soakMs: 0,
+    allow: { images: undefined, env: [] },
+    triggers: [{ type: 'standard-webhooks', stack: name, name: 'deploy', secrets: [secret] }],
+  }
+}
+
+export function configFor(relay: string, stacks: readonly StackConfig[] = [stackConfig()]): Config {
+  return { path: '/nowhere/ropeway.yml', relay, host: HOST, stacks }
+}
+
+const encoder = new TextEncoder()
+
+export interface HookParts {
+  readonly stack?: string
+  readonly eventId?: string
+  readonly secret?: string
+  readonly body?: string
+  readonly atSeconds?: number
+}
+
+/** A hook's frame as an honest hub delivers it. */
+export async function hookFrame(parts: HookParts = {}): Promise<DeployFrame> {
+  const { stack = 'hello', eventId = 'msg_1', secret = SECRET, body = '{}' } = parts
+  const bytes = encoder.encode(body)
+  const headers = await signStandardWebhook(secret, {
+    id: eventId,
+    timestampSeconds: parts.atSeconds ?? Math.floor(Date.now() / 1000),
+    body: bytes,
+  })
+  return {
+    type: 'deploy',
+    id: await deployId(HOST, stack, 'deploy', eventId),
+    stack,
+    trigger: 'deploy',
+    acceptedAt: Date.now(),
+    proof: { kind: 'hook', headers, body: toBase64(bytes) },
+  }
+}
+
+export interface TokenParts {
+  readonly relay: string
+  readonly stack?: string
+  readonly stacks?: readonly string[]
+  readonly scopes?: readonly Scope[]
+  readonly body?: string
+  readonly boundTo?: string
+  readonly now?: Date
+  readonly idempotencyKey?: string
+}
+
+/** A token's frame as an honest hub delivers it. */
+export async function tokenFrame(key: HostKey, parts: TokenParts): Promise<DeployFrame> {
+  const { stack = 'hello', body = '{}', idempotencyKey = 'key-1' } = parts
+  const token = await signToken(key.privateKey, {
+    host: HOST,
+    audience: parts.relay,
+    actor: 'cli:test',
+    scopes: parts.scopes ?? ['deploy'],
+    stacks: parts.stacks,
+    ...(parts.boundTo === undefined ? {} : { bodySha256: await sha256Hex(encoder.encode(parts.boundTo)) }),
+    ttlSeconds: 300,
+    now: parts.now ?? new Date(),
+  })
+  const { jti } = JSON.parse(atob((token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/'))) as {
+    jti: string
+  }
+  const rest = parts.boundTo === undefined ? [idempotencyKey, await sha256Hex(encoder.encode(body))] : []
+  return {
+    type: 'deploy',
+    id: await deployId(HOST, stack, '@token', jti, ...rest),
+    stack,
+    trigger: TOKEN_TRIGGER,
+    acceptedAt: Date.now(),
+    proof: { kind: 'token', token, idempotencyKey, body: toBase64(encoder.encode(body)) },
+  }
+}
+
+export interface RunningAgent {
+  readonly rolls: string[]
+  readonly recovered: { stack: string; record: string | undefined }[]
+  readonly logs: string[]
+  readonly connects: { count: number }
+  readonly journal: Journal
+  stop(): Promise<void>
+}
+
+/** Runs an agent on `dir` against a relay; its roll succeeds at once unless the test has one of its own. */
+export async function runAgent(
+  dir: string,
+  relay: string,
+  over: Partial<Pick<AgentOptions, 'config' | 'roll' | 'recover' | 'timing'>> = {},
+): Promise<RunningAgent> {
+  const stop = new AbortController()
+  const journal = new Journal(dir)
+  const rolls: string[] = []
+  const recovered: RunningAgent['recovered'] = []
+  const logs: string[] = []
+  const connects = { count: 0 }
+  const roll: AgentOptions['roll'] =
+    over.roll ??
+    (async (_stack, _request, _ports, { emit }) => {
+      emit({ type: 'started' })
+      emit({ type: 'succeeded', ms: 1, changed: true, services: {} })
+    })
+  const ended = startAgent({
+    config: over.config ?? configFor(relay),
+    key: await loadOrCreateKey(dir),
+    journal,
+    ports: {} as Ports,
+    roll: async (stack, request, ports, context) => {
+      rolls.push(stack.name)
+      await roll(stack, request, ports, context)
+    },
+    recover: async (stack, record, ports, context) => {
+      recovered.push({ stack: stack.name, record })
+      if (over.recover) return over.recover(stack, record, ports, context)
+      context.emit({ type: 'failed', ms: 1, problem: { code: 'interrupted', message: 'undone' } })
+    },
+    version: 'test',
+    log: (level, message) => logs.push(`${level}: ${message}`),
+    onConnected: () => (connects.count += 1),
+    signal: stop.signal,
+    timing: { wait: (ms) => Math.min(ms, 20), ...over.timing },
+  })
+  let isStopped = false
+  const agent = {
+    rolls,
+    recovered,
+    logs,
+    connects,
+    journal,
+    stop: async () => {
+      if (isStopped) return
+      isStopped = true
+      stop.abort()
+      await ended
+      journal.close()
+    },
+  }
+  onTestFinished(() => agent.stop())
+  return agent
+}

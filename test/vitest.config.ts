@@ -1,0 +1,13 @@
+// vitest run --config test/vitest.config.ts [test/worker …]
+
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/{shared,worker,agent}/**/*.test.ts'],
+    globalSetup: 'test/support/build-worker.ts',
+    // A relay takes a second to start; on a machine that is busy with other tests, several.
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
+  },
+})
