@@ -3,7 +3,7 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Miniflare } from 'miniflare'
 import { parse } from 'smol-toml'
@@ -58,6 +58,8 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     // The name is part of the path below dataDir: without it, or with another, nothing stored would be found again.
     name: config.name,
     modules: true,
+    // workerd reads no file above the folder it is told to start from, whatever the working directory is.
+    modulesRoot: dirname(bundle),
     scriptPath: bundle,
     compatibilityDate: config.compatibility_date,
     compatibilityFlags: config.compatibility_flags,
@@ -76,7 +78,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     // Request.cf would be fetched from Cloudflare at start, and nothing here reads it.
     cf: false,
     logRequests: false,
-    ...(options.dataDir === undefined ? {} : { defaultPersistRoot: options.dataDir }),
+    ...(options.dataDir === undefined ? {} : { defaultPersistRoot: resolve(options.dataDir) }),
   })
   letOthersHandleSignals()
   try {
@@ -92,8 +94,8 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
 async function isTaken(address: { host: string; port: number }): Promise<boolean> {
   const server = createServer()
   try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject).listen(address, resolve)
+    await new Promise<void>((listening, reject) => {
+      server.once('error', reject).listen(address, listening)
     })
     return false
   } catch (error) {

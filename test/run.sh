@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 suite() {
   echo "end to end on $ROPEWAY_ENGINE"
-  vitest run --config test/vitest.e2e.config.ts
+  vitest run --config test/e2e/vitest.config.ts
 }
 export -f suite
 

@@ -1,0 +1,125 @@
+// What must be true of the repository itself: who may import whom, and that what is documented is what there is.
+
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { configSchema } from '../agent/config-schema.ts'
+import { STATUSES } from '../shared/deploy.ts'
+import { deployEventSchema } from '../shared/events.ts'
+import { stepSchema } from '../shared/plan.ts'
+import { PROBLEMS } from '../shared/problems.ts'
+import { CLOSE, fromAgentSchema, fromHubSchema } from '../shared/protocol.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+
+function sources(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .map((path) => join(folder, path))
+    .filter((path) => /\.ts$/.test(path) && statSync(join(ROOT, path)).isFile())
+}
+
+/** What a file imports: packages by name, our own files by their path from the root. */
+function imports(path: string): string[] {
+  const specifiers = [
+    ...read(path).matchAll(
+      /(?:^|\n)\s*(?:import|export)[^'"\n]*?(?:\n[^'"]*?)?from '([^']+)'|import\('([^']+)'\)|(?:^|\n)import '([^']+)'/g,
+    ),
+  ]
+  return specifiers.map(([, from, dynamic, bare]) => {
+    const specifier = from ?? dynamic ?? bare ?? ''
+    return specifier.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(path), specifier)) : specifier
+  })
+}
+
+describe('who may import whom', () => {
+  test('the reader of imports finds them', () => {
+    expect(imports('shared/tokens.ts')).toEqual(expect.arrayContaining(['jose', 'zod', 'shared/limits.ts']))
+    expect(imports('agent/main.ts')).toContain('agent/commands/relay.ts')
+  })
+
+  test.each(sources('shared'))('%s imports shared, zod and jose at most', (path) => {
+    expect(
+      imports(path).filter((name) => !name.startsWith('shared/') && name !== 'zod' && name !== 'jose'),
+    ).toEqual([])
+  })
+
+  test.each(sources('worker'))('%s imports nothing of the agent or of Node', (path) => {
+    expect(imports(path).filter((name) => /^(agent|test)\/|^node:/.test(name))).toEqual([])
+  })
+
+  test.each(sources('agent'))('%s imports nothing of the worker or of the tests', (path) => {
+    expect(imports(path).filter((name) => /^(worker|test)\//.test(name))).toEqual([])
+  })
+
+  const core = ['agent/nginx', 'agent/compose', 'agent/roll'].flatMap(sources)
+  test.each(core)('%s is core: no file, socket, process or clock of its own', (path) => {
+    const allowed = /^(shared|agent\/(nginx|compose|roll))\/|^agent\/(config|ports)\.ts$|^yaml$|^node:util$/
+    expect(imports(path).filter((name) => !allowed.test(name))).toEqual([])
+  })
+
+  test.each(sources('agent').filter((path) => imports(path).includes('dockerode')))(
+    '%s may import dockerode',
+    (path) => expect(path).toMatch(/^agent\/adapters\//),
+  )
+
+  test.each(['agent/nginx', 'agent/compose', 'shared'].flatMap(sources).concat('worker/hub/decide.ts'))(
+    '%s is told the time',
+    (path) => expect(read(path)).not.toMatch(/Date\.now\(\)|new Date\(\)|performance\.now/),
+  )
+})
+
+describe('what is documented is what there is', () => {
+  const typesOf = (
+    schema: { options: readonly { shape: Record<string, { value?: unknown }> }[] },
+    key: string,
+  ) => schema.options.map((option) => String(option.shape[key]?.value))
+
+  test.each(Object.keys(PROBLEMS))('ARCHITECTURE explains problem %s', (code) => {
+    expect(read('ARCHITECTURE.md')).toContain(`\`${code}\``)
+  })
+
+  test.each([
+    ...typesOf(fromAgentSchema, 'type'),
+    ...typesOf(fromHubSchema, 'type'),
+    ...Object.values(CLOSE).map(String),
+  ])('PROTOCOL.md explains %s', (word) =>
+    expect(read('shared/PROTOCOL.md')).toMatch(new RegExp(`\\|[^|]*\\b${word}\\b[^|]*\\|`)),
+  )
+
+  test.each([...typesOf(deployEventSchema, 'type'), ...typesOf(stepSchema, 'kind'), ...STATUSES])(
+    'ARCHITECTURE names %s',
+    (word) => expect(read('ARCHITECTURE.md')).toContain(`\`${word}\``),
+  )
+
+  test('the README’s relative links lead somewhere', () => {
+    const links = [...read('README.md').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, path]) => path ?? '')
+    expect(links.length).toBeGreaterThan(0)
+    expect(links.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
+  })
+
+  test('the annotated configuration parses, and shows every key of a stack', () => {
+    const example: unknown = parse(read('example/ropeway.example.yml'))
+    const env = {
+      ROPEWAY_HELLO_SECRET: `whsec_${btoa('0123456789abcdefghijklmnopqrstuv')}`,
+      ROPEWAY_HELLO_SECRET_OLD: `whsec_${btoa('vutsrqponmlkjihgfedcba9876543210')}`,
+    }
+    const parsed = configSchema({ directory: join(ROOT, 'example'), env }).safeParse(example)
+    expect(parsed.error).toBeUndefined()
+    const stack = (example as { stacks: Record<string, object> }).stacks['hello'] ?? {}
+    expect(Object.keys(stack).toSorted()).toEqual(
+      ['allow', 'compose', 'drain', 'health', 'instances', 'project', 'proxy', 'soak', 'triggers'].toSorted(),
+    )
+  })
+})
+
+describe('the repository', () => {
+  test('the lockfile names no registry', () => {
+    expect(read('package-lock.json')).not.toMatch(/"resolved"/)
+  })
+
+  test.each(['agent', 'worker', 'shared'].flatMap(sources))('%s opens with what it is', (path) => {
+    expect(read(path).replace(/^#!.*\n/, '')).toMatch(/^\/\/ \S/)
+  })
+})

@@ -1,0 +1,130 @@
+import { expect, test } from 'vitest'
+import { describeStep, planSteps, planUndo, shortImage, type Step, type Target } from '../../shared/plan.ts'
+
+const FROM = { image: 'hello:v1', env: {} }
+const TO = { image: 'hello:v2', env: { MESSAGE: 'new' } }
+const target = (service: string, isLive = true): Target => ({ service, from: FROM, to: TO, isLive })
+const live = (...services: string[]) => services.map((service) => target(service))
+
+/** A plan in one line: `-a` takes a out, `+a` puts it back, `~a` drains, `*a` updates, `?a` awaits, `.a` soaks, `!` verifies. */
+const short = (steps: readonly Step[]) =>
+  steps
+    .map((step) => {
+      switch (step.kind) {
+        case 'pull':
+          return `pull`
+        case 'switch':
+          return `${step.back === undefined ? '' : `+${step.back}`}${step.out === undefined ? '' : `-${step.out}`}`
+        case 'drain':
+          return `~${step.service}`
+        case 'update':
+          return `*${step.service}`
+        case 'await-healthy':
+          return `?${step.service}`
+        case 'soak':
+          return `.${step.service}`
+        case 'verify':
+          return '!'
+      }
+    })
+    .join(' ')
+
+test.each([
+  ['two, last to first, three reloads', live('a', 'b'), {}, '-b ~b *b ?b +b-a ~a *a ?a +a !'],
+  [
+    'an image is pulled before anything',
+    live('a', 'b'),
+    { image: 'x' },
+    'pull -b ~b *b ?b +b-a ~a *a ?a +a !',
+  ],
+  ['three', live('a', 'b', 'c'), {}, '-c ~c *c ?c +c-b ~b *b ?b +b-a ~a *a ?a +a !'],
+  ['a soak watches each in traffic', live('a', 'b'), { soakMs: 5 }, '-b ~b *b ?b +b .b -a ~a *a ?a +a .a !'],
+  [
+    'one that is down stays out',
+    [target('a'), target('b', false), target('c')],
+    {},
+    '-c ~c *c ?c *b ?b +c-a ~a *a ?a +a !',
+  ],
+  ['all are down', [target('a', false)], {}, '*a ?a !'],
+  ['nothing', [], {}, '!'],
+])('plan: %s', (_, targets, options, expected) => {
+  expect(short(planSteps(targets, { soakMs: 0, ...options }))).toBe(expected)
+})
+
+test.each([
+  [0, ''],
+  [1, '+b !'],
+  [2, '+b !'],
+  [3, '*b ?b +b !'],
+  [4, '*b ?b +b !'],
+  [5, '+a-b ~b *b ?b +b !'],
+  [7, '*a ?a +a-b ~b *b ?b +b !'],
+  [9, '-a ~a *a ?a +a-b ~b *b ?b +b !'],
+  [10, '-a ~a *a ?a +a-b ~b *b ?b +b !'],
+])('undo after %i steps of a roll of two', (count, expected) => {
+  expect(short(planUndo(planSteps(live('a', 'b'), { soakMs: 0 }).slice(0, count)))).toBe(expected)
+})
+
+// The promise itself, on every plan and from every step of it: never two out at once, and back to exactly what was.
+const MANY: [string, Target[]][] = [
+  ['two', live('a', 'b')],
+  ['five', live('a', 'b', 'c', 'd', 'e')],
+  ['some down', [target('a'), target('b', false), target('c'), target('d', false), target('e')]],
+]
+for (const soakMs of [0, 5])
+  test.each(MANY)(`a roll and its undo keep all but one in traffic: %s, soak ${soakMs}`, (_, targets) => {
+    const steps = planSteps(targets, { image: 'x', soakMs })
+    for (let count = 0; count <= steps.length; count++) {
+      const world = { out: new Set<string>(), updated: new Set<string>() }
+      const run = (step: Step) => {
+        if (step.kind === 'switch') {
+          if (step.back !== undefined) world.out.delete(step.back)
+          if (step.out !== undefined) world.out.add(step.out)
+        }
+        if (step.kind === 'update') {
+          const { isLive } = targets.find(({ service }) => service === step.service)!
+          if (isLive) expect(world.out).toContain(step.service)
+          if (step.to === TO) world.updated.add(step.service)
+          else world.updated.delete(step.service)
+        }
+        expect(world.out.size).toBeLessThanOrEqual(1)
+      }
+      steps.slice(0, count).forEach(run)
+      if (count === steps.length) expect([world.out.size, world.updated.size]).toEqual([0, targets.length])
+      planUndo(steps.slice(0, count)).forEach(run)
+      expect([world.out.size, world.updated.size]).toEqual([0, 0])
+    }
+  })
+
+const updates = (steps: readonly Step[]) => steps.filter((step) => step.kind === 'update')
+
+test('an undo is marked as one, so that it writes what was there before', () => {
+  const steps = planSteps(live('a'), { soakMs: 0 })
+  expect(updates(steps)).toEqual([{ kind: 'update', service: 'a', from: FROM, to: TO, undo: false }])
+  expect(updates(planUndo(steps))).toEqual([{ kind: 'update', service: 'a', from: TO, to: FROM, undo: true }])
+})
+
+const DIGEST = '0123456789abcdef'.repeat(4)
+test.each<[Step, string]>([
+  [{ kind: 'pull', image: `hello@sha256:${DIGEST}` }, `pull hello@sha256:${DIGEST}`],
+  [{ kind: 'switch', out: 'a' }, 'take a out'],
+  [{ kind: 'switch', back: 'a' }, 'put a back'],
+  [{ kind: 'switch', back: 'b', out: 'a' }, 'put b back, take a out'],
+  [{ kind: 'drain', service: 'a' }, 'drain a'],
+  [{ kind: 'update', service: 'a', from: FROM, to: TO, undo: false }, 'update a to hello:v2 MESSAGE=new'],
+  [
+    { kind: 'update', service: 'a', from: TO, to: { env: { MESSAGE: null } }, undo: false },
+    'update a to no MESSAGE',
+  ],
+  [{ kind: 'update', service: 'a', from: TO, to: { env: {} }, undo: false }, 'update a to what it ran'],
+  [{ kind: 'await-healthy', service: 'a' }, 'wait until a is healthy'],
+  [{ kind: 'soak', service: 'a', ms: 1500 }, 'watch a for 1.5 s'],
+  [{ kind: 'verify' }, 'verify through nginx'],
+])('in words: %o', (step, words) => {
+  expect(describeStep(step)).toBe(words)
+})
+
+test('a digest is cut, whatever else is there is not', () => {
+  expect(shortImage(`hello:v1@sha256:${DIGEST}`)).toBe('hello:v1@sha256:0123456789ab…')
+  expect(shortImage('hello:v1')).toBe('hello:v1')
+})

@@ -1,0 +1,93 @@
+import { expect, test } from 'vitest'
+import {
+  REQUEST_ENV_KEYS_MAX,
+  REQUEST_ENV_VALUE_CHARS_MAX,
+  REQUEST_REASON_CHARS_MAX,
+} from '../../shared/limits.ts'
+import { envFor, parseDeployRequest } from '../../shared/request.ts'
+
+const parse = (body: string | Uint8Array) => parseDeployRequest(Buffer.from(body))
+const variables = (count: number) =>
+  JSON.stringify({ env: Object.fromEntries(Array.from({ length: count }, (_, i) => [`V${i}`, 'x'])) })
+
+test.each<[string, string, object]>([
+  ['nothing', '', {}],
+  ['an empty object', ' {} ', {}],
+  ['an image', '{"image":"hello:v2"}', { image: 'hello:v2' }],
+  [
+    'an image by digest',
+    `{"image":"hello@sha256:${'a'.repeat(64)}"}`,
+    { image: `hello@sha256:${'a'.repeat(64)}` },
+  ],
+  ['env', '{"env":{"MESSAGE":"{service},v2","_A1":""}}', { env: { MESSAGE: '{service},v2', _A1: '' } }],
+  ['a reason', '{"reason":"two\\nlines\\tand é"}', { reason: 'two\nlines\tand é' }],
+  [
+    'the same text as key and value',
+    '{"reason":"reason","env":{"reason":"env","env":"reason"}}',
+    { reason: 'reason', env: { reason: 'env', env: 'reason' } },
+  ],
+  [
+    'a value that looks like JSON',
+    '{"reason":"{\\"image\\":1,\\"image\\":2}"}',
+    { reason: '{"image":1,"image":2}' },
+  ],
+  ['a backslash before the quote', '{"reason":"\\\\","image":"hello"}', { reason: '\\', image: 'hello' }],
+])('%s', (_, body, request) => {
+  expect(parse(body)).toEqual(request)
+})
+
+test.each<[string, string | Uint8Array, string]>([
+  ['not UTF-8', Buffer.from([0x22, 0xff, 0x22]), 'not UTF-8'],
+  ['UTF-16', Buffer.from('{}', 'utf16le'), 'not JSON'],
+  ['a byte order mark', '\ufeff{}', 'not JSON'],
+  ['words', 'deploy', 'not JSON'],
+  ['a list', '[]', 'expected object'],
+  ['null', 'null', 'expected object'],
+  ['a text', '"x"', 'expected object'],
+  ['an unknown key', '{"host":"x"}', 'Unrecognized key'],
+  ['__proto__', '{"__proto__":{"image":"x"}}', 'Unrecognized key'],
+  ['__proto__ in env', '{"env":{"__proto__":"x"}}', '__proto__'],
+  ['__proto__ in env, escaped', '{"env":{"__proto\\u005f_":"x"}}', '__proto__'],
+  ['a key twice', '{"image":"a","image":"b"}', 'a key twice'],
+  ['a key twice, the first one nested', '{"env":{"A":{"B":[1]}},"env":{}}', 'a key twice'],
+  ['a key twice, once escaped', '{"image":"a","\\u0069mage":"b"}', 'a key twice'],
+  ['a key twice, the first one huge', `{"reason":"${'x'.repeat(200_000)}","reason":"b"}`, 'a key twice'],
+  ['a variable twice', '{"env":{"A":"1","A":"1"}}', 'a key twice'],
+  ['a number', '{"env":{"A":1}}', 'expected string'],
+  ['null in env', '{"env":{"A":null}}', 'expected string'],
+  ['nesting', '{"env":{"A":{}}}', 'expected string'],
+  ['depth', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, ''],
+  ['not an image', '{"image":"a b"}', 'not an image reference'],
+  ['a bad variable name', '{"env":{"1A":"x"}}', 'Invalid key'],
+  ['an empty variable name', '{"env":{"":"x"}}', 'Invalid key'],
+  ['a line break in a value', '{"env":{"A":"x\\ny"}}', 'control characters'],
+  ['a C1 control in a value', '{"env":{"A":"\\u0085"}}', 'control characters'],
+  ['an escape in the reason', '{"reason":"\\u001b[2J"}', 'control characters'],
+  ['too long a value', `{"env":{"A":"${'x'.repeat(REQUEST_ENV_VALUE_CHARS_MAX + 1)}"}}`, 'Too big'],
+  ['too long a reason', `{"reason":"${'x'.repeat(REQUEST_REASON_CHARS_MAX + 1)}"}`, 'Too big'],
+  ['too many variables', variables(REQUEST_ENV_KEYS_MAX + 1), 'more than 32 variables'],
+])('%s is refused', (_, body, message) => {
+  expect(() => parse(body)).toThrow(
+    expect.objectContaining({ code: 'request-invalid', message: expect.stringContaining(message) }),
+  )
+})
+
+test('limits are what may be reached', () => {
+  expect(parse(`{"env":{"A":"${'x'.repeat(REQUEST_ENV_VALUE_CHARS_MAX)}"}}`).env?.['A']?.length).toBe(
+    REQUEST_ENV_VALUE_CHARS_MAX,
+  )
+  expect(Object.keys(parse(variables(REQUEST_ENV_KEYS_MAX)).env ?? {}).length).toBe(REQUEST_ENV_KEYS_MAX)
+})
+
+test('{service} becomes the name of the service, wherever it stands', () => {
+  expect(
+    envFor({ env: { A: '{service},v2', B: '{service}{service}', C: '{other}', D: '$&' } }, 'app2'),
+  ).toEqual({
+    A: 'app2,v2',
+    B: 'app2app2',
+    C: '{other}',
+    D: '$&',
+  })
+  expect(envFor({ env: { A: '{service}' } }, '$&')).toEqual({ A: '$&' })
+  expect(envFor({}, 'app2')).toEqual({})
+})

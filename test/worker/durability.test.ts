@@ -1,0 +1,175 @@
+// What a relay knows after it was stopped and started, what it leaves on the disk, and how it says that it cannot start.
+
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Relay } from '../../agent/relay.ts'
+import { DEPLOYS_KEPT_MAX } from '../../shared/limits.ts'
+import { ROLL, TestHost, testRelay } from '../support/relay.ts'
+
+let dataDir: string
+let relay: Relay | undefined
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'ropeway-relay-'))
+})
+afterEach(async () => {
+  await relay?.stop()
+  relay = undefined
+  rmSync(dataDir, { recursive: true })
+})
+
+async function start(): Promise<Relay> {
+  await relay?.stop()
+  relay = await testRelay({ dataDir })
+  return relay
+}
+
+/** Tables and rows of every Durable Object on the disk. */
+function stored(): { tables: string[]; deploys: number; events: number; proofs: number }[] {
+  const folder = join(dataDir, 'do/ropeway-Hub')
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.sqlite') && name !== 'metadata.sqlite')
+    .map((name) => {
+      using db = new DatabaseSync(join(folder, name), { readOnly: true })
+      const tables = db
+        .prepare(`SELECT name FROM sqlite_master WHERE type = 'table'`)
+        .all()
+        .map((row) => String(row['name']))
+      const count = (what: string) =>
+        tables.includes('deploys') ? Number(db.prepare(`SELECT count(*) AS n FROM ${what}`).get()?.['n']) : 0
+      return {
+        tables,
+        deploys: count('deploys'),
+        events: count('events'),
+        proofs: count('deploys WHERE proof IS NOT NULL'),
+      }
+    })
+}
+
+test('enrolment, triggers, deploys and events are kept over a restart', async () => {
+  const host = await TestHost.enrolled(await start())
+  const agent = await host.agent()
+  const done = (await host.hook('{}', { id: 'msg_done' })).body.deploy.id
+  await agent.nextDeploy()
+  agent.report(done, 1, ...ROLL)
+  await agent.next()
+  await agent.close()
+  const waiting = (await host.hook('{"reason":"waits"}', { id: 'msg_waits' })).body.deploy.id
+
+  host.url = (await start()).url
+  expect((await host.enroll()).body.status).toBe('known')
+  expect((await host.hook('{}', { id: 'msg_done' })).body).toMatchObject({
+    status: 'duplicate',
+    deploy: { id: done },
+  })
+  expect((await host.hook('{}', { id: 'msg_new' })).body).toMatchObject({
+    status: 'accepted',
+    agent: 'offline',
+  })
+  expect((await host.get(`/deploys/${done}`)).body.status).toBe('succeeded')
+  expect((await host.get(`/deploys/${done}/events`)).body.events.length).toBe(ROLL.length + 1)
+  const again = await host.agent()
+  expect((await again.nextDeploy()).id).toBe(waiting)
+  await again.nextDeploy()
+  again.report(waiting, 1, ...ROLL)
+  expect(await again.next()).toEqual({ type: 'stored', deploy: waiting, seq: ROLL.length })
+  await again.close()
+})
+
+// Miniflare ends workerd by SIGKILL, so every stop here is a crash to it.
+test('a relay that is killed has lost nothing that it accepted', async () => {
+  const host = await TestHost.enrolled(await start())
+  await (await host.agent()).close()
+  const ids = await Promise.all(
+    Array.from({ length: 20 }, async () => (await host.hook()).body.deploy.id as string),
+  )
+  host.url = (await start()).url
+  const agent = await host.agent()
+  const frames = await agent.drained()
+  expect(frames.map((frame) => frame.type === 'deploy' && frame.id).toSorted()).toEqual(ids.toSorted())
+  await agent.close()
+})
+
+test('a name that is not enrolled leaves nothing on the disk', async () => {
+  const nobody = await TestHost.unknown(await start())
+  expect((await nobody.hook()).status).toBe(401)
+  expect((await nobody.get('')).status).toBe(401)
+  expect((await nobody.deploy('{}')).status).toBe(401)
+  await expect(nobody.silentAgent()).rejects.toThrow('HTTP 401')
+  await relay?.stop()
+  relay = undefined
+  for (const { tables } of stored()) expect(tables.filter((name) => !name.startsWith('sqlite_'))).toEqual([])
+})
+
+test('only the newest finished deploys are kept, and no proof of a finished one', async () => {
+  const host = await TestHost.enrolled(await start())
+  const agent = await host.agent()
+  const waiting = (await host.hook()).body.deploy.id
+  await agent.nextDeploy()
+  let first: string | undefined
+  for (let i = 0; i < DEPLOYS_KEPT_MAX + 3; i++) {
+    const { id } = (await host.hook()).body.deploy
+    first ??= id
+    await agent.nextDeploy()
+    agent.report(id, 1, { type: 'superseded', by: waiting })
+    await agent.next()
+  }
+  expect((await host.get(`/deploys/${first}`)).status).toBe(404)
+  expect((await host.get(`/deploys/${waiting}`)).status).toBe(200)
+  await agent.close()
+  await relay?.stop()
+  relay = undefined
+  const kept = DEPLOYS_KEPT_MAX + 1
+  expect(stored().find(({ deploys }) => deploys > 0)).toMatchObject({
+    deploys: kept,
+    events: 2 * kept - 1,
+    proofs: 1,
+  })
+}, 60_000)
+
+test('a taken port is said to be taken', async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as { port: number }
+  await expect(testRelay({ port })).rejects.toMatchObject({
+    code: 'usage-invalid',
+    message: `port ${port} is taken`,
+  })
+  server.close()
+})
+
+test('no enrolment key, no relay', async () => {
+  await expect(testRelay({ enrollKey: '' })).rejects.toMatchObject({ code: 'usage-invalid' })
+})
+
+test.each(['relay.example', 'ftp://relay.example', ''])(
+  'an address %j that is none, no relay',
+  async (relayUrl) => {
+    await expect(testRelay({ relayUrl })).rejects.toMatchObject({ code: 'usage-invalid' })
+  },
+)
+
+test('signals are left to whoever started the relay', async () => {
+  const before = [process.listenerCount('SIGINT'), process.listenerCount('SIGTERM')]
+  await start()
+  expect([process.listenerCount('SIGINT'), process.listenerCount('SIGTERM')]).toEqual(before)
+})
+
+test('tokens are made for the public origin where there is one, and links lead there', async () => {
+  relay = await testRelay({ relayUrl: 'https://relay.example' })
+  const host = await TestHost.enrolled(relay)
+  expect((await host.get('')).status).toBe(401)
+  const audience = 'https://relay.example'
+  expect((await host.get('', { token: await host.token(['read'], { audience }) })).status).toBe(200)
+  const agent = await host.silentAgent(await host.token(['agent'], { audience }))
+  const triggers = [
+    { type: 'standard-webhooks' as const, stack: 'hello', name: 'deploy', secrets: [host.secret] },
+  ]
+  agent.send({ type: 'hello', v: 1, agent: 'x', stacks: ['hello'], triggers })
+  await agent.next()
+  expect((await host.hook()).body.deploy.url).toMatch(/^https:\/\/relay\.example\/v1\/hosts\//)
+  await agent.close()
+})

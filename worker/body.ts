@@ -1,0 +1,44 @@
+// A request's body as the raw bytes that were signed, and the gate before it: method is the route's, size and type are ours.
+
+import { HOOK_BODY_BYTES_MAX } from '../shared/limits.ts'
+import { isRefusal, type Refusal } from './refusal.ts'
+
+/** How much of a too large body is read and thrown away before the answer: enough for an honest mistake, too little to be fun. */
+const DISCARDED_BYTES_MAX = 16 * 1024 * 1024
+
+const JSON_TYPE = /^application\/json(?:\s*;\s*charset="?utf-8"?)?$/i
+
+/**
+ * Reads the body, whatever the answer will be: workerd breaks the connection's next request if one is left unread.
+ * Counts while reading, since Content-Length may be absent or a lie.
+ */
+export async function readBody(request: Request): Promise<Uint8Array | Refusal> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of request.body ?? []) {
+    length += chunk.length
+    if (length <= HOOK_BODY_BYTES_MAX) chunks.push(chunk)
+    else chunks.length = 0
+    if (length > DISCARDED_BYTES_MAX) break
+  }
+  if (length > HOOK_BODY_BYTES_MAX)
+    return { refused: 'too-big', message: `the body has more than ${HOOK_BODY_BYTES_MAX} bytes` }
+  const body = new Uint8Array(length)
+  let offset = 0
+  for (const chunk of chunks) {
+    body.set(chunk, offset)
+    offset += chunk.length
+  }
+  return body
+}
+
+/** As readBody, for JSON that is not compressed: the only thing that our senders send. */
+export async function readJsonBody(request: Request): Promise<Uint8Array | Refusal> {
+  const body = await readBody(request)
+  if (isRefusal(body)) return body
+  if (request.headers.has('content-encoding'))
+    return { refused: 'media-type', message: 'the body must not be compressed' }
+  if (!JSON_TYPE.test(request.headers.get('content-type') ?? ''))
+    return { refused: 'media-type', message: 'the body must be application/json in UTF-8' }
+  return body
+}
