@@ -3,8 +3,15 @@
 import { styleText } from 'node:util'
 import { createLogUpdate } from 'log-update'
 import type { Facts, LoggedEvent } from '../shared/events.ts'
-import { describeStep, shortImage, type Step } from '../shared/plan.ts'
-import { describeEvent, describeProblem, EMPTY_PICTURE, nextPicture, seconds } from '../shared/words.ts'
+import { describeStep, type Step } from '../shared/plan.ts'
+import {
+  describeEvent,
+  describeFacts,
+  describeProblem,
+  EMPTY_PICTURE,
+  nextPicture,
+  seconds,
+} from '../shared/words.ts'
 
 export interface Progress {
   show(event: LoggedEvent): void
@@ -109,7 +116,7 @@ export function nextView(
     }
     case 'step-finished': {
       const mark = paint(hasColour, 'green', '✔')
-      const time = paint(hasColour, 'dim', `${seconds(event.ms)}${factWords(event.facts)}`)
+      const time = paint(hasColour, 'dim', `${seconds(event.ms)}${describeFacts(event.facts)}`)
       return {
         view: { ...view, running: undefined },
         finished: [`${mark} ${nameOf(steps, event.step)} ${time}`],
@@ -143,19 +150,12 @@ export function renderView({ steps, running, next }: View, now: number, hasColou
   if (!running) return waiting
   const elapsed = seconds(Math.max(0, now - running.since))
   const mark = paint(hasColour, 'cyan', '▶')
-  return [`${mark} ${nameOf(steps, running.step)} ${elapsed}${factWords(running.facts)}`, ...waiting]
+  return [`${mark} ${nameOf(steps, running.step)} ${elapsed}${describeFacts(running.facts)}`, ...waiting]
 }
 
 function nameOf(steps: readonly Step[], index: number): string {
   const step = steps[index]
   return step ? describeStep(step) : `step ${index}`
-}
-
-function factWords(facts: Facts): string {
-  const words = Object.entries(facts).map(
-    ([key, value]) => `${key} ${typeof value === 'string' ? shortImage(value) : value}`,
-  )
-  return words.length === 0 ? '' : ` · ${words.join(', ')}`
 }
 
 function paint(

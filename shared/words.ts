@@ -1,6 +1,6 @@
 // Events in words, the same wherever a person reads them: command line, demo, logs.
 
-import type { LoggedEvent } from './events.ts'
+import type { Facts, LoggedEvent } from './events.ts'
 import { describeStep, shortImage, type Step } from './plan.ts'
 import type { ProblemReport } from './problems.ts'
 
@@ -70,9 +70,10 @@ export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`
 }
 
-function describeFacts(facts: Record<string, string | number | boolean>): string {
-  const words = Object.entries(facts).map(
-    ([key, value]) => `${key} ${typeof value === 'string' ? shortImage(value) : value}`,
-  )
+/** ` (connections 3, digest sha256:…)`; nothing where there is nothing to say. */
+export function describeFacts(facts: Facts): string {
+  const words = Object.entries(facts)
+    .filter(([, value]) => value !== 0 && value !== false)
+    .map(([key, value]) => `${key} ${typeof value === 'string' ? shortImage(value) : value}`)
   return words.length === 0 ? '' : ` (${words.join(', ')})`
 }

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
+import { z } from 'zod'
 import { configSchema } from '../agent/config-schema.ts'
 import { STATUSES } from '../shared/deploy.ts'
 import { deployEventSchema } from '../shared/events.ts'
@@ -17,7 +18,7 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 function sources(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .map((path) => join(folder, path))
-    .filter((path) => /\.ts$/.test(path) && statSync(join(ROOT, path)).isFile())
+    .filter((path) => path.endsWith('.ts') && statSync(join(ROOT, path)).isFile())
 }
 
 /** What a file imports: packages by name, our own files by their path from the root. */
@@ -30,6 +31,15 @@ function imports(path: string): string[] {
   return specifiers.map(([, from, dynamic, bare]) => {
     const specifier = from ?? dynamic ?? bare ?? ''
     return specifier.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(path), specifier)) : specifier
+  })
+}
+
+/** The literal under a key of each member of a union, by the schema's own JSON form. */
+function typesOf(schema: z.ZodType, key: string): string[] {
+  const { oneOf = [], anyOf = [] } = z.toJSONSchema(schema, { unrepresentable: 'any' })
+  return [...oneOf, ...anyOf].map((member) => {
+    const property = typeof member === 'object' ? member.properties?.[key] : undefined
+    return typeof property === 'object' ? String(property.const) : 'nothing'
   })
 }
 
@@ -55,7 +65,8 @@ describe('who may import whom', () => {
 
   const core = ['agent/nginx', 'agent/compose', 'agent/roll'].flatMap(sources)
   test.each(core)('%s is core: no file, socket, process or clock of its own', (path) => {
-    const allowed = /^(shared|agent\/(nginx|compose|roll))\/|^agent\/(config|ports)\.ts$|^yaml$|^node:util$/
+    const allowed =
+      /^(shared|agent\/(nginx|compose|roll))\/|^agent\/(config|ports)\.ts$|^yaml$|^node:(util|path\/posix)$/
     expect(imports(path).filter((name) => !allowed.test(name))).toEqual([])
   })
 
@@ -71,11 +82,6 @@ describe('who may import whom', () => {
 })
 
 describe('what is documented is what there is', () => {
-  const typesOf = (
-    schema: { options: readonly { shape: Record<string, { value?: unknown }> }[] },
-    key: string,
-  ) => schema.options.map((option) => String(option.shape[key]?.value))
-
   test.each(Object.keys(PROBLEMS))('ARCHITECTURE explains problem %s', (code) => {
     expect(read('ARCHITECTURE.md')).toContain(`\`${code}\``)
   })

@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['test/{shared,worker,agent}/**/*.test.ts'],
+    include: ['test/*.test.ts', 'test/{shared,worker,agent}/**/*.test.ts'],
     globalSetup: 'test/support/build-worker.ts',
     // A relay takes a second to start; on a machine that is busy with other tests, several.
     testTimeout: 20_000,

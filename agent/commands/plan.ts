@@ -1,6 +1,6 @@
 // `ropeway plan STACK`: what was inferred, what a deploy would do, and which lines it would change. Changes nothing.
 
-import { createTwoFilesPatch } from 'diff'
+import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff'
 import { describeStep } from '../../shared/plan.ts'
 import { parseDeployRequest } from '../../shared/request.ts'
 import { describeProblem } from '../../shared/words.ts'
@@ -65,7 +65,10 @@ function diffOf({ observed, composeTexts: after }: Preflight): string {
   const before = observed.composeTexts
   return Object.keys(changedTexts(before, after))
     .map((path) =>
-      createTwoFilesPatch(path, path, before[path] ?? '', after[path] ?? '', '', '', { context: 1 }),
+      createTwoFilesPatch(path, path, before[path] ?? '', after[path] ?? '', '', '', {
+        context: 1,
+        headerOptions: FILE_HEADERS_ONLY,
+      }),
     )
     .join('\n')
 }
