@@ -62,10 +62,10 @@ describe('the view', () => {
   test('shows the step at work with its time and facts, and those that wait', () => {
     const { view, finished } = after(FAILED.slice(0, 8))
     expect(renderView(view, 7000 + 1500, false)).toEqual([
-      '▶ drain app2 1.50 s · open 3',
+      '▶ drain app2 1.50 s (open 3)',
       '○ wait until app2 is healthy',
     ])
-    expect(finished.at(-1)).toMatch(/^✔ take app2 out 0\.12 s · reloads 1$/)
+    expect(finished.at(-1)).toMatch(/^✔ take app2 out 0\.12 s \(reloads 1\)$/)
   })
 
   test('after a failure only the steps of the undo wait', () => {
