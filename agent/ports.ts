@@ -57,6 +57,8 @@ export interface Engine {
   /** One container as it is now, or undefined when it is gone. */
   container(id: string, signal: AbortSignal): Promise<Container | undefined>
   image(ref: string, signal: AbortSignal): Promise<Image | undefined>
+  /** Lets `repository:tag` name this image on the host. */
+  tag(id: string, ref: string, signal: AbortSignal): Promise<void>
   /** Pulls with the host's own docker login. Throws `image-not-found` or `pull-failed`. */
   pull(
     ref: string,

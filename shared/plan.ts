@@ -79,14 +79,10 @@ export function planSteps(
 
 /**
  * The steps that reverse those that were begun, the last of which may be half done: every step is safe to repeat.
- * The way back is the way there, reversed, so that it loses no request either. Only a service in `dead`, which runs no container
- * any more, comes first: it has no traffic to lose, and nginx loads no configuration that names a host it cannot resolve.
+ * The way back is the way there, reversed, so that it loses no request either.
  */
-export function planUndo(begun: readonly Step[], dead: readonly string[] = []): Step[] {
-  const reversed = begun.toReversed().flatMap(reverse)
-  const isDead = (step: Step) =>
-    (step.kind === 'update' || step.kind === 'await-healthy') && dead.includes(step.service)
-  const steps = [...reversed.filter(isDead), ...reversed.filter((step) => !isDead(step))]
+export function planUndo(begun: readonly Step[]): Step[] {
+  const steps = begun.toReversed().flatMap(reverse)
   return steps.length === 0 ? [] : [...steps, { kind: 'verify' }]
 }
 

@@ -3,6 +3,7 @@
 import { PassThrough } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import Docker from 'dockerode'
+import { imageRef } from '../../shared/image.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { Container, Engine } from '../ports.ts'
 import { run } from './command.ts'
@@ -50,6 +51,11 @@ export function dockerEngine(docker = new Docker()): Engine {
         if (isNotFound(error)) return undefined
         throw error
       }
+    },
+
+    async tag(id, ref, signal) {
+      const { written, tag } = imageRef(ref)
+      await call(signal, docker.getImage(id).tag({ repo: written, tag: tag ?? 'latest' }))
     },
 
     async pull(ref, onProgress, signal) {

@@ -1,7 +1,7 @@
 // The Files port: durable writes that keep what the user's file is: its inode where a container pins it, its owner and mode elsewhere.
 
 import { randomUUID } from 'node:crypto'
-import { chmod, chown, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
+import { chmod, chown, open, readFile, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Files } from '../ports.ts'
 
@@ -18,12 +18,23 @@ async function writeInPlace(path: string, text: string): Promise<void> {
   const bytes = Buffer.from(text, 'utf8')
   const file = await open(path, 'r+')
   try {
-    await file.write(bytes, 0, bytes.length, 0)
-    await file.truncate(bytes.length)
-    await file.sync()
+    const before = await file.readFile()
+    try {
+      await overwrite(file, bytes)
+    } catch (error) {
+      // A full disk stops a longer text half way; the bytes that were there still fit.
+      await overwrite(file, before).catch(() => {})
+      throw error
+    }
   } finally {
     await file.close()
   }
+}
+
+async function overwrite(file: FileHandle, bytes: Buffer): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at, at)).bytesWritten
+  await file.truncate(bytes.length)
+  await file.sync()
 }
 
 async function writeByRename(path: string, text: string): Promise<void> {

@@ -3,7 +3,7 @@
 
 import { envFor, type DeployRequest } from '../../shared/request.ts'
 import { Problem } from '../../shared/problems.ts'
-import { editService, readService } from './edit.ts'
+import { editService, readService, type ServiceText } from './edit.ts'
 
 /** Texts by path, in the order of `docker compose -f`: a later file overrides an earlier one. */
 export type FileTexts = Readonly<Record<string, string>>
@@ -27,38 +27,43 @@ function editFiles(
   files: FileTexts,
   service: string,
   image: string | undefined,
-  env: Record<string, string>,
+  env: Readonly<Record<string, string>>,
 ): FileTexts {
-  let texts = files
-  const edit = (path: string, change: Parameters<typeof editService>[2]) => {
-    texts = { ...texts, [path]: editService(texts[path] ?? '', service, change) }
-  }
-  if (image !== undefined) edit(fileThatSays(texts, service, [(said) => said.hasImage]), { image })
-  for (const [key, value] of Object.entries(env)) {
-    const path = fileThatSays(texts, service, [(said) => key in said.env, (said) => said.hasEnvironment])
-    edit(path, { env: { [key]: value } })
-  }
-  return texts
+  const variables = Object.entries(env)
+  if (image === undefined && variables.length === 0) return files
+  const defining = Object.entries(files).flatMap(([path, text]) => {
+    const said = readService(text, service)
+    return said ? [{ path, text, said }] : []
+  })
+  if (defining.length === 0)
+    throw new Problem('service-unknown', `service ${service} is in none of ${Object.keys(files).join(', ')}`)
+
+  const imageFile = fileToEdit(defining, 'image', [(said) => said.hasImage])
+  const envFiles = variables.map(([key]) =>
+    fileToEdit(defining, 'environment', [(said) => Object.hasOwn(said.env, key), (said) => said.hasEnvironment]),
+  )
+  const edited = defining.map((file) => {
+    const own = variables.filter((_, index) => envFiles[index] === file)
+    const change = { image: file === imageFile ? image : undefined, env: Object.fromEntries(own) }
+    return [file.path, editService(file.text, service, change)]
+  })
+  return { ...files, ...Object.fromEntries(edited) }
 }
 
-type Said = NonNullable<ReturnType<typeof readService>>
+interface Defining {
+  readonly path: string
+  readonly text: string
+  readonly said: ServiceText
+}
 
 // The last file that says it wins in compose, so that is the one to change; failing that, the last one that says something near
-// it, and in the end the first that defines the service.
-function fileThatSays(
-  texts: FileTexts,
-  service: string,
-  tests: readonly ((said: Said) => boolean)[],
-): string {
-  const files = Object.entries(texts)
-    .toReversed()
-    .flatMap(([path, text]) => {
-      const said = readService(text, service)
-      return said ? [{ path, said }] : []
-    })
-  const first = files.at(-1)
-  if (!first)
-    throw new Problem('service-unknown', `service ${service} is in none of ${Object.keys(texts).join(', ')}`)
-  const match = tests.flatMap((test) => files.filter(({ said }) => test(said)))
-  return (match[0] ?? first).path
+// it, and in the end the first that defines the service. None counts that a later one makes compose forget.
+function fileToEdit(
+  defining: readonly Defining[],
+  what: 'image' | 'environment',
+  tests: readonly ((said: ServiceText) => boolean)[],
+): Defining | undefined {
+  const start = defining.findLastIndex(({ said }) => said.replaces === 'service' || said.replaces === what)
+  const files = defining.slice(Math.max(0, start))
+  return tests.map((test) => files.findLast(({ said }) => test(said))).find(Boolean) ?? files[0]
 }

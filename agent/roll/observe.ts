@@ -4,8 +4,9 @@
 import { Problem } from '../../shared/problems.ts'
 import type { FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config.ts'
-import { findUpstreams, parseDump, readSettings } from '../nginx/config.ts'
-import type { NginxSettings, Upstream, UpstreamServer } from '../nginx/config.ts'
+import { parseDump } from '../nginx/dump.ts'
+import { readSettings, type NginxSettings } from '../nginx/settings.ts'
+import { findUpstreams, type Upstream, type UpstreamServer } from '../nginx/upstream.ts'
 import type { ComposeModel, Container, Ports } from '../ports.ts'
 
 export interface Observed {

@@ -57,6 +57,14 @@ export async function preflight(
       },
     )
 
+  const only = instances.find(({ servers }) => live.every((server) => servers.includes(server)))
+  if (only)
+    throw new Problem(
+      'upstream-too-small',
+      `every live server of upstream ${proxy.upstream.name} is service ${only.service}`,
+      { cure: 'add another instance to the compose file and to the upstream' },
+    )
+
   const running = await runningImages(observed, ports, signal)
   checkPolicy(stack, asked, running)
   const request = fillIn(asked, running)
@@ -74,7 +82,7 @@ export async function preflight(
     request,
     plan: { stack: stack.name, upstream: proxy.upstream.name, instances: order, steps },
     composeTexts: after(order.length),
-    warnings: [...warn(stack, observed, await hashed)],
+    warnings: [...warn(stack, observed, await hashed), ...(await warnOfMovedTags(observed, ports, signal))],
   }
 }
 
@@ -219,4 +227,23 @@ function* warn(
         cure: `list the same files in stacks.${stack.name}.compose`,
       }
   }
+}
+
+async function warnOfMovedTags(
+  { instances, model }: Observed,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<Warning[]> {
+  const found = instances.map(async ({ service, containers }): Promise<Warning[]> => {
+    const text = model.services[service]?.image
+    const image = text === undefined ? undefined : await ports.engine.image(text, signal)
+    if (!image || containers.every(({ imageId }) => imageId === image.id)) return []
+    return [
+      {
+        code: 'image-moved',
+        message: `${text} names another image by now than the one that ${service} runs: a roll that asks for no image will bring it`,
+      },
+    ]
+  })
+  return (await Promise.all(found)).flat()
 }

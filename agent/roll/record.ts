@@ -3,7 +3,6 @@
 import type { Step } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { DeployRequest } from '../../shared/request.ts'
-import { changedTexts, type FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config.ts'
 import type { Ports } from '../ports.ts'
 import { composeTexts, nginxTextWith, type RollState } from './context.ts'
@@ -15,10 +14,19 @@ interface RollRecord {
   readonly order: readonly string[]
   readonly image: RollState['image']
   readonly begun: readonly Step[]
+  /** How many steps the deploy's events have named so far: the next one's index. */
+  readonly told: number
+  /** On the way back: what was left to do. */
+  readonly left?: readonly Step[] | undefined
 }
 
-export function recordOf({ request, observed, order, image }: RollState, begun: readonly Step[]): string {
-  return JSON.stringify({ request, observed, order, image, begun } satisfies RollRecord)
+export function recordOf(
+  { request, observed, order, image }: RollState,
+  begun: readonly Step[],
+  told: number,
+  left?: readonly Step[],
+): string {
+  return JSON.stringify({ request, observed, order, image, begun, told, left } satisfies RollRecord)
 }
 
 /** The state of a recorded roll in the world as it is now. Throws when somebody else has changed a file since. */
@@ -27,7 +35,7 @@ export async function resumeRoll(
   text: string,
   ports: Ports,
   signal: AbortSignal,
-): Promise<{ state: RollState; begun: readonly Step[] }> {
+): Promise<Pick<RollRecord, 'begun' | 'told' | 'left'> & { state: RollState }> {
   const record = JSON.parse(text) as RollRecord
   const { proxy, model } = record.observed
   const containers = await ports.engine.containers(model.project, signal)
@@ -54,7 +62,7 @@ export async function resumeRoll(
   }
   for (const service of outNow(state)) state.out.add(service)
   for (const service of updatedNow(state)) state.updated.add(service)
-  return { state, begun: record.begun }
+  return { state, begun: record.begun, told: record.told, left: record.left }
 }
 
 // The file is one of those that this roll writes, or somebody else's.
@@ -71,19 +79,16 @@ function outNow(state: RollState): readonly string[] {
   )
 }
 
+// Each file by itself: with several, the crash may have come between two writes of one update.
 function updatedNow(state: RollState): readonly string[] {
-  const found = subsets(state.order).find(
-    (services) =>
-      Object.keys(changedTexts(state.composeTexts, composeTexts(state, new Set(services)))).length === 0,
-  )
-  if (found) return found
-  throw new Problem(
-    'compose-changed',
-    `${state.stack.compose.join(', ')} are not as any step of the roll wrote them`,
-    {
+  const candidates = subsets(state.order).map((set) => ({ set, texts: composeTexts(state, new Set(set)) }))
+  return Object.entries(state.composeTexts).flatMap(([path, text]) => {
+    const found = candidates.find(({ texts }) => texts[path] === text)
+    if (found) return found.set
+    throw new Problem('compose-changed', `${path} is not as any step of the roll wrote it`, {
       cure: 'see what changed there, then deploy again',
-    },
-  )
+    })
+  })
 }
 
 /** Beyond this many instances only the sets that a roll passes through by itself are looked for. */

@@ -5,10 +5,11 @@ import { planUndo, shortImage, type Step } from '../../shared/plan.ts'
 import { Problem, reportOf, type ProblemReport } from '../../shared/problems.ts'
 import type { DeployRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config.ts'
-import type { Ports } from '../ports.ts'
+import type { Container, Ports } from '../ports.ts'
 import { beginRoll, containersOf, type RollState } from './context.ts'
 import { preflight } from './preflight.ts'
 import { recordOf, resumeRoll } from './record.ts'
+import { restoreTag } from './steps/update.ts'
 import { runSteps, within } from './run-steps.ts'
 
 /** Preflight asks docker, compose and nginx a few questions; one that takes this long hangs. */
@@ -74,7 +75,7 @@ async function runPlan(
   const pulls = steps.filter(({ kind }) => kind === 'pull')
   await runSteps(pulls, state, begun, { from: 0, emit, signal })
   if (pulls.length > 0 && isAlreadyRunning(state)) return
-  const onBegin = () => context.remember(recordOf(state, begun))
+  const onBegin = () => context.remember(recordOf(state, begun, steps.length))
   await runSteps(steps.slice(pulls.length), state, begun, { from: pulls.length, emit, signal, onBegin })
 }
 
@@ -94,17 +95,23 @@ function isAlreadyRunning(state: RollState): boolean {
 async function undo(
   state: RollState,
   begun: readonly Step[],
-  from: number,
+  told: number,
   problem: ProblemReport,
   ms: () => number,
-  { emit }: Pick<RollContext, 'emit'>,
+  { emit, remember }: RollContext,
+  left?: readonly Step[],
 ): Promise<void> {
   try {
     // The way back heeds no cancel: it ends, or it is stuck.
     await within(state.ports.clock, UNDO_MS_MAX, 'the way back', undefined, async (signal) => {
-      const steps = planUndo(begun, await deadServices(state, signal))
+      const dead = await deadServices(state, signal)
+      const steps = deadFirst(left ?? planUndo(begun), dead)
       emit({ type: 'undoing', steps })
-      await runSteps(steps, state, [], { from, emit, signal })
+      const onBegin = ({ length }: readonly Step[]) =>
+        remember(recordOf(state, begun, told + steps.length, leftFrom(steps, length - 1)))
+      await runSteps(steps, state, [], { from: told, emit, signal, onBegin })
+      // The pull alone may have moved a name: a `docker compose up` by hand must find what ran before.
+      if (state.image) for (const service of state.order) await restoreTag(state, service, signal)
     })
     emit({ type: 'failed', ms: ms(), problem })
   } catch (error) {
@@ -112,11 +119,26 @@ async function undo(
   }
 }
 
+// A drain needs to know which workers its reload retired, so whoever resumes at a drain reloads once more.
+function leftFrom(steps: readonly Step[], index: number): readonly Step[] {
+  return steps.slice(index > 0 && steps[index]?.kind === 'drain' ? index - 1 : index)
+}
+
+// All of them at once, before anything looks at how they are: a switch, and a wait for another service, refuse while one is dead.
+function deadFirst(steps: readonly Step[], dead: readonly string[]): Step[] {
+  const isFirst = (kind: Step['kind']) => (step: Step) =>
+    step.kind === kind && 'service' in step && dead.includes(step.service)
+  const first = [...steps.filter(isFirst('update')), ...steps.filter(isFirst('await-healthy'))]
+  return [...first, ...steps.filter((step) => !first.includes(step))]
+}
+
+// Stopped; or made by this roll and restarting, so that nginx finds its name only now and then; or sick by its own healthcheck.
 async function deadServices({ ports, order, observed }: RollState, signal: AbortSignal): Promise<string[]> {
   const containers = await ports.engine.containers(observed.model.project, signal)
-  const isUp = (service: string) =>
-    containers.some((one) => one.service === service && one.state === 'running')
-  return order.filter((service) => !isUp(service))
+  const isNew = (id: string) => observed.containers.every((one) => one.id !== id)
+  const isUp = ({ id, state, restarts, health }: Container) =>
+    state === 'running' && !(isNew(id) && (restarts > 0 || health === 'unhealthy'))
+  return order.filter((service) => !containers.some((one) => one.service === service && isUp(one)))
 }
 
 /**
@@ -138,10 +160,14 @@ export async function recover(
     return
   }
   try {
-    const { state, begun } = await within(ports.clock, PREFLIGHT_MS_MAX, 'recovery', signal, (inTime) =>
-      resumeRoll(stack, record, ports, inTime),
+    const { state, begun, told, left } = await within(
+      ports.clock,
+      PREFLIGHT_MS_MAX,
+      'recovery',
+      signal,
+      (inTime) => resumeRoll(stack, record, ports, inTime),
     )
-    await undo(state, begun, begun.length, problem, ms, context)
+    await undo(state, begun, told, problem, ms, context, left)
   } catch (error) {
     emit({ type: 'stuck', ms: ms(), problem, undo: reportOf(error) })
   }

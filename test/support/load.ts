@@ -10,29 +10,51 @@ import { createInterface } from 'node:readline'
 /** No test needs more; a forgotten load must end. */
 const DURATION_MS_MAX = 180_000
 const REQUESTS_MAX = 2_000_000
-const FAILURES_KEPT_MAX = 20
+const FAILURES_KEPT_MAX = 2000
 
 export interface LoadOptions {
   readonly ip: string
   readonly port: number
-  /** `keepalive`: so many connections, each asking as fast as it is answered. `posts`: so many a second, each taking `ms`. */
-  readonly kind: 'keepalive' | 'posts'
+  /**
+   * `keepalive`: so many connections, each asking as fast as it is answered. `idle`: so many connections, each silent for a while of
+   * its own, up to `ms`, between an answer and its next request. `fresh`: so many at a time, each request on a connection of its own.
+   * `posts`: so many a second, each taking `ms`.
+   */
+  readonly kind: 'keepalive' | 'idle' | 'fresh' | 'posts'
   readonly connections?: number
   readonly perSecond?: number
   readonly ms?: number
+  /** Told to stop, it goes on until it has made so many requests. */
+  readonly atLeast?: number
 }
 
 export interface LoadResult {
   requests: number
   failed: number
-  failures: { at: number; why: string }[]
-  /** By the answer's text: how often, and when first and last (milliseconds since 1970, when the answer came). */
-  answers: Record<string, { count: number; first: number; last: number }>
+  failures: { begunAt: number; at: number; why: string }[]
+  /**
+   * By the answer's text: how often, and when first and last (milliseconds since 1970, when the answer came). `lastBegun` is when the
+   * request of the last one was about to be sent.
+   */
+  answers: Record<string, { count: number; first: number; last: number; lastBegun: number }>
   durationMs: number
 }
 
+/** Does the work under a load, which ends with it whatever happens; what became of the requests, and what the work gave. */
+export async function under<T>(options: LoadOptions, work: () => Promise<T>): Promise<[LoadResult, T]> {
+  const load = await startLoad(options)
+  try {
+    const done = await work()
+    return [await load.stop(), done]
+  } finally {
+    load.kill()
+  }
+}
+
 /** Starts a load; resolves once its first request was answered. */
-export async function startLoad(options: LoadOptions): Promise<{ stop(): Promise<LoadResult> }> {
+export async function startLoad(
+  options: LoadOptions,
+): Promise<{ stop(): Promise<LoadResult>; kill(): void }> {
   const child = spawn(process.execPath, [import.meta.filename, JSON.stringify(options)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
@@ -46,57 +68,71 @@ export async function startLoad(options: LoadOptions): Promise<{ stop(): Promise
       if (child.exitCode === null) await once(child, 'exit')
       return JSON.parse(String(value)) as LoadResult
     },
+    kill: () => void child.kill('SIGKILL'),
   }
 }
 
 async function main(options: LoadOptions): Promise<void> {
   const result: LoadResult = { requests: 0, failed: 0, failures: [], answers: {}, durationMs: 0 }
   const startedAt = Date.now()
-  const isOver = () => stopped || Date.now() - startedAt > DURATION_MS_MAX || result.requests >= REQUESTS_MAX
+  const isOver = () =>
+    (stopped && result.requests >= (options.atLeast ?? 0)) ||
+    Date.now() - startedAt > DURATION_MS_MAX ||
+    result.requests >= REQUESTS_MAX
   let stopped = false
   process.stdin.resume().on('end', () => (stopped = true))
 
-  const count = (text: string) => {
+  const count = (text: string, begunAt: number) => {
     if (result.requests === 0) process.stdout.write('started\n')
     result.requests += 1
     const now = Date.now()
-    const answer = (result.answers[text] ??= { count: 0, first: now, last: now })
+    const answer = (result.answers[text] ??= { count: 0, first: now, last: now, lastBegun: begunAt })
     answer.count += 1
     answer.last = now
+    answer.lastBegun = Math.max(answer.lastBegun, begunAt)
   }
-  const fail = (why: string) => {
+  const fail = (why: string, begunAt: number) => {
     if (result.requests === 0) process.stdout.write('started\n')
     result.requests += 1
     result.failed += 1
-    if (result.failures.length < FAILURES_KEPT_MAX) result.failures.push({ at: Date.now(), why })
+    if (result.failures.length < FAILURES_KEPT_MAX) result.failures.push({ begunAt, at: Date.now(), why })
   }
 
-  if (options.kind === 'keepalive')
+  if (options.kind !== 'posts')
     await Promise.all(
-      Array.from({ length: options.connections ?? 20 }, () => keepAsking(options, isOver, count, fail)),
+      Array.from({ length: options.connections ?? 20 }, (_, index) =>
+        keepAsking(options, index, isOver, count, fail),
+      ),
     )
   else await post(options, isOver, count, fail)
   result.durationMs = Date.now() - startedAt
   process.stdout.write(`${JSON.stringify(result)}\n`)
 }
 
-type Count = (text: string) => void
+/** Of an answer's text, or the reason of a failure, and when its request was about to be sent. */
+type Count = (text: string, begunAt: number) => void
 
-/** One connection at a time, a request the moment the last is answered. A new connection only after nginx said it closes the old. */
+/** One connection at a time, a request when the last is answered. A new connection only after nginx said it closes the old. */
 async function keepAsking(
-  { ip, port }: LoadOptions,
+  { ip, port, kind, connections = 20, ms = 0 }: LoadOptions,
+  index: number,
   isOver: () => boolean,
   count: Count,
   fail: Count,
 ): Promise<void> {
-  const request = `GET / HTTP/1.1\r\nHost: localhost\r\n\r\n`
+  const close = kind === 'fresh' ? 'Connection: close\r\n' : ''
+  const request = `GET / HTTP/1.1\r\nHost: localhost\r\n${close}\r\n`
+  const idleMs = kind === 'idle' ? ((index + 1) * ms) / connections : 0
   while (!isOver()) {
     await new Promise<void>((done) => {
       const socket = net.connect(port, ip).setNoDelay()
       let text = ''
+      let begunAt = Date.now()
+      let timer: NodeJS.Timeout | undefined
       let isAsking = false
       const ask = () => {
         isAsking = true
+        begunAt = Date.now()
         text = ''
         socket.write(request)
       }
@@ -107,17 +143,19 @@ async function keepAsking(
         const answer = readAnswer(text)
         if (!answer) return
         isAsking = false
-        if (answer.status >= 200 && answer.status < 300) count(answer.body.trim())
-        else fail(`status ${answer.status}`)
+        if (answer.status >= 200 && answer.status < 300) count(answer.body.trim(), begunAt)
+        else fail(`status ${answer.status}`, begunAt)
         if (isOver() || answer.closes) socket.end()
+        else if (idleMs > 0) timer = setTimeout(ask, idleMs)
         else ask()
       })
       socket.on('error', (error: NodeJS.ErrnoException) => {
-        if (isAsking || socket.connecting) fail(error.code ?? error.message)
+        if (isAsking || socket.connecting) fail(error.code ?? error.message, begunAt)
         isAsking = false
       })
       socket.on('close', () => {
-        if (isAsking) fail('closed without an answer')
+        clearTimeout(timer)
+        if (isAsking) fail('closed without an answer', begunAt)
         done()
       })
     })
@@ -154,20 +192,24 @@ async function post(
     await new Promise((done) => setTimeout(done, Math.max(0, due - performance.now())))
     all.push(
       new Promise((done) => {
+        const begunAt = Date.now()
         const request = http.request(
           { host: ip, port, path: `/?ms=${ms}`, method: 'POST', agent },
           (response) => {
             let text = ''
             response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
             response.on('end', () => {
-              if (response.statusCode === 200) count(text.trim())
-              else fail(`status ${response.statusCode}`)
+              if (response.statusCode === 200) count(text.trim(), begunAt)
+              else fail(`status ${response.statusCode}`, begunAt)
               done()
             })
-            response.on('error', (error) => (fail(error.message), done()))
+            response.on('error', (error) => (fail(error.message, begunAt), done()))
           },
         )
-        request.on('error', (error: NodeJS.ErrnoException) => (fail(error.code ?? error.message), done()))
+        request.on(
+          'error',
+          (error: NodeJS.ErrnoException) => (fail(error.code ?? error.message, begunAt), done()),
+        )
         request.end('x'.repeat(100))
       }),
     )

@@ -1,10 +1,10 @@
 // A stack of a test's own on the real engine: the seed's shape in a temporary folder, under a project name of its own.
 
 import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import type Docker from 'dockerode'
 
 const execute = promisify(execFile)
 /** Every folder of a test starts like this: the second engine of the tests sees this part of the host. */
@@ -37,15 +37,39 @@ export async function buildApp(): Promise<void> {
   for (const mode of APP_MODES.slice(1)) await build(mode, 'v2', mode)
 }
 
+/** The example's app, as its own Dockerfile makes it. */
+export async function buildHello(): Promise<void> {
+  const folder = join(import.meta.dirname, '../../example/hello-world-env')
+  await docker('build', '-q', '-t', 'hello-world-env', folder)
+}
+
 export interface Stack {
   readonly folder: string
+  /** The compose files, as absolute paths. */
+  readonly composeFiles: readonly string[]
   readonly project: string
   /** nginx's address in the stack's network, to ask without a published port between. */
   readonly ip: string
   read(path: string): Promise<string>
+  /** In place: the file keeps its inode. */
   write(path: string, text: string): Promise<void>
   compose(...args: string[]): Promise<string>
+  /** Every container of the project as it is now, by service. */
+  containers(): Promise<Record<string, StackContainer>>
+  /** What nginx answers to so many requests, each on a connection of its own. */
+  answers(count?: number): Promise<string[]>
   remove(): Promise<void>
+}
+
+export interface StackContainer {
+  readonly id: string
+  readonly state: string
+  readonly startedAt: string
+  readonly imageId: string
+  readonly image: string
+  readonly env: readonly string[]
+  readonly ip: string
+  readonly pid: number
 }
 
 export const SEED_COMPOSE = `services:
@@ -74,42 +98,97 @@ export async function seedNginxConf(): Promise<string> {
   return await readFile(join(import.meta.dirname, '../../example/proxy/nginx.conf'), 'utf8')
 }
 
-/** Writes the files, starts the stack and waits until nginx answers. `files` replaces or adds to the seed's two. */
-export async function startStack(files: Record<string, string> = {}): Promise<Stack> {
+/**
+ * Writes the files, starts the stack and waits until nginx answers. `files` replaces or adds to the seed's two. The project's name is
+ * what compose makes of the folder's.
+ */
+export async function startStack(
+  files: Record<string, string> = {},
+  composeFiles: readonly string[] = ['docker-compose.yml'],
+): Promise<Stack> {
   const folder = await mkdtemp(FOLDER)
-  const project = `ropeway-${randomBytes(4).toString('hex')}`
+  const project = basename(folder).toLowerCase()
   const all = { 'docker-compose.yml': SEED_COMPOSE, 'proxy/nginx.conf': await seedNginxConf(), ...files }
   for (const [path, text] of Object.entries(all)) {
     await mkdir(dirname(join(folder, path)), { recursive: true })
     await writeFile(join(folder, path), text)
   }
+  const paths = composeFiles.map((path) => join(folder, path))
   const compose = async (...args: string[]) =>
     await docker(
       'compose',
       '--project-directory',
       folder,
-      '-f',
-      join(folder, 'docker-compose.yml'),
+      ...paths.flatMap((path) => ['-f', path]),
       '-p',
       project,
       ...args,
     )
-  await compose('up', '-d', '--pull', 'never')
-  const nginx = await compose('ps', '-q', 'nginx')
-  const ip = await docker('inspect', '-f', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', nginx)
-  await until(async () => (await fetch(`http://${ip}/`)).ok, 'nginx answers')
-  return {
-    folder,
-    project,
-    ip,
-    compose,
-    read: (path) => readFile(join(folder, path), 'utf8'),
-    write: (path, text) => writeFile(join(folder, path), text),
-    async remove() {
-      await compose('down', '--volumes', '--timeout', '0')
-      await rm(folder, { recursive: true, force: true })
-    },
+  const remove = async () => {
+    await compose('down', '--volumes', '--timeout', '0')
+    await rm(folder, { recursive: true, force: true })
   }
+  try {
+    await compose('up', '-d', '--pull', 'never')
+    const nginx = await compose('ps', '-q', 'nginx')
+    const ip = await docker('inspect', '-f', ADDRESS, nginx)
+    await until(async () => (await fetch(`http://${ip}/`)).ok, 'nginx answers')
+    return {
+      folder,
+      composeFiles: paths,
+      project,
+      ip,
+      compose,
+      read: (path) => readFile(join(folder, path), 'utf8'),
+      write: (path, text) => writeFile(join(folder, path), text),
+      containers: () => containersOf(project),
+      answers: async (count = 8) => {
+        const texts: string[] = []
+        for (let n = 0; n < count; n += 1) texts.push(await askOnce(ip))
+        return texts
+      },
+      remove,
+    }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+const ADDRESS = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}'
+
+async function containersOf(project: string): Promise<Record<string, StackContainer>> {
+  const ids = await docker(
+    'ps',
+    '-aq',
+    '--no-trunc',
+    '--filter',
+    `label=com.docker.compose.project=${project}`,
+  )
+  if (ids === '') return {}
+  const inspected = JSON.parse(await docker('inspect', ...ids.split('\n'))) as Docker.ContainerInspectInfo[]
+  return Object.fromEntries(
+    inspected.map(({ Id, State, Image, Config, NetworkSettings }) => [
+      Config.Labels['com.docker.compose.service'] ?? '',
+      {
+        id: Id,
+        state: State.Status,
+        startedAt: State.StartedAt,
+        imageId: Image,
+        image: Config.Image,
+        env: Config.Env.toSorted(),
+        ip: Object.values(NetworkSettings.Networks)[0]?.IPAddress ?? '',
+        pid: State.Pid,
+      },
+    ]),
+  )
+}
+
+async function askOnce(ip: string): Promise<string> {
+  const response = await fetch(`http://${ip}/`, { headers: { connection: 'close' } })
+  const text = (await response.text()).trim()
+  if (!response.ok) throw new Error(`nginx answers ${response.status}: ${text}`)
+  return text
 }
 
 /** Waits until something is so, at most 60 s. */

@@ -17,10 +17,11 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
     const { clock } = roll.ports
     const { health } = roll.stack
     const deadline = clock.now() + health.timeoutMs
+    const others = new Set([...roll.out].filter((out) => out !== service))
     let inARow = 0
     let reported = ''
     for (;;) {
-      await failIfAnyStopped(roll, signal)
+      await failIfAnyStopped(roll, others, signal)
       const containers = await containersOf(roll, service, signal)
       const fault = await probeAll(roll, service, containers, signal)
       inARow = fault === undefined ? inARow + 1 : 0
@@ -78,15 +79,24 @@ export async function failIfStopped(roll: RollState, seen: Container, signal: Ab
     })
 }
 
-/** As failIfStopped, for every instance: one that was rolled already may die while the next is. */
-export async function failIfAnyStopped(roll: RollState, signal: AbortSignal): Promise<void> {
-  const services = roll.observed.instances.map(({ service }) => service)
+/**
+ * As failIfStopped, for every instance that is in traffic: one that was rolled already may die while the next is. What is out may
+ * be in any state: that it is sick is why the way back takes it out.
+ */
+export async function failIfAnyStopped(
+  roll: RollState,
+  out: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<void> {
+  const services = roll.observed.instances
+    .map(({ service }) => service)
+    .filter((service) => !out.has(service))
   const all = await roll.ports.engine.containers(roll.observed.model.project, signal)
   for (const container of all)
     if (services.includes(container.service)) await failIfStopped(roll, container, signal)
 }
 
-async function logsOf(
+export async function logsOf(
   roll: RollState,
   container: Container | undefined,
   signal: AbortSignal,

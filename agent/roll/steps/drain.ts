@@ -27,7 +27,7 @@ export const drain: StepHandler<'drain'> = {
       if (clock.now() >= deadline) return { cut: left, timedOut: true }
       if (left !== reported) report({ connections: left })
       reported = left
-      await failIfAnyStopped(roll, signal)
+      await failIfAnyStopped(roll, roll.out, signal)
       await clock.sleep(DRAIN_POLL_MS, signal)
     }
   },

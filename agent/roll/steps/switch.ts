@@ -21,7 +21,7 @@ export const switchUpstream: StepHandler<'switch'> = {
     const text = nginxTextWith(roll, next)
     if (roll.isLoaded && text === roll.nginxText) return {}
     // Healthy a moment ago is not healthy now: a container that has died must not get traffic, nor can nginx resolve its name.
-    await failIfAnyStopped(roll, signal)
+    await failIfAnyStopped(roll, next, signal)
     await load(roll, text, signal)
     roll.out.clear()
     for (const service of next) roll.out.add(service)

@@ -1,5 +1,6 @@
 // Brings one service to a version: edits the compose file for it alone, lets compose recreate its container, and sees what runs.
 
+import { isImageId, parseImage } from '../../../shared/image.ts'
 import type { Version } from '../../../shared/plan.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
@@ -16,6 +17,7 @@ export const update: StepHandler<'update'> = {
     if (undo) updated.delete(service)
     else updated.add(service)
     await writeCompose(roll, updated)
+    if (undo) await restoreTag(roll, service, signal)
     await roll.ports.compose.up(roll.stack, service, signal)
     const containers = await containersOf(roll, service, signal)
     for (const container of containers) checkVersion(roll, container, to, undo)
@@ -23,6 +25,19 @@ export const update: StepHandler<'update'> = {
       throw new Problem('container-missing', `service ${service} has no container after docker compose up`)
     return {}
   },
+}
+
+/**
+ * Lets the image that the user's compose file names for a service be what its containers ran before: a pull of `hello:latest` has
+ * moved that name to the new image, and compose would make the next container from it.
+ */
+export async function restoreTag(roll: RollState, service: string, signal: AbortSignal): Promise<void> {
+  const { engine } = roll.ports
+  const text = roll.observed.model.services[service]?.image
+  const before = instanceOf(roll, service).containers[0]?.imageId
+  if (text === undefined || before === undefined || isImageId(text) || parseImage(text)?.digest !== undefined)
+    return
+  if ((await engine.image(text, signal))?.id !== before) await engine.tag(before, text, signal)
 }
 
 /** Throws `container-wrong` unless the container has the wanted image and env. */

@@ -1,0 +1,90 @@
+// The nodes of a parsed compose file: how to find one, and where in the text it begins and ends.
+
+import { isAlias, isMap, isPair, isScalar, isSeq } from 'yaml'
+import type { Document, Pair, YAMLMap, YAMLSeq } from 'yaml'
+
+export function isMerge(key: unknown): boolean {
+  return isScalar(key) && (typeof key.value === 'symbol' || (key.value === '<<' && key.type === 'PLAIN'))
+}
+
+export function ownPair(map: YAMLMap, name: string): Pair | undefined {
+  return map.items.find(({ key }) => isScalar(key) && !isMerge(key) && String(key.value) === name)
+}
+
+/** A key of the map itself, else of what it merges, in compose's order. */
+export function findPair(document: Document.Parsed, map: YAMLMap, name: string): Pair | undefined {
+  const own = ownPair(map, name)
+  if (own) return own
+  for (const { key, value } of map.items) {
+    if (!isMerge(key)) continue
+    const from = resolved(document, value)
+    for (const item of isSeq(from) ? from.items : [from]) {
+      const merged = resolved(document, item)
+      const found = isMap(merged) ? findPair(document, merged, name) : undefined
+      if (found) return found
+    }
+  }
+  return undefined
+}
+
+export function resolved(document: Document.Parsed, node: unknown): unknown {
+  return isAlias(node) ? node.resolve(document) : node
+}
+
+/** Whether compose, at this path, drops what earlier files say. */
+export function isReplacing(document: Document.Parsed | undefined, path: readonly string[]): boolean {
+  const node = document?.getIn(path, true) as { readonly tag?: string | undefined } | null | undefined
+  return node?.tag === '!override' || node?.tag === '!reset'
+}
+
+type Range = readonly [start: number, end: number, ...rest: number[]]
+type Ranged = { readonly range?: Range | null } | null | undefined
+
+// Every node that was parsed has a range; the types also allow for nodes that were made.
+export function rangeOf(node: unknown): Range {
+  const range = (node as Ranged)?.range
+  if (!range) throw new TypeError('a node of a parsed document has no range')
+  return range
+}
+
+export function startOf(node: unknown): number {
+  return (node as Ranged)?.range?.[0] ?? 0
+}
+
+/** Where the last character of an item stands, without the comments and lines behind it. */
+export function endOf(item: unknown): number {
+  if (isPair(item)) return endOfPair(item)
+  if ((isMap(item) || isSeq(item)) && !item.flow && item.items.length > 0) return endOf(item.items.at(-1))
+  return rangeOf(item)[1]
+}
+
+// The library places a missing value behind the comment; it belongs behind the colon, tag or anchor.
+function endOfPair(pair: Pair): number {
+  if (!isUnwritten(pair.value)) return endOf(pair.value)
+  const signs = (pair.srcToken?.sep ?? []).filter(({ type }) => /^(map-value-ind|tag|anchor)$/.test(type))
+  const last = signs.at(-1)
+  return last ? last.offset + last.source.length : endOf(pair.key)
+}
+
+/** Whether a key has no text for its value: `KEY:`, `KEY: &anchor`, or in flow `KEY` alone, whose value is null. */
+export function isUnwritten(value: unknown): boolean {
+  return value === null || (isScalar(value) && rangeOf(value)[0] === rangeOf(value)[1])
+}
+
+export function endOfLine(text: string, offset: number): number {
+  const end = text.indexOf('\n', offset)
+  if (end < 0) return text.length
+  return end > offset && text[end - 1] === '\r' ? end - 1 : end
+}
+
+export function columnOf(node: YAMLMap | YAMLSeq): number {
+  const token = node.srcToken
+  return token && 'indent' in token ? token.indent : 0
+}
+
+export function gapAfterDash(text: string, node: YAMLSeq): string {
+  const token = node.srcToken
+  const item = token?.type === 'block-seq' ? token.items.findLast(({ value }) => value) : undefined
+  const dash = item?.start.find(({ type }) => type === 'seq-item-ind')
+  return (dash && /^[ \t]+(?=\S)/.exec(text.slice(dash.offset + 1))?.[0]) || ' '
+}

@@ -1,0 +1,61 @@
+// Every directive of a configuration with the blocks around it, across the files that include each other.
+
+import { dirname, resolve } from 'node:path/posix'
+import type { ConfigFile } from './dump.ts'
+import { lineAt, parseTree, type Directive } from './tokens.ts'
+
+/** A directive with its file and the blocks around it, outermost first and across includes. */
+export interface Place {
+  readonly file: ConfigFile
+  readonly directive: Directive
+  readonly within: readonly Directive[]
+}
+
+/**
+ * All of them, in the order in which nginx reads them; the first file is the one that includes the others. One that nobody
+ * includes is read as if `http` did: the caller may have only that one.
+ */
+export function placesOf(files: readonly ConfigFile[]): Place[] {
+  const trees = new Map(files.map((file) => [file, parseTree(file.text).directives]))
+  const directory = dirname(files[0]?.path ?? '/')
+  const places: Place[] = []
+  const seen = new Set<ConfigFile>()
+
+  const visit = (
+    file: ConfigFile,
+    directives: readonly Directive[],
+    within: Directive[],
+    trail: ConfigFile[],
+  ) => {
+    seen.add(file)
+    for (const directive of directives) {
+      places.push({ file, directive, within })
+      if (directive.block) visit(file, directive.block, [...within, directive], trail)
+      if (directive.name !== 'include') continue
+      const isIncluded = globOf(resolve(directory, directive.words[1]?.value ?? ''))
+      for (const other of files)
+        if (isIncluded(other.path) && !trail.includes(other))
+          visit(other, trees.get(other) ?? [], within, [...trail, other])
+    }
+  }
+  for (const file of files) if (!seen.has(file)) visit(file, trees.get(file) ?? [], [], [file])
+  return places
+}
+
+/** `file:line directive` */
+export function describePlace({ file, directive }: Place): string {
+  const words = directive.words.map(({ value }) => value).join(' ')
+  return `${file.path}:${lineAt(file.text, directive.start)} ${words}`
+}
+
+// As glob(3): a star stops at a slash.
+function globOf(pattern: string): (path: string) => boolean {
+  const source = pattern.replace(/\[!?[^\]/]+\]|[^]/g, (part) => {
+    if (part === '*') return '[^/]*'
+    if (part === '?') return '[^/]'
+    if (part.length > 1) return part.replace('[!', '[^').replaceAll('\\', '\\\\')
+    return part.replace(/[\\^$.*+?()[\]{}|/]/, '\\$&')
+  })
+  const expression = new RegExp(`^${source}$`)
+  return (path) => expression.test(path)
+}

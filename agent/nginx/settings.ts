@@ -1,0 +1,135 @@
+// What else of nginx's configuration a roll must know: the settings that decide whether a reload loses requests, where nginx
+// listens, and who uses a host past the upstream.
+
+import type { ConfigFile } from './dump.ts'
+import { describePlace, placesOf, type Place } from './places.ts'
+import { hostAndPort } from './upstream.ts'
+
+export interface Listen {
+  /** Without the brackets of IPv6; `*` for a port alone. */
+  readonly address: string
+  readonly port: number
+  readonly tls: boolean
+  readonly names: readonly string[]
+  readonly isDefault: boolean
+}
+
+export interface NginxSettings {
+  /** The largest that is set anywhere: how long a worker that shuts down may still take a request. */
+  readonly keepaliveMinTimeoutMs: number | undefined
+  readonly workerShutdownTimeoutMs: number | undefined
+  /** Where a plain HTTP client can connect by TCP: no sockets, no QUIC, nothing that wants the PROXY protocol. */
+  readonly listens: readonly Listen[]
+  /** `file:line directive` of each use of a host that taking it out of that upstream does not end. */
+  otherUses(host: string, exceptUpstream: string): string[]
+}
+
+/** What decides whether a reload loses requests, where nginx listens, and who else uses a host. */
+export function readSettings(files: readonly ConfigFile[]): NginxSettings {
+  const places = placesOf(files)
+  const times = (name: string) =>
+    places
+      .filter(({ directive }) => directive.name === name)
+      .flatMap(({ directive }) => parseTimeMs(directive.words[1]?.value ?? '') ?? [])
+  return {
+    keepaliveMinTimeoutMs: largest(times('keepalive_min_timeout')),
+    workerShutdownTimeoutMs: smallest(times('worker_shutdown_timeout')),
+    listens: listensOf(places),
+    otherUses: (host, exceptUpstream) => otherUses(places, host, exceptUpstream),
+  }
+}
+
+const largest = (values: readonly number[]) => (values.length === 0 ? undefined : Math.max(...values))
+const smallest = (values: readonly number[]) => (values.length === 0 ? undefined : Math.min(...values))
+
+/** `90s`, `1h30m`, `500ms`; a bare number is seconds. Undefined for what is no time. */
+export function parseTimeMs(text: string): number | undefined {
+  if (!/^(?:\d+(?:ms|[smhdwMy])?\s*)+$/.test(text)) return undefined
+  const parts = text.matchAll(/(\d+)(ms|[smhdwMy])?/g)
+  return [...parts].reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS_MS[unit ?? 's'] ?? 0), 0)
+}
+
+const DAY_MS = 86_400_000
+const UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: DAY_MS,
+  w: 7 * DAY_MS,
+  M: 30 * DAY_MS,
+  y: 365 * DAY_MS,
+}
+
+function listensOf(places: readonly Place[]): Listen[] {
+  const servers = places.filter(
+    ({ directive, within }) =>
+      directive.name === 'server' &&
+      directive.block &&
+      !within.some(({ name }) => /^(stream|mail)$/.test(name)),
+  )
+  const listens = servers.flatMap(({ directive: server }) => {
+    const inside = places.filter(({ within }) => within.at(-1) === server).map(({ directive }) => directive)
+    const named = (name: string) => inside.filter((directive) => directive.name === name)
+    const names = named('server_name').flatMap(({ words }) => words.slice(1).map(({ value }) => value))
+    const isOn = named('ssl').some(({ words }) => words[1]?.value === 'on')
+    const written = named('listen').map(({ words }) => words.slice(1).map(({ value }) => value))
+    return (written.length === 0 ? [['80']] : written).flatMap(([listen = '', ...flags]) => {
+      if (flags.includes('quic') || flags.includes('proxy_protocol')) return []
+      const { address, ports } = parseListen(listen)
+      const tls = isOn || flags.includes('ssl')
+      const isDefault = flags.includes('default_server') || flags.includes('default')
+      return ports.map((port) => ({ address, port, tls, names, isDefault }))
+    })
+  })
+  // Where no server of an address and port says that it is the default, the first is.
+  const keyOf = ({ address, port }: Listen) => `${address === '0.0.0.0' ? '*' : address} ${port}`
+  const declared = new Set(listens.filter(({ isDefault }) => isDefault).map(keyOf))
+  return listens.map((listen) => {
+    if (declared.has(keyOf(listen))) return listen
+    declared.add(keyOf(listen))
+    return { ...listen, isDefault: true }
+  })
+}
+
+// No port is higher: a longer range can only be a mistake, and stops here.
+const PORTS_MAX = 65_536
+
+function parseListen(listen: string): { address: string; ports: number[] } {
+  if (listen.startsWith('unix:')) return { address: listen, ports: [] }
+  const match = /^(?:(\[[^\]]*\]|[^:]*):)?(\d+)(?:-(\d+))?$/.exec(listen)
+  const address = (match ? (match[1] ?? '*') : listen).replace(/^\[(.*)\]$/, '$1')
+  if (!match) return { address, ports: [80] }
+  const [first, last] = [Number(match[2]), Number(match[3] ?? match[2])]
+  const count = Math.min(Math.max(last - first + 1, 0), PORTS_MAX)
+  return { address, ports: Array.from({ length: count }, (_, index) => first + index) }
+}
+
+function otherUses(places: readonly Place[], host: string, exceptUpstream: string): string[] {
+  const isHost = (text: string) => text.toLowerCase() === host.toLowerCase()
+  // `proxy_pass http://app1` means the upstream of that name where there is one.
+  const isUpstream = places.some(
+    ({ directive: { name, words, block } }) => name === 'upstream' && block && isHost(words[1]?.value ?? ''),
+  )
+  const uses = places.filter(({ directive: { name, words, block }, within }) => {
+    if (block) return false
+    const around = within.at(-1)
+    if (around?.name === 'upstream')
+      return (
+        name === 'server' &&
+        around.words[1]?.value !== exceptUpstream &&
+        isHost(hostAndPort(words[1]?.value ?? '').host)
+      )
+    const isChoice = name === 'set' || around?.name === 'map' || around?.name === 'split_clients'
+    if (isUpstream || !(isChoice || /^(proxy|fastcgi|grpc|uwsgi|scgi|memcached)_pass$/.test(name)))
+      return false
+    return isHost(targetOf((isChoice ? words.at(-1) : words[1])?.value ?? ''))
+  })
+  return [...new Set(uses.map(describePlace))]
+}
+
+// The host in `http://app1:3000/path`, `app1:9000` or `app1`; nothing where a variable is a part of it.
+function targetOf(value: string): string {
+  const match = /^(?:\w+:\/\/)?(?:\[([^\]]*)\]|([^\s:/?$]+))(?::\d+(?=[/?$]|$)|(?=[/?]|$))/.exec(value)
+  return match?.[1] ?? match?.[2] ?? ''
+}

@@ -1,0 +1,94 @@
+import { describe, expect, test } from 'vitest'
+import { editService } from '../../../agent/compose/edit.ts'
+import { image, message, problem, seed } from './files.ts'
+
+describe('edits that would reach others, or not be what compose reads', () => {
+  test.each([
+    [
+      'a shared image',
+      'services:\n  app1:\n    image: &i a\n  app2:\n    image: *i\n',
+      image('b'),
+      'its image (line 3) is shared',
+    ],
+    [
+      'a shared environment',
+      'services:\n  app1:\n    init: true\n    environment: &e\n      MESSAGE: a\n  app2:\n    environment: *e\n',
+      message('b'),
+      'its environment (line 4) is shared',
+    ],
+    [
+      'a shared variable',
+      'services:\n  app1:\n    environment:\n      MESSAGE: &m a\n  app2:\n    environment:\n      X: *m\n',
+      message('b'),
+      '(line 3) is shared',
+    ],
+    [
+      'an aliased list',
+      'x-e: &e [A=x]\nservices:\n  app1:\n    environment: *e\n',
+      message('b'),
+      'its environment (line 4) is an alias of a list',
+    ],
+    [
+      'a merged environment',
+      'x-a: &a\n  environment: {A: x}\nservices:\n  app1:\n    <<: *a\n',
+      message('b'),
+      'its environment (line 2) comes from a merge',
+    ],
+    [
+      'an image that is a list',
+      'services:\n  app1:\n    image: [a]\n',
+      image('b'),
+      'its image (line 3) is not a text',
+    ],
+    [
+      'an environment that is a text',
+      'services:\n  app1:\n    environment: a\n',
+      message('b'),
+      'its environment (line 3) is neither',
+    ],
+    [
+      'a variable that is a map',
+      'services:\n  app1:\n    environment:\n      MESSAGE: {a: b}\n',
+      message('b'),
+      'its variable MESSAGE (line 4) is not a text',
+    ],
+    [
+      'a reset image',
+      'services:\n  app1:\n    image: !reset a\n',
+      image('b'),
+      'its image (line 3) has the tag !reset',
+    ],
+    [
+      'a reset environment',
+      'services:\n  app1:\n    environment: !reset {A: x}\n',
+      message('b'),
+      'its environment (line 3) is reset',
+    ],
+    ['a service without a block', 'services:\n  app1:\n', image('b'), 'service app1 (line 2) has no block'],
+    ['a merged service', 'x-s: &s\n  app1: {image: a}\nservices:\n  <<: *s\n', image('b'), 'has no block'],
+    ['an explicit key without a value', 'services:\n  app1:\n    ? image\n', image('b'), 'cannot be edited'],
+  ])('%s is refused', (_, text, change, words) => {
+    expect(() => editService(text, 'app1', change)).toThrow(problem('compose-not-editable', words))
+  })
+})
+
+describe('files that cannot be edited', () => {
+  test.each([
+    ['', 'service-unknown', ''],
+    ['# nothing\n', 'service-unknown', ''],
+    ['services:\n', 'service-unknown', 'app1'],
+    ['services:\n  app2: {}\n', 'service-unknown', 'app1'],
+    ['volumes: {}\n', 'service-unknown', 'app1'],
+    ['services:\n  app1: {image: [}\n', 'compose-invalid', 'line 2'],
+    ['services:\n  app1:\n    image: a\n    image: b\n', 'compose-invalid', 'line 4'],
+    ['services:\n\tapp1: {}\n', 'compose-invalid', 'line 2'],
+    ['services:\n  app1: {image: *i}\n', 'compose-invalid', 'i'],
+    ['services:\n  app1: {image: a}\n---\nservices: {}\n', 'compose-invalid', 'line 3'],
+  ])('%j is %s', (text, code, words) => {
+    expect(() => editService(text, 'app1', image('b'))).toThrow(problem(code, words))
+  })
+
+  test('half a character is no value', () => {
+    expect(() => editService(seed, 'app1', message('\ud800'))).toThrow(problem('request-invalid'))
+  })
+})

@@ -1,0 +1,98 @@
+import { describe, expect, test } from 'vitest'
+import { parseTimeMs, readSettings } from '../../../agent/nginx/settings.ts'
+import { MAIN, main, seed } from './files.ts'
+
+describe('readSettings', () => {
+  test('the seed listens on port 80 as localhost and sets no times', () => {
+    const settings = readSettings(main(seed))
+    expect(settings).toMatchObject({ keepaliveMinTimeoutMs: undefined, workerShutdownTimeoutMs: undefined })
+    expect(settings.listens).toEqual([
+      { address: '*', port: 80, tls: false, names: ['localhost'], isDefault: true },
+    ])
+    expect(settings.otherUses('app1', 'apps')).toEqual([])
+    expect(settings.otherUses('app1', 'another')).toEqual([`${MAIN}:17 server app1:3000`])
+  })
+
+  test.each([
+    ['0', 0],
+    ['1', 1000],
+    ['90s', 90_000],
+    ['500ms', 500],
+    ['1m', 60_000],
+    ['1h30m', 5_400_000],
+    ['1h 30', 3_630_000],
+    ['1d', 86_400_000],
+    ['1w', 604_800_000],
+    ['1M', 2_592_000_000],
+    ['1y', 31_536_000_000],
+    ['', undefined],
+    ['s', undefined],
+    ['1x', undefined],
+    ['-1', undefined],
+    ['1.5s', undefined],
+  ])('%j is %s ms', (text, ms) => {
+    expect(parseTimeMs(text)).toBe(ms)
+  })
+
+  test('the times are found where they are set: the first end of a worker, the last of a keepalive', () => {
+    const text =
+      'worker_shutdown_timeout 30s; http { keepalive_min_timeout 1s; server { keepalive_min_timeout 500ms; } }'
+    expect(readSettings(main(text))).toMatchObject({
+      workerShutdownTimeoutMs: 30_000,
+      keepaliveMinTimeoutMs: 1000,
+    })
+  })
+
+  test.each([
+    ['', ['*:80']],
+    ['listen 8080;', ['*:8080']],
+    ['listen *:81; listen 127.0.0.1;', ['*:81', '127.0.0.1:80']],
+    ['listen localhost:82;', ['localhost:82']],
+    ['listen [::]:80 ipv6only=on; listen [::1];', [':::80', '::1:80']],
+    ['listen 80-82;', ['*:80', '*:81', '*:82']],
+    ['listen unix:/run/x.sock;', []],
+    ['listen 443 ssl;', ['*:443 tls']],
+    ['listen 443; ssl on;', ['*:443 tls']],
+    ['listen 443 quic; listen 443 ssl http2;', ['*:443 tls']],
+    ['listen 80 proxy_protocol;', []],
+  ])('server { %s }', (inside, listens) => {
+    const found = readSettings(main(`http { server { ${inside} } }`)).listens
+    expect(found.map(({ address, port, tls }) => `${address}:${port}${tls ? ' tls' : ''}`)).toEqual(listens)
+  })
+
+  test('the default is the server that says so, else the first of an address and port', () => {
+    const text = `http {
+      server { listen 80; server_name a; } server { listen 0.0.0.0:80; server_name b c; server_name d; }
+      server { listen 81; server_name e; } server { listen 81 default_server; server_name f; }
+    }
+    stream { server { listen 80; } }`
+    expect(readSettings(main(text)).listens.map(({ names, isDefault }) => [...names, isDefault])).toEqual([
+      ['a', true],
+      ['b', 'c', 'd', false],
+      ['e', false],
+      ['f', true],
+    ])
+  })
+
+  test.each([
+    ['server { proxy_pass http://app1:3000; }', 'proxy_pass http://app1:3000'],
+    ['location / { proxy_pass https://APP1/x; }', 'proxy_pass https://APP1/x'],
+    ['location / { proxy_pass http://app1:3000$request_uri; }', 'proxy_pass http://app1:3000$request_uri'],
+    ['location / { fastcgi_pass app1:9000; }', 'fastcgi_pass app1:9000'],
+    ['location / { grpc_pass grpc://app1:50051; }', 'grpc_pass grpc://app1:50051'],
+    ['location / { uwsgi_pass uwsgi://app1:1; }', 'uwsgi_pass uwsgi://app1:1'],
+    ['location / { scgi_pass app1:1; }', 'scgi_pass app1:1'],
+    ['upstream other { server app1:3000 backup; }', 'server app1:3000 backup'],
+    ['server { set $to http://app1:3000; }', 'set $to http://app1:3000'],
+    ['map $host $to { default app1:3000; }', 'default app1:3000'],
+    ['location / { proxy_pass http://app10:3000; }', undefined],
+    ['location / { proxy_pass http://app1$n:3000; }', undefined],
+    ['location / { proxy_pass http://unix:/app1; }', undefined],
+    ['location / { proxy_set_header Host app1; }', undefined],
+    ['upstream app1 { server x; } server { proxy_pass http://app1; }', undefined],
+    ['upstream apps { server app1:1; }', undefined],
+  ])('http { %s } uses app1: %s', (inside, use) => {
+    const uses = readSettings(main(`http {\n${inside}\n}`)).otherUses('app1', 'apps')
+    expect(uses).toEqual(use === undefined ? [] : [`${MAIN}:2 ${use}`])
+  })
+})

@@ -1,0 +1,149 @@
+// Whole rolls in the fake world: what they change, what they leave alone, how often nginx is reloaded, and how they go back.
+
+import { expect, test } from 'vitest'
+import { FakeWorld, type Life } from '../../support/fake-world.ts'
+import { fakeImage } from '../../support/world/images.ts'
+
+const V2 = { env: { MESSAGE: '{service},v2' } }
+const IMAGE = 'ghcr.io/acme/hello'
+
+function factsOf(life: Life, kind: string): unknown[] {
+  const planned = life.events.find((event) => event.type === 'planned')
+  const steps = planned?.plan.steps ?? []
+  return life.events.flatMap((event) =>
+    event.type === 'step-finished' && steps[event.step]?.kind === kind ? [event.facts] : [],
+  )
+}
+
+function problemOf(life: Life): string | undefined {
+  return life.end && 'problem' in life.end ? life.end.problem.code : undefined
+}
+
+for (const instances of [2, 3, 4])
+  for (const mount of ['file', 'directory'] as const)
+    for (const request of [V2, { image: `${IMAGE}:v2` }, { image: 'hello:v2', ...V2 }])
+      test(`${instances} instances, mounted ${mount}: ${Object.keys(request).join(' and ')} in ${instances + 1} reloads`, async () => {
+        const world = new FakeWorld({ instances, mount })
+        const life = await world.roll(request)
+        expect(life.end).toMatchObject({ type: 'succeeded', changed: true })
+        expect(await world.faultsAfter('changed')).toEqual([])
+        expect(world.nginx.newest().number - 1).toBe(instances + 1)
+        expect(factsOf(life, 'drain')).toEqual(Array.from({ length: instances }, () => ({ cut: 0 })))
+      })
+
+test('the same deploy again changes nothing and writes nothing', async () => {
+  const world = new FakeWorld()
+  for (const request of [V2, { image: `${IMAGE}:v2` }]) {
+    await world.roll(request)
+    const writes = world.files.writes
+    expect((await world.roll(request)).end).toMatchObject({ type: 'succeeded', changed: false })
+    expect(world.files.writes).toBe(writes)
+  }
+  expect(await world.faultsAfter('changed')).toEqual([])
+})
+
+test('with a soak time each instance serves before the next is taken out', async () => {
+  const world = new FakeWorld({ instances: 3, stack: { soakMs: 500 } })
+  expect((await world.roll(V2)).status).toBe('succeeded')
+  expect(await world.faultsAfter('changed')).toEqual([])
+  expect(world.nginx.newest().number - 1).toBe(6)
+})
+
+test('a server that is down is updated, and stays down', async () => {
+  const world = new FakeWorld({ instances: 3, down: ['app2'] })
+  expect((await world.roll(V2)).status).toBe('succeeded')
+  expect(await world.faultsAfter('changed')).toEqual([])
+  expect(world.nginx.newest().number - 1).toBe(3)
+})
+
+test('where nginx is not PID 1, its own command reloads it', async () => {
+  const world = new FakeWorld()
+  world.nginx.masterPid += 7
+  const life = await world.roll(V2)
+  expect(life.status).toBe('succeeded')
+  expect(life.calls.some(({ method }) => method === 'engine.hangUp')).toBe(false)
+  expect(await world.faultsAfter('changed')).toEqual([])
+})
+
+test('without keepalive_min_timeout, workers that linger with a request hold nobody up', async () => {
+  const world = new FakeWorld({ keepaliveMinTimeoutMs: 0, requestMs: 700 })
+  expect((await world.roll(V2)).status).toBe('succeeded')
+  expect(await world.faultsAfter('changed')).toEqual([])
+})
+
+test('a request that outlasts the drain timeout is cut, and said to be', async () => {
+  const world = new FakeWorld({ stack: { drainTimeoutMs: 1000 } })
+  world.traffic.hold('app2', 60_000)
+  const life = await world.roll(V2)
+  expect(life.status).toBe('succeeded')
+  expect(factsOf(life, 'drain')).toEqual([{ cut: 1, timedOut: true }, { cut: 0 }])
+  expect(await world.faultsAfter('changed')).toEqual(['1 x app2 was stopped while it had a request'])
+})
+
+test.each([
+  ['exits', 'container-exited'],
+  ['sick', 'container-unhealthy'],
+  ['never-listens', 'container-unhealthy'],
+])('an image that %s is taken back: %s', async (tag, code) => {
+  const world = new FakeWorld({ instances: 3 })
+  const life = await world.roll({ image: `${IMAGE}:${tag}` })
+  expect([life.status, problemOf(life)]).toEqual(['failed', code])
+  expect(await world.faultsAfter('unchanged')).toEqual([])
+})
+
+test.each(['crashes', 'restarts'])(
+  'an image that %s right after it was healthy is taken back',
+  async (tag) => {
+    // It dies alone in traffic: nothing can save requests until nginx has the other one back. But then all is as it was.
+    const world = new FakeWorld({ instances: 2, isRetried: true })
+    const life = await world.roll({ image: `${IMAGE}:${tag}` })
+    expect([life.status, problemOf(life)]).toEqual(['failed', 'container-exited'])
+    const wrong = await world.faultsAfter('unchanged')
+    expect(wrong.filter((fault) => !/was stopped while|servers answer|app2 .* refuses/.test(fault))).toEqual(
+      [],
+    )
+  },
+)
+
+test('Docker’s own healthcheck must agree', async () => {
+  const world = new FakeWorld({ hasHealthcheck: true })
+  expect((await world.roll(V2)).status).toBe('succeeded')
+  expect(await world.faultsAfter('changed')).toEqual([])
+})
+
+test('a tag that the pull has moved does not bring the new image on the way back', async () => {
+  const world = new FakeWorld({ image: `${IMAGE}:v1` })
+  world.images.push(`${IMAGE}:v1`, fakeImage('v1 built anew'))
+  world.failAt({ method: 'compose.up', nth: 2, kind: 'throw-after-effect' })
+  const life = await world.roll({ image: `${IMAGE}:v1` })
+  expect(life.status).toBe('failed')
+  expect(await world.faultsAfter('unchanged')).toEqual([])
+})
+
+test('a container that has restarted long ago is no failure of this deploy', async () => {
+  const world = new FakeWorld({ instances: 3 })
+  for (const service of ['app1', 'app2']) world.containers.ofService(service)[0]!.restarts = 2
+  world.failAt({ method: 'compose.up', nth: 2, kind: 'throw' })
+  expect((await world.roll(V2)).status).toBe('failed')
+  expect(await world.faultsAfter('unchanged')).toEqual([])
+  expect((await world.roll(V2)).status).toBe('succeeded')
+  expect(await world.faultsAfter('changed')).toEqual([])
+})
+
+test('a reload that nginx never does leaves everything as it was', async () => {
+  const world = new FakeWorld()
+  world.nginx.isWedged = true
+  const life = await world.roll(V2)
+  expect(problemOf(life)).toBe('nginx-reload-failed')
+  expect(await world.faultsAfter('unchanged')).toEqual([])
+})
+
+test('somebody else’s change of a file during the roll is not overwritten', async () => {
+  const world = new FakeWorld()
+  const path = world.stack.compose[0]!
+  world.clock.after(700, () => world.files.replace(path, `${world.files.text(path)}# mine\n`))
+  const life = await world.roll(V2)
+  expect([life.status, problemOf(life)]).toEqual(['stuck', 'compose-changed'])
+  expect(world.files.text(path)).toContain('# mine')
+  expect([...world.traffic.failures]).toEqual([])
+})

@@ -1,0 +1,257 @@
+// What every world must do for the agent. The fake one of the unit tests and the real adapters on a real engine pass the same suite,
+// so that what the fake world proves of a roll holds in the real one.
+
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import type { StackConfig } from '../../agent/config.ts'
+import type { Container, Ports } from '../../agent/ports.ts'
+
+/** A stack of nginx, app1 and app2 (port 3000, `MESSAGE=app1,v1`), as the seed has it, with the nginx file mounted by itself. */
+export interface Subject {
+  readonly ports: Ports
+  readonly stack: StackConfig
+  readonly project: string
+  readonly nginxPath: string
+  /** Waits for something in the world's own time. */
+  run<T>(work: Promise<T>): Promise<T>
+  /** What tells one file from another that has taken its path. */
+  inode(path: string): Promise<unknown>
+  /** Has both apps work on a request through nginx for a while. */
+  hold(ms: number): Promise<void>
+  remove(): Promise<void>
+}
+
+/** A real engine on a busy machine takes its time. */
+const WAIT_MS_MAX = 120_000
+/** An abort is heard long before whatever it ends would have come. */
+const ABORT_MS_MAX = 2_000
+const NOBODY = '0'.repeat(64)
+
+function signal(): AbortSignal {
+  return new AbortController().signal
+}
+
+function addressOf({ addresses }: Container): string {
+  return Object.values(addresses)[0] ?? ''
+}
+
+export function testPorts(begin: () => Promise<Subject>): void {
+  let subject: Subject
+  const run = <T>(work: (ports: Ports) => Promise<T>): Promise<T> => subject.run(work(subject.ports))
+  const all = async (): Promise<Record<string, Container>> => {
+    const containers = await run(({ engine }) => engine.containers(subject.project, signal()))
+    return Object.fromEntries(containers.map((container) => [container.service, container]))
+  }
+  const one = async (service: string): Promise<Container> => {
+    const container = (await all())[service]
+    if (!container) throw new Error(`there is no container of ${service}`)
+    return container
+  }
+  const composePath = (): string => subject.stack.compose[0] ?? ''
+  const edit = async (from: string, to: string): Promise<string> => {
+    const before = await run(({ files }) => files.read(composePath()))
+    await run(({ files }) => files.write(composePath(), before.replace(from, to), 'rename'))
+    return before
+  }
+
+  vi.setConfig({ testTimeout: WAIT_MS_MAX, hookTimeout: WAIT_MS_MAX })
+  beforeAll(async () => {
+    subject = await begin()
+  })
+  afterAll(async () => {
+    await subject.remove()
+  })
+
+  test('the containers of a project, and of no other', async () => {
+    const app = await one('app1')
+    expect(app).toMatchObject({ state: 'running', restarts: 0, health: undefined, exitCode: 0 })
+    expect(app.env['MESSAGE']).toBe('app1,v1')
+    expect(app.imageId).toMatch(/^sha256:[0-9a-f]{64}$/)
+    expect(app.pid).toBeGreaterThan(0)
+    expect(addressOf(app)).toMatch(/^\d+\.\d+\.\d+\.\d+$/)
+    expect(app.aliases).toContain('app1')
+    expect(app.composeFiles).toEqual(subject.stack.compose)
+    expect((await one('nginx')).mounts).toContainEqual({
+      source: subject.nginxPath,
+      target: '/etc/nginx/nginx.conf',
+    })
+    expect(await run(({ engine }) => engine.containers('no-such-project', signal()))).toEqual([])
+  })
+
+  test('one container as it is, and none when it is gone', async () => {
+    const { id } = await one('app1')
+    expect((await run(({ engine }) => engine.container(id, signal())))?.id).toBe(id)
+    expect(await run(({ engine }) => engine.container(NOBODY, signal()))).toBeUndefined()
+  })
+
+  test('an image by its name, and none when it is absent', async () => {
+    const { image, imageId } = await one('app1')
+    expect((await run(({ engine }) => engine.image(image, signal())))?.id).toBe(imageId)
+    expect((await run(({ engine }) => engine.image(imageId, signal())))?.tags).toContain(image)
+    expect(await run(({ engine }) => engine.image('ropeway-nobody:v0', signal()))).toBeUndefined()
+  })
+
+  test('a command’s exit code and both its outputs', async () => {
+    const { id } = await one('nginx')
+    const argv = ['sh', '-c', 'echo out; echo err >&2; exit 3']
+    const result = await run(({ engine }) => engine.exec(id, argv, signal()))
+    expect(result).toEqual({ exitCode: 3, stdout: 'out\n', stderr: 'err\n' })
+  })
+
+  test('nginx’s dump names each file and shows it whole', async () => {
+    const { id } = await one('nginx')
+    const { exitCode, stdout } = await run(({ engine }) => engine.exec(id, ['nginx', '-T'], signal()))
+    const text = await run(({ files }) => files.read(subject.nginxPath))
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain(`# configuration file /etc/nginx/nginx.conf:\n${text}\n`)
+  })
+
+  test('a file as the container sees it', async () => {
+    const nginx = await one('nginx')
+    const seen = await run(({ engine }) => engine.readFile(nginx, '/etc/nginx/nginx.conf', signal()))
+    expect(seen).toBe(await run(({ files }) => files.read(subject.nginxPath)))
+  })
+
+  test('a hang-up makes the master start new workers, and the old ones quit', async () => {
+    const nginx = await one('nginx')
+    const look = () => run(({ engine }) => engine.processes(nginx, signal()))
+    const before = await look()
+    const master = before.find(({ title }) => title.startsWith('nginx: master process'))
+    expect(master?.pid).toBe(nginx.pid)
+    const old = before.filter(
+      ({ parent, title }) => parent === master?.pid && title === 'nginx: worker process',
+    )
+    expect(old.length).toBeGreaterThan(0)
+    await run(({ engine }) => engine.hangUp(nginx.id, signal()))
+    for (let look0 = 0; ; look0 += 1) {
+      const now = await look()
+      const isNew = now.some(
+        ({ pid, title }) => title === 'nginx: worker process' && !old.some((worker) => worker.pid === pid),
+      )
+      const isOldGone = old.every(({ pid }) =>
+        now.every(
+          (worker) => worker.pid !== pid || worker.title === 'nginx: worker process is shutting down',
+        ),
+      )
+      if (isNew && isOldGone) break
+      expect(look0).toBeLessThan(200)
+      await run(({ clock }) => clock.sleep(20, signal()))
+    }
+  })
+
+  test('a connection that works is counted where it goes to', async () => {
+    const containers = await all()
+    const { nginx, app1 } = containers
+    if (!nginx || !app1) throw new Error('the stack does not run')
+    await subject.hold(1500)
+    const count = (port: number) =>
+      run(({ engine }) => engine.connections(nginx, { ip: addressOf(app1), port }, signal()))
+    expect(await count(3000)).toBeGreaterThanOrEqual(1)
+    expect(await count(3001)).toBe(0)
+    expect(
+      await run(({ engine }) => engine.connections(nginx, { ip: '192.0.2.1', port: 3000 }, signal())),
+    ).toBe(0)
+  })
+
+  test('a file written in place is the same file, a renamed one is another', async () => {
+    for (const [how, isSame] of [
+      ['in-place', true],
+      ['rename', false],
+    ] as const) {
+      const path = how === 'in-place' ? subject.nginxPath : composePath()
+      const text = await run(({ files }) => files.read(path))
+      for (const next of [`${text}# longer\n`, text]) {
+        const inode = await subject.inode(path)
+        await run(({ files }) => files.write(path, next, how))
+        expect(await run(({ files }) => files.read(path))).toBe(next)
+        expect((await subject.inode(path)) === inode).toBe(isSame)
+      }
+    }
+  })
+
+  test('what compose makes of the files, and of other texts in their place', async () => {
+    const { stack } = subject
+    const model = await run(({ compose }) => compose.model(stack, {}, signal()))
+    expect(model.project).toBe(subject.project)
+    expect(model.services['app1']?.env['MESSAGE']).toBe('app1,v1')
+    expect(model.services['nginx']?.mounts).toContainEqual({
+      source: subject.nginxPath,
+      target: '/etc/nginx/nginx.conf',
+    })
+    const text = await run(({ files }) => files.read(composePath()))
+    const replaced = { [composePath()]: text.replace('app1,v1', 'app1,$$$$5') }
+    const other = await run(({ compose }) => compose.model(stack, replaced, signal()))
+    expect(other.services['app1']?.env['MESSAGE']).toBe('app1,$5')
+    expect(other.services['app2']).toEqual(model.services['app2'])
+    expect(other.rest).toEqual(model.rest)
+    expect(await run(({ files }) => files.read(composePath()))).toBe(text)
+  })
+
+  test('a file that compose cannot read is compose-invalid', async () => {
+    const replaced = { [composePath()]: 'services: ]' }
+    await expect(
+      run(({ compose }) => compose.model(subject.stack, replaced, signal())),
+    ).rejects.toMatchObject({ code: 'compose-invalid' })
+  })
+
+  test('up recreates the one service that has changed, and nothing when nothing has', async () => {
+    const before = await all()
+    const text = await edit('app1,v1', 'app1,v2')
+    await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+    const changed = await all()
+    expect(changed['app1']?.id).not.toBe(before['app1']?.id)
+    expect(changed['app1']?.env['MESSAGE']).toBe('app1,v2')
+    for (const service of ['app2', 'nginx']) expect(changed[service]?.id).toBe(before[service]?.id)
+    expect(await run(({ engine }) => engine.container(before['app1']!.id, signal()))).toBeUndefined()
+    const hashes = await run(({ compose }) => compose.hashes(subject.stack, signal()))
+    for (const [service, { configHash }] of Object.entries(changed)) expect(configHash).toBe(hashes[service])
+    await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+    expect((await one('app1')).id).toBe(changed['app1']?.id)
+    await run(({ files }) => files.write(composePath(), text, 'rename'))
+    await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+  })
+
+  test('up of an image that is not there is compose-failed', async () => {
+    const { image } = await one('app1')
+    const text = await edit(image, 'ropeway-nobody:v0')
+    await expect(run(({ compose }) => compose.up(subject.stack, 'app1', signal()))).rejects.toMatchObject({
+      code: 'compose-failed',
+    })
+    await run(({ files }) => files.write(composePath(), text, 'rename'))
+    expect((await one('app1')).state).toBe('running')
+  })
+
+  test('an answer has a status, a refusal is a fault', async () => {
+    const ip = addressOf(await one('app2'))
+    const get = (port: number) =>
+      run(({ http }) => http.get({ ip, port, path: '/', host: 'localhost' }, 2000, signal()))
+    expect(await get(3000)).toEqual({ status: 200 })
+    expect(await get(3001)).toEqual({ fault: 'ECONNREFUSED' })
+  })
+
+  test('an abort ends each wait at once, with its reason', async () => {
+    const nginx = await one('nginx')
+    const ip = addressOf(nginx)
+    const waits: Record<string, (ports: Ports, signal: AbortSignal) => Promise<unknown>> = {
+      containers: ({ engine }, stop) => engine.containers(subject.project, stop),
+      container: ({ engine }, stop) => engine.container(nginx.id, stop),
+      image: ({ engine }, stop) => engine.image('nginx:1.30', stop),
+      exec: ({ engine }, stop) => engine.exec(nginx.id, ['sleep', '5'], stop),
+      pull: ({ engine }, stop) => engine.pull('127.0.0.1:9/nobody:v0', () => {}, stop),
+      logs: ({ engine }, stop) => engine.logs(nginx.id, 5, stop),
+      model: ({ compose }, stop) => compose.model(subject.stack, {}, stop),
+      hashes: ({ compose }, stop) => compose.hashes(subject.stack, stop),
+      up: ({ compose }, stop) => compose.up(subject.stack, 'app2', stop),
+      get: ({ http }, stop) => http.get({ ip, port: 80, path: '/', host: 'x' }, 2000, stop),
+      sleep: ({ clock }, stop) => clock.sleep(5000, stop),
+    }
+    for (const [name, wait] of Object.entries(waits)) {
+      const stop = new AbortController()
+      const reason = new Error(`enough of ${name}`)
+      const startedAt = performance.now()
+      const waiting = wait(subject.ports, stop.signal)
+      stop.abort(reason)
+      await expect(waiting, name).rejects.toBe(reason)
+      expect(performance.now() - startedAt, name).toBeLessThan(ABORT_MS_MAX)
+    }
+  })
+}

@@ -1,0 +1,60 @@
+// The real adapters on a real engine do for the agent what the fake world does.
+
+import { chmod, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { realPorts } from '../../agent/adapters/index.ts'
+import type { StackConfig } from '../../agent/config.ts'
+import { testPorts } from '../contract/ports.ts'
+import { buildApp, startStack, until, type Stack } from '../support/stack.ts'
+
+const ports = realPorts()
+const signal = new AbortController().signal
+let stack: Stack
+
+beforeAll(buildApp, 300_000)
+
+testPorts(async () => {
+  stack = await startStack()
+  const config: StackConfig = {
+    name: 'hello',
+    compose: [join(stack.folder, 'docker-compose.yml')],
+    project: stack.project,
+    proxy: {},
+    instances: undefined,
+    health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 10_000 },
+    drainTimeoutMs: 10_000,
+    soakMs: 0,
+    allow: { images: undefined, env: [] },
+    triggers: [],
+  }
+  return {
+    ports,
+    stack: config,
+    project: stack.project,
+    nginxPath: join(stack.folder, 'proxy/nginx.conf'),
+    run: (work) => work,
+    inode: async (path) => (await stat(path)).ino,
+    hold: async (ms) => {
+      for (let n = 0; n < 4; n += 1) void fetch(`http://${stack.ip}/?ms=${ms}`, { method: 'POST' })
+      const [nginx, ...apps] = ['nginx', 'app1', 'app2']
+      const containers = await ports.engine.containers(stack.project, signal)
+      const of = (service: string | undefined) => containers.find((one) => one.service === service)
+      await until(async () => {
+        const counts = apps.map((app) => {
+          const ip = Object.values(of(app)?.addresses ?? {})[0] ?? ''
+          return ports.engine.connections(of(nginx)!, { ip, port: 3000 }, signal)
+        })
+        return (await Promise.all(counts)).every((count) => count > 0)
+      }, 'both apps work')
+    },
+    remove: () => stack.remove(),
+  }
+})
+
+test('a rename keeps the file’s mode', async () => {
+  const path = join(stack.folder, 'docker-compose.yml')
+  await chmod(path, 0o640)
+  await ports.files.write(path, await ports.files.read(path), 'rename')
+  expect((await stat(path)).mode & 0o777).toBe(0o640)
+})

@@ -1,0 +1,336 @@
+// The real thing for end-to-end tests: `ropeway relay`, `enroll` and `agent` as processes of their own, told what to do as users tell
+// them. What is still alive at the end, and an agent that did not end well, is a failure.
+
+import { spawn, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { events as followEvents } from '../../agent/api.ts'
+import { eventsSchema } from '../../shared/api.ts'
+import { deployId, isFinal, nextStatus } from '../../shared/deploy.ts'
+import type { DeployEvent, Facts, LoggedEvent } from '../../shared/events.ts'
+import type { Step } from '../../shared/plan.ts'
+import type { ProblemReport } from '../../shared/problems.ts'
+import { sendHook, type HookAnswer, type HookOptions } from './hook.ts'
+import { until } from './stack.ts'
+
+const MAIN = join(import.meta.dirname, '../../agent/main.ts')
+/** A relay needs a second, an agent half of one; on a machine under load several. */
+const READY_MS_MAX = 30_000
+const END_MS_MAX = 30_000
+export const HOST = 'vps-1'
+
+export interface RopewayOptions {
+  /** By its name, what ropeway.yml says of each stack; its trigger is added. */
+  readonly stacks: Readonly<Record<string, object>>
+  /** Everybody reaches the relay by this port: something of the test's own stands between. By default the relay's own. */
+  readonly throughPort?: (relayPort: number) => Promise<number>
+}
+
+export interface CliResult {
+  readonly exitCode: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** How a step went, put together from its events. */
+export interface StepRun {
+  readonly step: Step
+  readonly isUndo: boolean
+  readonly startedAt: number
+  finishedAt?: number
+  facts?: Facts
+  problem?: ProblemReport
+}
+
+export interface Ropeway {
+  /** The origin that everybody is told. */
+  readonly url: string
+  readonly folder: string
+  readonly config: string
+  readonly secret: string
+  /** Signs and posts a request to a stack's trigger. */
+  hook(stack: string, body: object | string, options?: HookOptions): Promise<HookAnswer>
+  /** As `hook`, for one that must be accepted; its deploy's id. */
+  deploy(stack: string, body: object | string): Promise<string>
+  /** Follows a deploy to its end, and sees that the log which the relay keeps is the same. */
+  outcome(id: string): Promise<LoggedEvent[]>
+  /** `deploy` and `outcome`. */
+  roll(stack: string, body: object | string): Promise<LoggedEvent[]>
+  /** Waits until a step of a deploy has begun. Fails when the deploy ends without it. */
+  reached(id: string, isIt: (step: Step) => boolean): Promise<void>
+  /** The deploy's events as the relay has them now. */
+  eventsNow(id: string): Promise<LoggedEvent[]>
+  /** The ids of all deploys of a stack, the latest first. */
+  deploys(stack: string): Promise<string[]>
+  get(path: string): Promise<unknown>
+  cli(args: readonly string[], env?: Record<string, string>): Promise<CliResult>
+  startRelay(): Promise<void>
+  startAgent(): Promise<void>
+  stopAgent(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
+  /** The relay's process and the workerd below it, at once, as a power cut would. */
+  killRelay(): Promise<void>
+  /** Prints what the processes said, when the test that has just ended failed. */
+  explain(context: { task: { result?: { state: string } | undefined } }): void
+  stop(): Promise<void>
+}
+
+export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
+  const folder = await mkdtemp('/tmp/ropeway-run-')
+  const config = join(folder, 'ropeway.yml')
+  const data = join(folder, 'agent')
+  const relayPort = await freePort()
+  const url = `http://127.0.0.1:${(await options.throughPort?.(relayPort)) ?? relayPort}`
+  const secret = `whsec_${randomBytes(32).toString('base64')}`
+  const env = { ...process.env, ROPEWAY_ENROLL_KEY: randomBytes(16).toString('hex'), HOOK_SECRET: secret }
+  const triggers = { deploy: { type: 'standard-webhooks', secret: { env: 'HOOK_SECRET' } } }
+  const stacks = Object.entries(options.stacks).map(([name, stack]) => [name, { triggers, ...stack }])
+  // JSON is YAML.
+  await writeFile(
+    config,
+    JSON.stringify({ relay: url, host: HOST, stacks: Object.fromEntries(stacks) }, null, 2),
+  )
+
+  const log: string[] = []
+  const ours = new Set<Child>()
+  const start = async (name: string, args: readonly string[], ready: string) => {
+    const child = new Child(name, args, env, log)
+    ours.add(child)
+    await child.said(ready)
+    return child
+  }
+  const end = async (child: Child | undefined, signal: 'SIGTERM' | 'SIGKILL') => {
+    if (!child) return
+    await child.end(signal)
+    ours.delete(child)
+  }
+
+  let relay: Child | undefined
+  let agent: Child | undefined
+  const cli = async (args: readonly string[], extra: Record<string, string> = {}) => {
+    const child = spawn(process.execPath, [MAIN, ...args, '--config', config, '--data', data], {
+      env: { ...env, ...extra },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const texts = [child.stdout, child.stderr].map(async (stream) =>
+      Buffer.concat(await Array.fromAsync<Buffer>(stream)).toString('utf8'),
+    )
+    const [exitCode] = (await once(child, 'exit')) as [number]
+    const [stdout = '', stderr = ''] = await Promise.all(texts)
+    return { exitCode, stdout, stderr }
+  }
+
+  let readToken: string | undefined
+  const token = async () => (readToken ??= (await cli(['token', '--ttl', '1h'])).stdout.trim())
+  const get = async (path: string) => {
+    const response = await fetch(`${url}/v1/hosts/${HOST}${path}`, {
+      headers: { authorization: `Bearer ${await token()}`, accept: 'application/json' },
+    })
+    if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${await response.text()}`)
+    return await response.json()
+  }
+  const follow = (id: string, signal = AbortSignal.timeout(150_000)) =>
+    followEvents({ relay: url, host: HOST }, id, token, signal)
+  const eventsNow = async (id: string) => [...eventsSchema.parse(await get(`/deploys/${id}/events`)).events]
+  const outcome = async (id: string) => {
+    const events = await Array.fromAsync(follow(id))
+    const stored = await eventsNow(id)
+    if (JSON.stringify(stored) !== JSON.stringify(events))
+      throw new Error(`the stream and the log differ:\n${JSON.stringify(events)}\n${JSON.stringify(stored)}`)
+    if (events.some(({ seq }, index) => seq !== index + 1))
+      throw new Error(`events with gaps or twice: ${events.map(({ seq }) => seq).join()}`)
+    return events
+  }
+  const hook: Ropeway['hook'] = (stack, body, hookOptions) =>
+    sendHook(`${url}/hooks/${HOST}/${stack}/deploy`, secret, body, hookOptions)
+  const deploy: Ropeway['deploy'] = async (stack, body) => {
+    const answer = await hook(stack, body)
+    if (answer.status !== 202)
+      throw new Error(`not accepted: ${answer.status} ${JSON.stringify(answer.body)}`)
+    return String(answer.body.deploy.id)
+  }
+
+  const ropeway: Ropeway = {
+    url,
+    folder,
+    config,
+    secret,
+    hook,
+    deploy,
+    outcome,
+    roll: async (stack, body) => await outcome(await deploy(stack, body)),
+    reached: async (id, isIt) => {
+      const seen: LoggedEvent[] = []
+      for await (const event of follow(id)) {
+        seen.push(event)
+        if (stepsOf(seen).some(({ step }) => isIt(step))) return
+      }
+      throw new Error(`the deploy ended before that step: ${JSON.stringify(seen.at(-1)?.event)}`)
+    },
+    eventsNow,
+    deploys: async (stack) => {
+      const { deploys } = (await get(`/deploys?stack=${stack}&limit=100`)) as { deploys: { id: string }[] }
+      return deploys.map(({ id }) => id)
+    },
+    get,
+    cli,
+    async startRelay() {
+      const args = ['relay', '--port', String(relayPort), '--data', join(folder, 'relay'), '--url', url]
+      relay = await start('relay', args, 'relay listening on ')
+    },
+    async startAgent() {
+      agent = await start(
+        'agent',
+        ['agent', '--config', config, '--data', data],
+        `agent connected to ${url} as ${HOST}`,
+      )
+    },
+    async stopAgent(signal = 'SIGTERM') {
+      await end(agent, signal)
+      agent = undefined
+    },
+    async killRelay() {
+      await end(relay, 'SIGKILL')
+      relay = undefined
+    },
+    explain({ task }) {
+      if (task.result?.state === 'fail') console.error(log.slice(-200).join('\n'))
+      log.length = 0
+    },
+    async stop() {
+      const faults: unknown[] = []
+      for (const child of [agent, relay])
+        await end(child, 'SIGTERM').catch((error: unknown) => faults.push(error))
+      for (const child of ours) {
+        faults.push(new Error(`${child.name} was left running`))
+        await child.end('SIGKILL')
+      }
+      await rm(folder, { recursive: true, force: true })
+      if (faults.length > 0)
+        throw new AggregateError(faults, `not a clean end:\n${log.slice(-50).join('\n')}`)
+    },
+  }
+  try {
+    await ropeway.startRelay()
+    const { exitCode, stderr } = await cli(['enroll'])
+    if (exitCode !== 0) throw new Error(`enroll failed: ${stderr}`)
+    await ropeway.startAgent()
+    return ropeway
+  } catch (error) {
+    console.error(log.join('\n'))
+    await ropeway.stop().catch(() => {})
+    throw error
+  }
+}
+
+/** Every step that was begun, in order, those of an undo after those of the plan. */
+export function stepsOf(events: readonly LoggedEvent[]): StepRun[] {
+  const runs = new Map<number, StepRun>()
+  let steps: Step[] = []
+  let undoFrom = Infinity
+  for (const { at, event } of events) {
+    if (event.type === 'planned') steps = [...event.plan.steps]
+    if (event.type === 'undoing') {
+      undoFrom = steps.length
+      steps = [...steps, ...event.steps]
+    }
+    if (event.type === 'step-started') {
+      const step = steps[event.step]
+      if (step) runs.set(event.step, { step, isUndo: event.step >= undoFrom, startedAt: at })
+    }
+    const run = 'step' in event ? runs.get(event.step) : undefined
+    if (run && event.type === 'step-finished') Object.assign(run, { finishedAt: at, facts: event.facts })
+    if (run && event.type === 'step-failed') Object.assign(run, { finishedAt: at, problem: event.problem })
+  }
+  return [...runs.values()]
+}
+
+export function finalOf(events: readonly LoggedEvent[]): DeployEvent {
+  const last = events.at(-1)?.event
+  if (!last || !isFinal(nextStatus('running', last))) throw new Error('the deploy has not ended')
+  return last
+}
+
+/** The id that a webhook's deploy has, by the sender's own id. */
+export function idOfHook(stack: string, eventId: string): Promise<string> {
+  return deployId(HOST, stack, 'deploy', eventId)
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  return typeof address === 'object' && address ? address.port : 0
+}
+
+/** A process in a group of its own, so that nothing below it is missed at the end. */
+class Child {
+  readonly name: string
+  readonly #process: ChildProcess
+  readonly #lines: string[] = []
+  readonly #exited: Promise<unknown>
+
+  constructor(name: string, args: readonly string[], env: NodeJS.ProcessEnv, log: string[]) {
+    this.name = name
+    this.#process = spawn(process.execPath, [MAIN, ...args], {
+      env,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#exited = once(this.#process, 'exit')
+    for (const stream of [this.#process.stdout, this.#process.stderr])
+      if (stream)
+        createInterface({ input: stream }).on('line', (line) => {
+          this.#lines.push(line)
+          log.push(`[${name}] ${line}`)
+        })
+  }
+
+  async said(text: string): Promise<void> {
+    await until(
+      () => {
+        if (this.#hasExited()) throw new Error(`${this.name} has ended: ${this.#lines.join('\n')}`)
+        return this.#lines.some((line) => line.startsWith(text))
+      },
+      `${this.name} says ${JSON.stringify(text)}`,
+      READY_MS_MAX,
+    )
+  }
+
+  /** SIGTERM asks the process alone, which must end by itself and take its children along; SIGKILL ends the whole group. */
+  async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const pid = this.#process.pid ?? 0
+    if (this.#hasExited())
+      throw new Error(`${this.name} had ended by itself:\n${this.#lines.slice(-20).join('\n')}`)
+    process.kill(signal === 'SIGKILL' ? -pid : pid, signal)
+    await until(
+      () => this.#hasExited() && !isGroupAlive(pid),
+      `${this.name} ends after ${signal}`,
+      END_MS_MAX,
+    )
+    await this.#exited
+    const { exitCode, signalCode } = this.#process
+    if (signal === 'SIGTERM' && exitCode !== 0)
+      throw new Error(
+        `${this.name} ended with ${exitCode ?? signalCode}:\n${this.#lines.slice(-20).join('\n')}`,
+      )
+  }
+
+  #hasExited(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null
+  }
+}
+
+function isGroupAlive(pid: number): boolean {
+  try {
+    process.kill(-pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

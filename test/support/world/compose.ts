@@ -1,0 +1,179 @@
+// docker compose as far as a roll can tell: it reads the files, hashes services, and recreates one whose hash or image differs.
+
+import { parse } from 'yaml'
+import type { StackConfig } from '../../../agent/config.ts'
+import type { Compose, ComposeModel } from '../../../agent/ports.ts'
+import { Problem } from '../../../shared/problems.ts'
+import type { VirtualClock } from './clock.ts'
+import type { Containers, FakeContainer } from './containers.ts'
+import type { FakeFiles } from './files.ts'
+import { sha256, type FakeImages } from './images.ts'
+
+interface Service {
+  image: string
+  env: Record<string, string | null>
+  mounts: { source: string; target: string }[]
+  definition: Record<string, unknown>
+  hash: string
+}
+
+/** Worlds by the thousand read the same few files. */
+const PARSED = new Map<string, { services: Record<string, Service>; rest: unknown }>()
+
+export class FakeCompose implements Compose {
+  readonly #files: FakeFiles
+  readonly #containers: Containers
+  readonly #images: FakeImages
+  readonly #clock: VirtualClock
+
+  constructor(files: FakeFiles, containers: Containers, images: FakeImages, clock: VirtualClock) {
+    this.#files = files
+    this.#containers = containers
+    this.#images = images
+    this.#clock = clock
+  }
+
+  async model(
+    stack: StackConfig,
+    replaced: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ComposeModel> {
+    await this.#clock.sleep(90, signal)
+    const { services, rest } = this.read(stack, replaced)
+    const entries = Object.entries(services)
+    return {
+      project: stack.project ?? 'hello',
+      services: Object.fromEntries(
+        entries.map(([name, { image, env, mounts, definition }]) => [
+          name,
+          { image, env, mounts, definition },
+        ]),
+      ),
+      rest,
+    }
+  }
+
+  async hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
+    await this.#clock.sleep(90, signal)
+    return Object.fromEntries(
+      Object.entries(this.read(stack).services).map(([name, { hash }]) => [name, hash]),
+    )
+  }
+
+  /** In the order and with the gaps of the real one; when it is killed half way, what it had done stays. */
+  async up(stack: StackConfig, service: string, signal: AbortSignal): Promise<void> {
+    await this.#clock.sleep(100, signal)
+    const wanted = this.read(stack).services[service]
+    if (!wanted) throw failed(service, `no such service: ${service}`)
+    const image = this.#images.find(wanted.image)
+    if (!image) throw failed(service, `No such image: ${wanted.image}`)
+    const old = this.#containers.ofService(service)
+    const isThere = (one: FakeContainer) => one.hash === wanted.hash && one.imageId === image.id
+    const keep = old.find(isThere)
+    const spare = old.filter((one) => one !== keep)
+    const container =
+      keep ??
+      this.#containers.create(service, {
+        image,
+        name: wanted.image,
+        env: wanted.env,
+        hash: wanted.hash,
+        composeFiles: stack.compose,
+        hasHealthcheck: 'healthcheck' in wanted.definition,
+        mounts: wanted.mounts,
+      })
+    if (!keep) await this.#clock.sleep(50, signal)
+    for (const one of spare) {
+      this.#containers.stop(one, 0)
+      await this.#clock.sleep(100, signal)
+      this.#containers.remove(one)
+    }
+    if (container.state === 'running') return
+    await this.#clock.sleep(150, signal)
+    this.#containers.start(container)
+    await this.#clock.sleep(150, signal)
+  }
+
+  read(
+    stack: Pick<StackConfig, 'compose'>,
+    replaced: Readonly<Record<string, string>> = {},
+  ): { services: Record<string, Service>; rest: unknown } {
+    const texts = stack.compose.map((path) => replaced[path] ?? this.#files.text(path))
+    const key = JSON.stringify([stack.compose, texts])
+    const known = PARSED.get(key)
+    if (known) return known
+    const services: Record<string, Service> = {}
+    const rest: Record<string, unknown> = {}
+    for (const [index, text] of texts.entries()) {
+      const file = parseYaml(text, stack.compose[index] ?? '')
+      for (const [top, value] of Object.entries(file)) {
+        if (top !== 'services') rest[top] = value
+        else
+          for (const [name, definition] of Object.entries(value as Record<string, Record<string, unknown>>))
+            services[name] = merge(services[name], definition, stack.compose[0] ?? '')
+      }
+    }
+    PARSED.set(key, { services, rest })
+    return { services, rest }
+  }
+}
+
+function parseYaml(text: string, path: string): Record<string, unknown> {
+  try {
+    const file: unknown = parse(text, { merge: true })
+    if (typeof file === 'object' && file !== null && 'services' in file)
+      return file as Record<string, unknown>
+  } catch (cause) {
+    throw new Problem('compose-invalid', `docker compose refuses ${path}`, { cause })
+  }
+  throw new Problem('compose-invalid', `docker compose refuses ${path}`)
+}
+
+function merge(before: Service | undefined, definition: Record<string, unknown>, first: string): Service {
+  const { image, environment, volumes, ...others } = definition
+  const folder = first.slice(0, first.lastIndexOf('/'))
+  const mounts = ((volumes ?? []) as string[]).map((volume) => {
+    const [source = '', target = ''] = volume.split(':')
+    return { source: source.replace(/^\./, folder), target }
+  })
+  const merged = {
+    image: plain(String(image ?? before?.image ?? '')),
+    env: { ...before?.env, ...readEnvironment(environment) },
+    mounts: [...(before?.mounts ?? []), ...mounts],
+    others: { ...(before?.definition['others'] as object), ...others },
+  }
+  return {
+    ...merged,
+    definition: { ...merged.others, ...asWritten(merged) },
+    hash: sha256(JSON.stringify(merged)),
+  }
+}
+
+function asWritten({
+  image,
+  env,
+  mounts,
+}: Pick<Service, 'image' | 'env' | 'mounts'>): Record<string, unknown> {
+  return { image, environment: env, volumes: mounts }
+}
+
+function readEnvironment(environment: unknown): Record<string, string | null> {
+  const entries = Array.isArray(environment)
+    ? (environment as string[]).map((entry): [string, unknown] => {
+        const at = entry.indexOf('=')
+        return at < 0 ? [entry, null] : [entry.slice(0, at), entry.slice(at + 1)]
+      })
+    : Object.entries((environment ?? {}) as Record<string, unknown>)
+  return Object.fromEntries(
+    entries.map(([key, value]) => [key, value === null ? null : plain(String(value))]),
+  )
+}
+
+// A doubled `$` is one; the stacks of these tests have no variables.
+function plain(text: string): string {
+  return text.replaceAll('$$', '$')
+}
+
+function failed(service: string, why: string): Problem {
+  return new Problem('compose-failed', `docker compose could not recreate service ${service}`, { log: [why] })
+}

@@ -1,0 +1,120 @@
+// The Engine and Http ports of the fake world. Every answer takes its time, as the real ones were measured.
+
+import type { Engine, Http } from '../../../agent/ports.ts'
+import type { VirtualClock } from './clock.ts'
+import { asContainer, type Containers } from './containers.ts'
+import type { FakeImages } from './images.ts'
+import type { FakeNginx } from './nginx.ts'
+import type { Traffic } from './traffic.ts'
+
+interface World {
+  readonly clock: VirtualClock
+  readonly containers: Containers
+  readonly images: FakeImages
+  readonly nginx: FakeNginx
+  readonly traffic: Traffic
+}
+
+export function fakeEngine(world: World): Engine {
+  const { clock, containers, images } = world
+  const known = (id: string) => {
+    const container = containers.byId(id)
+    if (!container) throw Object.assign(new Error(`no such container: ${id}`), { statusCode: 404 })
+    return container
+  }
+  return {
+    async containers(project, signal) {
+      await clock.sleep(5, signal)
+      return project === 'hello' ? containers.all().map(asContainer) : []
+    },
+    async container(id, signal) {
+      await clock.sleep(2, signal)
+      const container = containers.byId(id)
+      return container && asContainer(container)
+    },
+    async image(ref, signal) {
+      await clock.sleep(2, signal)
+      const image = images.find(ref)
+      return image && { id: image.id, digests: image.digests, tags: images.tagsOf(image.id) }
+    },
+    async tag(id, ref, signal) {
+      await clock.sleep(2, signal)
+      images.tag(id, ref)
+    },
+    async pull(ref, onProgress, signal) {
+      await clock.sleep(100, signal)
+      onProgress({ done: 1, layers: 2 })
+      await clock.sleep(100, signal)
+      images.pull(ref)
+    },
+    async processes({ id }, signal) {
+      await clock.sleep(1, signal)
+      const container = known(id)
+      if (container.service === 'nginx') return world.nginx.processes()
+      return [{ pid: container.pid, parent: 1, title: 'app' }]
+    },
+    async exec(id, argv, signal) {
+      await clock.sleep(80, signal)
+      const isProxy = known(id).service === 'nginx'
+      if (isProxy && argv.join(' ') === 'nginx -T') return world.nginx.dump()
+      if (isProxy && argv.join(' ') === 'nginx -t') return { ...world.nginx.dump(), stdout: '' }
+      if (isProxy && argv.join(' ') === 'nginx -s reload') {
+        world.nginx.hangUp()
+        return { exitCode: 0, stdout: '', stderr: '' }
+      }
+      return shell(argv)
+    },
+    async readFile({ id }, path, signal) {
+      await clock.sleep(1, signal)
+      return known(id).service === 'nginx' ? world.nginx.read(path) : ''
+    },
+    async hangUp(id, signal) {
+      await clock.sleep(2, signal)
+      known(id)
+      world.nginx.hangUp()
+      await clock.sleep(10, signal)
+    },
+    async logs(id, lines, signal) {
+      await clock.sleep(5, signal)
+      return known(id).log.slice(-lines)
+    },
+    async connections(_container, { ip, port }, signal) {
+      await clock.sleep(1, signal)
+      return world.traffic.connections(ip, port)
+    },
+  }
+}
+
+// What the contract asks of a shell, and no more.
+function shell(argv: readonly string[]): { exitCode: number; stdout: string; stderr: string } {
+  const [program, flag, script = ''] = argv
+  if (program !== 'sh' || flag !== '-c')
+    return { exitCode: 127, stdout: '', stderr: `${program}: not found\n` }
+  const outputs = { stdout: '', stderr: '' }
+  for (const [, text = '', to] of script.matchAll(/echo (\w+)( >&2)?/g))
+    outputs[to === undefined ? 'stdout' : 'stderr'] += `${text}\n`
+  return { exitCode: Number(/exit (\d+)/.exec(script)?.[1] ?? 0), ...outputs }
+}
+
+export function fakeHttp(world: World): Http {
+  const { clock, containers } = world
+  let turn = 0
+  return {
+    async get({ ip, port }, timeoutMs, signal) {
+      await clock.sleep(3, signal)
+      const container = containers.byIp(ip)
+      if (!container?.isListening) return { fault: container ? 'ECONNREFUSED' : 'EHOSTUNREACH' }
+      if (container.service !== 'nginx' && port !== 3000) return { fault: 'ECONNREFUSED' }
+      if (container.service !== 'nginx') return { status: container.image.mode === 'sick' ? 500 : 200 }
+      if (port !== 80) return { fault: 'ECONNREFUSED' }
+      turn += 1
+      const servers = world.nginx.newest().servers.filter(({ isDown }) => !isDown)
+      const server = servers[turn % servers.length]
+      const app = server && containers.byIp(server.ip)
+      if (!app?.isListening) return { status: 502 }
+      if (app.image.mode !== 'sick') return { status: 200 }
+      await clock.sleep(Math.min(1, timeoutMs), signal)
+      return { status: 500 }
+    },
+  }
+}

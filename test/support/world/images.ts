@@ -1,0 +1,85 @@
+// The image store of the engine, and the registry behind it. An image's mode says how a container of it behaves.
+
+import { createHash } from 'node:crypto'
+import type { Image } from '../../../agent/ports.ts'
+import { Problem } from '../../../shared/problems.ts'
+
+export type Mode = 'ok' | 'exits' | 'sick' | 'never-listens' | 'crashes' | 'restarts'
+
+export interface FakeImage extends Omit<Image, 'tags'> {
+  readonly mode: Mode
+  readonly startMs: number
+  readonly env: Readonly<Record<string, string>>
+}
+
+type FakeImageOptions = Partial<Omit<FakeImage, 'id'>>
+
+export function sha256(text: string): string {
+  return `sha256:${createHash('sha256').update(text).digest('hex')}`
+}
+
+export function fakeImage(name: string, options: FakeImageOptions = {}): FakeImage {
+  return { id: sha256(name), digests: [], mode: 'ok', startMs: 120, env: { VERSION: name }, ...options }
+}
+
+export class FakeImages {
+  readonly #local = new Map<string, FakeImage>()
+  readonly #registry = new Map<string, FakeImage>()
+
+  /** An image that was built on this host. */
+  build(ref: string, image: FakeImage = fakeImage(ref)): FakeImage {
+    this.#local.set(withTag(ref), image)
+    this.#local.set(image.id, image)
+    return image
+  }
+
+  /** An image in the registry, under a tag and its digest. */
+  push(ref: string, image: FakeImage = fakeImage(ref)): FakeImage {
+    const repository = withTag(ref).replace(/:[^:/]+$/, '')
+    const digest = `${repository}@${sha256(`manifest of ${image.id}`)}`
+    const pushed = { ...image, digests: [digest] }
+    this.#registry.set(withTag(ref), pushed)
+    this.#registry.set(digest, pushed)
+    return pushed
+  }
+
+  pull(ref: string): void {
+    const image = this.#registry.get(key(ref))
+    if (!image)
+      throw new Problem('image-not-found', `docker pull ${ref} failed`, {
+        log: [`manifest for ${ref} not found`],
+      })
+    this.#local.set(key(ref), image)
+    this.#local.set(image.id, image)
+    for (const digest of image.digests) this.#local.set(digest, image)
+  }
+
+  tag(id: string, ref: string): void {
+    const image = this.#local.get(id)
+    if (!image) throw new Problem('image-not-found', `no such image ${id}`)
+    this.#local.set(withTag(ref), image)
+  }
+
+  tagsOf(id: string): string[] {
+    return [...this.#local].filter(([ref, image]) => image.id === id && isTag(ref)).map(([ref]) => ref)
+  }
+
+  find(ref: string): FakeImage | undefined {
+    return this.#local.get(key(ref))
+  }
+}
+
+// Of `repo:tag@digest` the engine takes the digest.
+function key(ref: string): string {
+  if (ref.startsWith('sha256:')) return ref
+  const [name = '', digest] = ref.split('@')
+  return digest === undefined ? withTag(ref) : `${name.replace(/:[^:/]+$/, '')}@${digest}`
+}
+
+function withTag(ref: string): string {
+  return /:[^:/]+$/.test(ref) ? ref : `${ref}:latest`
+}
+
+function isTag(ref: string): boolean {
+  return !ref.includes('@') && !ref.startsWith('sha256:')
+}
