@@ -52,6 +52,8 @@ export interface Process {
 
 /** The Docker engine. */
 export interface Engine {
+  /** Whether it answers. Throws `engine-unreachable`. */
+  ping(signal: AbortSignal): Promise<void>
   /** All containers of a compose project, running or not, without one-off ones. */
   containers(project: string, signal: AbortSignal): Promise<Container[]>
   /** One container as it is now, or undefined when it is gone. */

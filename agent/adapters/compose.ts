@@ -18,6 +18,33 @@ const serviceSchema = z.looseObject({
 const modelSchema = z.looseObject({ name: z.string(), services: z.record(z.string(), serviceSchema) })
 
 export function composeCli(): Compose {
+  // Found once and ahead of time: it takes as long as a compose call. A failure is not kept.
+  let program: Promise<string> | undefined
+  const plugin = async () => {
+    program ??= findPlugin(AbortSignal.timeout(FIND_MS_MAX))
+    program.catch(() => (program = undefined))
+    return await program
+  }
+  plugin().catch(() => {}) // whoever needs it will be told
+  const compose = async (args: readonly string[], signal: AbortSignal) =>
+    await run(await plugin(), args, { signal })
+  const config = async (
+    stack: StackConfig,
+    files: readonly string[],
+    options: readonly string[],
+    signal: AbortSignal,
+  ) => {
+    const { exitCode, stdout, stderr } = await compose(
+      [...composeArgs(stack, files), 'config', ...options],
+      signal,
+    )
+    if (exitCode === 0) return stdout
+    throw new Problem('compose-invalid', `docker compose refuses ${stack.compose.join(', ')}`, {
+      log: lastLines(stderr),
+      cure: 'run `docker compose config` there and mend what it says',
+    })
+  }
+
   return {
     async model(stack, replaced, signal) {
       return await withReplaced(stack, replaced, async (files) =>
@@ -32,9 +59,7 @@ export function composeCli(): Compose {
 
     async up(stack, service, signal) {
       const args = ['up', '--detach', '--no-deps', '--no-build', '--pull', 'never', service]
-      const { exitCode, stderr } = await run('docker', [...composeArgs(stack, stack.compose), ...args], {
-        signal,
-      })
+      const { exitCode, stderr } = await compose([...composeArgs(stack, stack.compose), ...args], signal)
       if (exitCode !== 0)
         throw new Problem('compose-failed', `docker compose could not recreate service ${service}`, {
           log: lastLines(stderr),
@@ -45,7 +70,6 @@ export function composeCli(): Compose {
 
 function composeArgs(stack: StackConfig, files: readonly string[]): string[] {
   return [
-    'compose',
     ...files.flatMap((file) => ['-f', file]),
     // Always named, so that a copy of a file elsewhere is read as if it stood here.
     '--project-directory',
@@ -78,22 +102,32 @@ async function withReplaced<T>(
   }
 }
 
-async function config(
-  stack: StackConfig,
-  files: readonly string[],
-  options: readonly string[],
-  signal: AbortSignal,
-): Promise<string> {
-  const { exitCode, stdout, stderr } = await run(
-    'docker',
-    [...composeArgs(stack, files), 'config', ...options],
-    { signal },
-  )
-  if (exitCode === 0) return stdout
-  throw new Problem('compose-invalid', `docker compose refuses ${stack.compose.join(', ')}`, {
-    log: lastLines(stderr),
-    cure: 'run `docker compose config` there and mend what it says',
+/** The engine answers at once or not at all. */
+const FIND_MS_MAX = 10_000
+
+const pluginsSchema = z.array(z.looseObject({ Name: z.string(), Path: z.string() })).nullable()
+
+// The plugin is run by itself, as compose documents it can be: through `docker` each call takes 60 ms more, most of them spent on
+// looking at every other plugin. Where it cannot be found, `docker compose` would not work either.
+async function findPlugin(signal: AbortSignal): Promise<string> {
+  const { stdout, stderr } = await run('docker', ['info', '--format', '{{json .ClientInfo.Plugins}}'], {
+    signal,
   })
+  const plugins = pluginsSchema.safeParse(parseJson(stdout))
+  const path = plugins.data?.find(({ Name }) => Name === 'compose')?.Path
+  if (path !== undefined) return path
+  throw new Problem('compose-failed', 'docker has no compose plugin', {
+    log: lastLines(stderr),
+    cure: 'install docker compose 2.26 or newer',
+  })
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 function readModel(json: string): ComposeModel {

@@ -2,7 +2,7 @@
 
 import { PassThrough } from 'node:stream'
 import { finished } from 'node:stream/promises'
-import Docker from 'dockerode'
+import type Docker from 'dockerode'
 import { imageRef } from '../../shared/image.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { Container, Engine } from '../ports.ts'
@@ -11,10 +11,14 @@ import { lastLines } from './compose.ts'
 import { countEstablished } from './proc-net.ts'
 import { hostConnections, hostFile, hostProcesses } from './proc.ts'
 
-export function dockerEngine(docker = new Docker()): Engine {
+export function dockerEngine(): Engine {
+  // Loaded at the first roll: it is a quarter of the agent's memory, and an agent is idle for most of its life.
+  let loaded: Promise<Docker> | undefined
+  const client = () => (loaded ??= import('dockerode').then(({ default: Client }) => new Client()))
+
   const inspect = async (id: string, signal: AbortSignal) => {
     try {
-      return readContainer(await call(signal, docker.getContainer(id).inspect()))
+      return readContainer(await call(signal, (await client()).getContainer(id).inspect()))
     } catch (error) {
       if (isNotFound(error)) return undefined
       throw error
@@ -24,10 +28,10 @@ export function dockerEngine(docker = new Docker()): Engine {
   const exec: Engine['exec'] = async (id, argv, signal) => {
     const started = await call(
       signal,
-      docker.getContainer(id).exec({ Cmd: [...argv], AttachStdout: true, AttachStderr: true }),
+      (await client()).getContainer(id).exec({ Cmd: [...argv], AttachStdout: true, AttachStderr: true }),
     )
     const stream = await call(signal, started.start({}))
-    const [stdout, stderr] = await call(signal, demultiplex(docker, stream))
+    const [stdout, stderr] = await call(signal, demultiplex(await client(), stream))
     const { ExitCode } = await call(signal, started.inspect())
     return { exitCode: ExitCode ?? 1, stdout, stderr }
   }
@@ -36,16 +40,20 @@ export function dockerEngine(docker = new Docker()): Engine {
     container: inspect,
     exec,
 
+    async ping(signal) {
+      await call(signal, (await client()).ping())
+    },
+
     async containers(project, signal) {
       const filters = { label: [`com.docker.compose.project=${project}`, 'com.docker.compose.oneoff=False'] }
-      const listed = await call(signal, docker.listContainers({ all: true, filters }))
+      const listed = await call(signal, (await client()).listContainers({ all: true, filters }))
       const all = await Promise.all(listed.map(({ Id }) => inspect(Id, signal)))
       return all.filter((container) => container !== undefined)
     },
 
     async image(ref, signal) {
       try {
-        const { Id, RepoDigests, RepoTags } = await call(signal, docker.getImage(ref).inspect())
+        const { Id, RepoDigests, RepoTags } = await call(signal, (await client()).getImage(ref).inspect())
         return { id: Id, digests: RepoDigests ?? [], tags: RepoTags ?? [] }
       } catch (error) {
         if (isNotFound(error)) return undefined
@@ -55,7 +63,7 @@ export function dockerEngine(docker = new Docker()): Engine {
 
     async tag(id, ref, signal) {
       const { written, tag } = imageRef(ref)
-      await call(signal, docker.getImage(id).tag({ repo: written, tag: tag ?? 'latest' }))
+      await call(signal, (await client()).getImage(id).tag({ repo: written, tag: tag ?? 'latest' }))
     },
 
     async pull(ref, onProgress, signal) {
@@ -82,7 +90,7 @@ export function dockerEngine(docker = new Docker()): Engine {
       if (seen) return seen
       const { Processes } = await call(
         signal,
-        docker.getContainer(container.id).top({ ps_args: '-eo pid,ppid,args' }),
+        (await client()).getContainer(container.id).top({ ps_args: '-eo pid,ppid,args' }),
       )
       return (Processes as string[][]).map(([pid, parent, ...title]) => ({
         pid: Number(pid),
@@ -100,11 +108,11 @@ export function dockerEngine(docker = new Docker()): Engine {
     },
 
     async hangUp(id, signal) {
-      await call(signal, docker.getContainer(id).kill({ signal: 'SIGHUP' }))
+      await call(signal, (await client()).getContainer(id).kill({ signal: 'SIGHUP' }))
     },
 
     async logs(id, lines, signal) {
-      const container = docker.getContainer(id)
+      const container = (await client()).getContainer(id)
       const bytes = await call(
         signal,
         container.logs({ stdout: true, stderr: true, tail: lines, follow: false }),

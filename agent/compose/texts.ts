@@ -40,11 +40,17 @@ function editFiles(
 
   const imageFile = fileToEdit(defining, 'image', [(said) => said.hasImage])
   const envFiles = variables.map(([key]) =>
-    fileToEdit(defining, 'environment', [(said) => Object.hasOwn(said.env, key), (said) => said.hasEnvironment]),
+    fileToEdit(defining, 'environment', [
+      (said) => Object.hasOwn(said.env, key),
+      (said) => said.hasEnvironment,
+    ]),
   )
   const edited = defining.map((file) => {
-    const own = variables.filter((_, index) => envFiles[index] === file)
-    const change = { image: file === imageFile ? image : undefined, env: Object.fromEntries(own) }
+    const newImage = file === imageFile ? image : undefined
+    const newEnv = variables.filter((_, index) => envFiles[index] === file)
+    // A file that is to stay may be one that cannot be edited.
+    if (newImage === undefined && newEnv.length === 0) return [file.path, file.text]
+    const change = { image: newImage, env: Object.fromEntries(newEnv) }
     return [file.path, editService(file.text, service, change)]
   })
   return { ...files, ...Object.fromEntries(edited) }

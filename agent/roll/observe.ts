@@ -16,6 +16,8 @@ export interface Observed {
   readonly proxy: Proxy
   /** In the order of the upstream. */
   readonly instances: readonly Instance[]
+  /** compose's hash of each service as its files define it now. */
+  readonly hashes: Readonly<Record<string, string>>
 }
 
 export interface Proxy {
@@ -41,7 +43,10 @@ export interface Instance {
 }
 
 export async function observe(stack: StackConfig, ports: Ports, signal: AbortSignal): Promise<Observed> {
-  const model = await ports.compose.model(stack, {}, signal)
+  const [model] = await Promise.all([ports.compose.model(stack, {}, signal), ports.engine.ping(signal)])
+  // Beside what nginx and the engine are asked, for compose keeps a core busy by itself.
+  const hashes = ports.compose.hashes(stack, signal)
+  hashes.catch(() => {}) // awaited at the end; until then another failure may come first
   const containers = await ports.engine.containers(model.project, signal)
   const composeTexts: Record<string, string> = {}
   for (const path of stack.compose) composeTexts[path] = await ports.files.read(path)
@@ -68,6 +73,7 @@ export async function observe(stack: StackConfig, ports: Ports, signal: AbortSig
       file: await findFile(stack, container, upstream.file, seen, ports),
     },
     instances: findInstances(stack, upstream, services, containers),
+    hashes: await hashes,
   }
 }
 

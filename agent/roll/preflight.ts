@@ -33,8 +33,6 @@ export async function preflight(
   ports: Ports,
   signal: AbortSignal,
 ): Promise<Preflight> {
-  const hashed = ports.compose.hashes(stack, signal)
-  hashed.catch(() => {}) // the model's own failure comes first and says the same
   const observed = await observe(stack, ports, signal)
   const { instances, model, proxy } = observed
   const live = proxy.upstream.servers.filter(({ isDown }) => !isDown)
@@ -82,7 +80,7 @@ export async function preflight(
     request,
     plan: { stack: stack.name, upstream: proxy.upstream.name, instances: order, steps },
     composeTexts: after(order.length),
-    warnings: [...warn(stack, observed, await hashed), ...(await warnOfMovedTags(observed, ports, signal))],
+    warnings: [...warn(stack, observed), ...(await warnOfMovedTags(observed, ports, signal))],
   }
 }
 
@@ -193,11 +191,7 @@ function withoutVersion(definition: unknown): unknown {
   return { ...definition, image: null, environment: null }
 }
 
-function* warn(
-  stack: StackConfig,
-  { proxy, instances }: Observed,
-  hashes: Readonly<Record<string, string>>,
-): Generator<Warning> {
+function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Generator<Warning> {
   if (!proxy.settings.keepaliveMinTimeoutMs)
     yield {
       code: 'no-keepalive-min-timeout',

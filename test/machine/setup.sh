@@ -198,7 +198,8 @@ default_compose() {
   compose_ok || die "the docker-compose of Debian $COMPOSE_SUITE does not run here"
 }
 
-engine_dead_or_answers() { engine_answers "$NAME" || engine_gone "$NAME"; }
+# By its pid: until the marks are set, engine_members does not see it.
+engine_dead_or_answers() { engine_answers "$NAME" || ! kill -0 "$1" 2>/dev/null; }
 
 # start_engine [USR]: our dockerd, away from any other engine's data, socket,
 # containerd, networks and firewall rules. USR is laid over /usr for it.
@@ -243,7 +244,8 @@ start_engine() {
     --iptables=false --ip6tables=false \
     --exec-opt=native.cgroupdriver=cgroupfs --cgroup-parent="/ropeway-test-$NAME" \
     </dev/null >"$log" 2>&1 9>&- &
-  until_true 60 engine_dead_or_answers || true
+  # setsid and all that follow exec: the pid becomes dockerd's own.
+  until_true 60 engine_dead_or_answers "$!" || true
   if ! engine_answers "$NAME"; then
     tail -n 20 "$log" >&2
     stop_engine "$NAME"

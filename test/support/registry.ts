@@ -1,6 +1,7 @@
 // A registry of the tests' own, as a process on this machine; the engine may use one at 127.0.0.1 without TLS.
 
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,6 +12,9 @@ export interface Registry {
   readonly address: string
   /** Pushes a local image under a name here; what its tag then means, as `sha256:…`. The local image loses that name again. */
   push(local: string, name: string): Promise<string>
+  /** As `push`, an image that the engine does not have: the local one with a layer of its own. */
+  pushUnique(local: string, name: string): Promise<string>
+  /** The engine forgets the images of this registry, too. */
   stop(): Promise<void>
 }
 
@@ -34,17 +38,32 @@ export async function startRegistry(port: number): Promise<Registry> {
     return response.headers.get('docker-content-digest') ?? ''
   }
   await until(async () => (await fetch(`http://${address}/v2/`)).ok, 'the registry answers')
+  const push = async (ref: string, name: string) => {
+    await docker('push', ref)
+    const digest = await digestOf(name)
+    await docker('rmi', ref)
+    return digest
+  }
   return {
     address,
     async push(local, name) {
-      const ref = `${address}/${name}`
-      await docker('tag', local, ref)
-      await docker('push', ref)
-      const digest = await digestOf(name)
-      await docker('rmi', ref)
-      return digest
+      await docker('tag', local, `${address}/${name}`)
+      return await push(`${address}/${name}`, name)
+    },
+    async pushUnique(local, name) {
+      const context = await mkdtemp('/tmp/ropeway-image-')
+      await writeFile(join(context, 'Dockerfile'), `FROM ${local}\nCOPY unique /unique\n`)
+      await writeFile(join(context, 'unique'), randomBytes(1024))
+      await docker('build', '-q', '-t', `${address}/${name}`, context)
+      await rm(context, { recursive: true })
+      return await push(`${address}/${name}`, name)
     },
     async stop() {
+      const names = '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}'
+      const filter = `reference=${address}/*`
+      const refs = (await docker('images', '--digests', '--filter', filter, '--format', names)).split(/\s+/)
+      const named = [...new Set(refs)].filter((ref) => ref !== '' && !ref.includes('<none>'))
+      if (named.length > 0) await docker('rmi', ...named)
       child.kill()
       await exited
       await rm(folder, { recursive: true, force: true })

@@ -3,7 +3,7 @@
 import { LOG_LINES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
-import { containersOf, probeHost, remotesOf, type RollState } from '../context.ts'
+import { probeHost, remotesOf, type RollState } from '../context.ts'
 import type { StepHandler } from './index.ts'
 
 /** One probe: a healthy app answers well within it, a wedged one must not hold the gate. */
@@ -21,8 +21,8 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
     let inARow = 0
     let reported = ''
     for (;;) {
-      await failIfAnyStopped(roll, others, signal)
-      const containers = await containersOf(roll, service, signal)
+      const all = await failIfAnyStopped(roll, others, signal)
+      const containers = all.filter((container) => container.service === service)
       const fault = await probeAll(roll, service, containers, signal)
       inARow = fault === undefined ? inARow + 1 : 0
       const waiting = fault ?? containers.find((container) => container.health === 'starting')?.health
@@ -81,19 +81,20 @@ export async function failIfStopped(roll: RollState, seen: Container, signal: Ab
 
 /**
  * As failIfStopped, for every instance that is in traffic: one that was rolled already may die while the next is. What is out may
- * be in any state: that it is sick is why the way back takes it out.
+ * be in any state: that it is sick is why the way back takes it out. Returns all containers of the project.
  */
 export async function failIfAnyStopped(
   roll: RollState,
   out: ReadonlySet<string>,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<readonly Container[]> {
   const services = roll.observed.instances
     .map(({ service }) => service)
     .filter((service) => !out.has(service))
   const all = await roll.ports.engine.containers(roll.observed.model.project, signal)
   for (const container of all)
     if (services.includes(container.service)) await failIfStopped(roll, container, signal)
+  return all
 }
 
 export async function logsOf(

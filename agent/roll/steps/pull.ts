@@ -14,8 +14,8 @@ export const pull: StepHandler<'pull'> = {
     const { engine } = roll.ports
     const { digest } = imageRef(text)
     const local = await engine.image(text, signal)
-    // An image without any digest was built here: its name in a registry, if there is one, is somebody else's.
-    const isHostOnly = local !== undefined && local.digests.length === 0
+    // An image without a digest of its repository was built or named here: what that name means in a registry is somebody else's.
+    const isHostOnly = local !== undefined && digestOf(text, local) === undefined
     const isThere = local !== undefined && (isHostOnly || digest !== undefined)
     if (!isThere) await engine.pull(text, (progress) => report({ ...progress }), signal)
     const image = isThere ? local : await engine.image(text, signal)
@@ -29,10 +29,14 @@ export const pull: StepHandler<'pull'> = {
 function pinnedText(text: string, image: Image): string {
   const wanted = imageRef(text)
   if (wanted.digest !== undefined) return text
-  const digest = image.digests
-    .map((entry) => parseImage(entry))
-    .find((ref) => ref?.repository === wanted.repository)?.digest
+  const digest = digestOf(text, image)
   if (digest === undefined)
     throw new Problem('image-not-found', `${text} has no digest in its own repository`)
   return `${wanted.written}:${wanted.tag ?? 'latest'}@${digest}`
+}
+
+/** The image's digest in the repository that the text names. */
+function digestOf(text: string, image: Image): string | undefined {
+  const { repository } = imageRef(text)
+  return image.digests.map((entry) => parseImage(entry)).find((ref) => ref?.repository === repository)?.digest
 }

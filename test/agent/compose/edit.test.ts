@@ -282,6 +282,14 @@ describe('readService', () => {
       'services: {app1: {image: "a:${TAG}", environment: [A=$$]}}',
       { image: 'a:${TAG}', env: { A: '$$' }, hasImage: true, hasEnvironment: true },
     ],
+    [
+      'services: {app1: {environment: !override [A=1]}}',
+      { image: undefined, env: { A: '1' }, hasImage: false, hasEnvironment: true, replaces: 'environment' },
+    ],
+    [
+      'services: {app1: !override {environment: !reset {}}}',
+      { image: undefined, env: {}, hasImage: false, hasEnvironment: true, replaces: 'service' },
+    ],
     ['services: {app2: {}}', undefined],
     ['services: {constructor: {}}', undefined],
     ['networks: {}', undefined],

@@ -66,6 +66,12 @@ describe('edits that would reach others, or not be what compose reads', () => {
     ],
     ['a service without a block', 'services:\n  app1:\n', image('b'), 'service app1 (line 2) has no block'],
     ['a merged service', 'x-s: &s\n  app1: {image: a}\nservices:\n  <<: *s\n', image('b'), 'has no block'],
+    [
+      'a variable that another of the service repeats',
+      'services:\n  app1:\n    image: &i a\n    environment: {MESSAGE: &m a, B: *m}\n',
+      { image: 'b', env: { MESSAGE: 'b' } },
+      'its environment (line 4) is in a form',
+    ],
     ['an explicit key without a value', 'services:\n  app1:\n    ? image\n', image('b'), 'cannot be edited'],
   ])('%s is refused', (_, text, change, words) => {
     expect(() => editService(text, 'app1', change)).toThrow(problem('compose-not-editable', words))
@@ -84,6 +90,7 @@ describe('files that cannot be edited', () => {
     ['services:\n\tapp1: {}\n', 'compose-invalid', 'line 2'],
     ['services:\n  app1: {image: *i}\n', 'compose-invalid', 'i'],
     ['services:\n  app1: {image: a}\n---\nservices: {}\n', 'compose-invalid', 'line 3'],
+    ['services:\n  app1: {image: [}\n---\nservices: {}\n', 'compose-invalid', 'line 2'],
   ])('%j is %s', (text, code, words) => {
     expect(() => editService(text, 'app1', image('b'))).toThrow(problem(code, words))
   })

@@ -37,6 +37,9 @@ export function fakeEngine(world: World): Engine {
       const image = images.find(ref)
       return image && { id: image.id, digests: image.digests, tags: images.tagsOf(image.id) }
     },
+    async ping(signal) {
+      await clock.sleep(1, signal)
+    },
     async tag(id, ref, signal) {
       await clock.sleep(2, signal)
       images.tag(id, ref)

@@ -1,0 +1,73 @@
+import { describe, expect, test } from 'vitest'
+import { changedTexts, composeTextsWith } from '../../../agent/compose/texts.ts'
+import { problem } from './files.ts'
+
+const inFile = (service: string) => `services:\n  app1:${service}\n`
+const update = (files: readonly string[], env: Record<string, string>, image?: string) => {
+  const before = Object.fromEntries(files.map((service, index) => [`${index}.yml`, inFile(service)]))
+  return Object.values(composeTextsWith(before, ['app1'], { env }, image))
+}
+
+describe('each goes to the file that decides', () => {
+  test.each([
+    ['one file', [' {}'], { A: '1', B: 'b' }, [` {environment: {A: '1', B: b}, image: b}`]],
+    [
+      'the last that says it',
+      [' {image: a, environment: {A: a, B: a}}', ' {image: a, environment: [B=a]}', ' {init: true}'],
+      { A: 'x', B: 'y' },
+      [' {image: a, environment: {A: x, B: a}}', ' {image: b, environment: [B=y]}', ' {init: true}'],
+    ],
+    [
+      'else the last with an environment',
+      [' {environment: [A=a]}', ' {environment: [A=a]}', ' {image: a}'],
+      { A: 'x', B: 'y', constructor: 'z' },
+      [' {environment: [A=a]}', ' {environment: [A=x, B=y, constructor=z]}', ' {image: b}'],
+    ],
+    [
+      'else the first with the service',
+      ['\n    init: true', ' {init: true}'],
+      { A: 'x', B: 'z' },
+      ['\n    init: true\n    environment:\n      A: x\n      B: z\n    image: b', ' {init: true}'],
+    ],
+    [
+      'none before an environment that replaces theirs',
+      [' {image: a, environment: [A=a]}', ' {environment: !override {B: b}}', ' {init: true}'],
+      { A: 'x' },
+      [' {image: b, environment: [A=a]}', ' {environment: !override {B: b, A: x}}', ' {init: true}'],
+    ],
+    [
+      'none before a service that replaces theirs',
+      [' {image: a, environment: [A=a]}', ' !override {init: true}', ' {read_only: true}'],
+      { A: 'x' },
+      [
+        ' {image: a, environment: [A=a]}',
+        ' !override {init: true, environment: {A: x}, image: b}',
+        ' {read_only: true}',
+      ],
+    ],
+    ['past one that cannot be edited', [' {image: a}', ''], {}, [' {image: b}', '']],
+  ])('%s', (_, before, env, after) => {
+    expect(update(before, env, 'b')).toEqual(after.map(inFile))
+  })
+})
+
+test('every service gets its own name, and those that are not updated stay', () => {
+  const fileOf = (...messages: string[]) => ({
+    f: `services:\n${messages.map((message, index) => `  app${index}: {environment: [M=${message}]}\n`).join('')}`,
+  })
+  const request = { env: { M: '{service}' } }
+  expect(composeTextsWith(fileOf('a', 'a', 'a'), ['app0', 'app2'], request, undefined)).toEqual(
+    fileOf('app0', 'a', 'app2'),
+  )
+})
+
+test('a service that no file defines is refused where there is something to write', () => {
+  expect(() => composeTextsWith({ f: '', g: inFile('') }, ['app2'], {}, 'b')).toThrow(
+    problem('service-unknown', 'f, g'),
+  )
+  expect(composeTextsWith({ f: '' }, ['app2'], {}, undefined)).toEqual({ f: '' })
+})
+
+test('changedTexts are those that differ', () => {
+  expect(changedTexts({ a: '1', b: '2' }, { a: '1', b: '3' })).toEqual({ b: '3' })
+})

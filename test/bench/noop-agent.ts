@@ -1,0 +1,35 @@
+// The agent as `ropeway agent` runs it, with a roll that does nothing: the way to the roll is what is measured. It writes a byte to
+// file descriptor 3 once its first event is in the journal, and another when the roll is over.
+
+import { writeSync } from 'node:fs'
+import { startAgent } from '../../agent/agent.ts'
+import { realPorts } from '../../agent/adapters/index.ts'
+import { loadConfig } from '../../agent/config.ts'
+import { loadKey } from '../../agent/identity.ts'
+import { Journal } from '../../agent/journal.ts'
+
+const [path = '', data = ''] = process.argv.slice(2)
+const stop = new AbortController()
+process.once('SIGTERM', () => stop.abort())
+
+const journal = new Journal(data)
+await startAgent({
+  config: await loadConfig(path, process.env),
+  key: await loadKey(data),
+  journal,
+  ports: realPorts(),
+  roll: async (_stack, _request, _ports, { emit }) => {
+    emit({ type: 'started' })
+    writeSync(3, 's')
+    emit({ type: 'succeeded', ms: 0, changed: false, services: {} })
+    writeSync(3, 'e')
+  },
+  recover: async () => {},
+  version: 'bench',
+  log: (level, message) => {
+    if (level === 'warn') console.error(message)
+  },
+  onConnected: () => console.log('connected'),
+  signal: stop.signal,
+})
+journal.close()
