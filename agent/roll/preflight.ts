@@ -135,7 +135,7 @@ function isEnvThere({ service, from, to }: Target, instances: readonly Instance[
   return isRunning && isDeepStrictEqual(from.env, to.env)
 }
 
-// compose itself says what each candidate means. With anchors in the file an edit of one service can reach into another that is
+// compose itself says what each candidate means. With anchors or `extends` in the file an edit of one service can reach into another that is
 // rolled later, so then the texts after every instance are asked about, else only the last.
 async function checkTexts(
   stack: StackConfig,
@@ -145,8 +145,8 @@ async function checkTexts(
   ports: Ports,
   signal: AbortSignal,
 ): Promise<void> {
-  const hasAnchors = Object.values(composeTexts).some((text) => text.includes('&'))
-  for (let count = hasAnchors ? 1 : rolled.length; count <= rolled.length; count += 1) {
+  const isShared = Object.values(composeTexts).some((text) => /&|extends/.test(text))
+  for (let count = isShared ? 1 : rolled.length; count <= rolled.length; count += 1) {
     const edited = await ports.compose.model(stack, changedTexts(composeTexts, after(count)), signal)
     checkModel(stack, model, edited, rolled.slice(0, count))
   }

@@ -51,13 +51,14 @@ describe('each goes to the file that decides', () => {
   })
 })
 
+const textsOf = (...messages: string[]) => ({
+  f: `services:\n${messages.map((message, index) => `  app${index}: {environment: [M=${message}]}\n`).join('')}`,
+})
+
 test('every service gets its own name, and those that are not updated stay', () => {
-  const fileOf = (...messages: string[]) => ({
-    f: `services:\n${messages.map((message, index) => `  app${index}: {environment: [M=${message}]}\n`).join('')}`,
-  })
   const request = { env: { M: '{service}' } }
-  expect(composeTextsWith(fileOf('a', 'a', 'a'), ['app0', 'app2'], request, undefined)).toEqual(
-    fileOf('app0', 'a', 'app2'),
+  expect(composeTextsWith(textsOf('a', 'a', 'a'), ['app0', 'app2'], request, undefined)).toEqual(
+    textsOf('app0', 'a', 'app2'),
   )
 })
 
