@@ -59,11 +59,14 @@ export async function startRegistry(port: number): Promise<Registry> {
       return await push(`${address}/${name}`, name)
     },
     async stop() {
-      const names = '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}'
+      // A name at a time: with the last tag of an image its digests go too.
       const filter = `reference=${address}/*`
-      const refs = (await docker('images', '--digests', '--filter', filter, '--format', names)).split(/\s+/)
-      const named = [...new Set(refs)].filter((ref) => ref !== '' && !ref.includes('<none>'))
-      if (named.length > 0) await docker('rmi', ...named)
+      const names = '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}'
+      const firstLeft = async () => {
+        const refs = (await docker('images', '--digests', '--filter', filter, '--format', names)).split(/\s+/)
+        return refs.find((ref) => ref !== '' && !ref.includes('<none>'))
+      }
+      for (let ref = await firstLeft(); ref !== undefined; ref = await firstLeft()) await docker('rmi', ref)
       child.kill()
       await exited
       await rm(folder, { recursive: true, force: true })

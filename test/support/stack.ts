@@ -129,10 +129,13 @@ export async function startStack(
     await rm(folder, { recursive: true, force: true })
   }
   try {
+    // nginx refuses to start while a name in its configuration has no container, and the files say nothing of an order.
+    const services = (await compose('config', '--services')).split('\n').filter((name) => name !== 'nginx')
+    await compose('up', '-d', '--pull', 'never', ...services)
     await compose('up', '-d', '--pull', 'never')
     const nginx = await compose('ps', '-q', 'nginx')
     const ip = await docker('inspect', '-f', ADDRESS, nginx)
-    await until(async () => (await fetch(`http://${ip}/`)).ok, 'nginx answers')
+    await until(async () => (await askOnce(ip)) !== '', 'nginx answers')
     return {
       folder,
       composeFiles: paths,

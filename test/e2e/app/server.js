@@ -1,4 +1,5 @@
 // The tests' app: GET / names its version, POST / takes its time, a WebSocket echoes. MODE makes it misbehave.
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { WebSocketServer } from 'ws'
 
@@ -7,6 +8,7 @@ if (MODE === 'exits') {
   console.error('cannot reach the database')
   process.exit(3)
 }
+if (MODE === 'sick') console.error('cannot write to the disk')
 
 let answered = 0
 const server = createServer(async (request, response) => {
@@ -16,6 +18,12 @@ const server = createServer(async (request, response) => {
   // Healthy for two probes, then gone.
   if (MODE === 'crashes' && ++answered === 2) setTimeout(() => process.exit(4), 20)
   if (MODE === 'crashes-later' && ++answered === 2) setTimeout(() => process.exit(4), 700)
+  // A test that mounts /gate decides when a version is ready, so that a roll stands still where the test wants it.
+  if (url.pathname === '/ready' && existsSync(`/gate/closed-${VERSION}`)) response.statusCode = 503
+  if (url.pathname === '/crash') {
+    console.error('out of memory')
+    process.exit(4)
+  }
   if (request.method === 'POST')
     await new Promise((done) => setTimeout(done, Number(url.searchParams.get('ms') ?? 0)))
   response.setHeader('x-version', VERSION)

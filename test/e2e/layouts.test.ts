@@ -1,0 +1,238 @@
+// Stacks as people have them: every way to mount and write the two files, other nginx versions, other numbers of instances. One agent
+// for all of them.
+
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { under, type LoadOptions } from '../support/load.ts'
+import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
+import { SEED_COMPOSE, seedNginxConf, startStack, type Stack } from '../support/stack.ts'
+
+interface Layout {
+  readonly files: Record<string, string>
+  readonly composeFiles?: readonly string[]
+  /** More of the stack's ropeway.yml. */
+  readonly config?: object
+}
+
+const SEED_MOUNT = './proxy/nginx.conf:/etc/nginx/nginx.conf'
+const CONF_D = `# ours
+keepalive_min_timeout 1s;
+upstream apps {
+	least_conn; # tabs, odd spacing, parameters
+	server  app1:3000 weight=2 max_fails=3 ;	# first
+	server app2:3000;
+}
+server {
+	listen 80;
+	location / { proxy_pass http://apps; }
+}
+`
+const ANCHORS = `x-app: &app
+  expose: ["3000"] # both
+  image: &image "ropeway-test-app:v1"
+  environment: &env
+    LOG: 'on' # quoted
+
+services:
+  nginx: { image: nginx:1.30, volumes: ['${SEED_MOUNT}'] }
+  app1:
+    <<: *app
+    image: *image
+    environment:
+      <<: *env
+      MESSAGE: "app1,v1" # double quoted
+  app2:
+    <<: *app
+    environment: { <<: *env, 'MESSAGE': 'app2,v1', OTHER: x } # a flow map
+`
+
+function layouts(nginxConf: string) {
+  const instances = ['app1', 'app2', 'app3']
+  const app3 = SEED_COMPOSE.slice(SEED_COMPOSE.indexOf('  app2:')).replaceAll('app2', 'app3')
+  return {
+    directory: {
+      files: {
+        'docker-compose.yml': SEED_COMPOSE.replace(SEED_MOUNT, './nginx:/etc/nginx'),
+        'nginx/nginx.conf': nginxConf,
+        'nginx/mime.types': 'types { text/html html; }\n',
+        'nginx/conf.d/none.conf': '',
+      },
+    },
+    included: {
+      files: {
+        'docker-compose.yml': SEED_COMPOSE.replace(SEED_MOUNT, './conf.d:/etc/nginx/conf.d'),
+        'conf.d/apps.conf': CONF_D,
+        'conf.d/other.conf': 'upstream unrelated { server 127.0.0.1:9; }\n',
+      },
+    },
+    anchors: { files: { 'docker-compose.yml': ANCHORS } },
+    several: {
+      files: {
+        'docker-compose.yml': SEED_COMPOSE,
+        'override.yml': "services:\n  app2:\n    environment: ['MESSAGE=app2,v1'] # here for app2\n",
+      },
+      composeFiles: ['docker-compose.yml', 'override.yml'],
+    },
+    three: {
+      files: {
+        'docker-compose.yml': SEED_COMPOSE + app3,
+        'proxy/nginx.conf': nginxConf
+          .replace('server app2:3000;', 'server app2:3000;\n        server app3:3000 max_fails=2;')
+          .replace('error.log warn', 'error.log notice'),
+      },
+      config: { instances },
+    },
+    down: {
+      files: {
+        'docker-compose.yml': SEED_COMPOSE + app3,
+        'proxy/nginx.conf': nginxConf.replace(
+          'server app2:3000;',
+          'server app2:3000 down; # mine\n        server app3:3000;',
+        ),
+      },
+    },
+    old: {
+      files: {
+        'docker-compose.yml': SEED_COMPOSE.replace('nginx:1.30', 'nginx:1.22'),
+        'proxy/nginx.conf': nginxConf.replace(/.*keepalive_min_timeout.*\n/g, ''),
+      },
+    },
+    init: {
+      files: {
+        'docker-compose.yml': SEED_COMPOSE.replace('    volumes:', '    init: true\n    volumes:'),
+      },
+    },
+  } satisfies Record<string, Layout>
+}
+type Name = keyof ReturnType<typeof layouts>
+
+const stacks = {} as Record<Name, Stack>
+let ropeway: Ropeway
+
+beforeAll(async () => {
+  const all: [string, Layout][] = Object.entries(layouts(await seedNginxConf()))
+  const start = async ([name, { files, composeFiles, config }]: [string, Layout]) => {
+    const stack = await startStack(files, composeFiles)
+    stacks[name as Name] = stack
+    return [
+      name,
+      {
+        compose: stack.composeFiles,
+        allow: { images: ['ropeway-test-app'], env: ['MESSAGE'] },
+        ...config,
+      },
+    ]
+  }
+  const configs = Object.fromEntries(await Promise.all(all.map(start))) as Record<string, object>
+  ropeway = await startRopeway({ stacks: configs })
+})
+afterEach((context) => ropeway.explain(context))
+afterAll(async () => {
+  await ropeway?.stop()
+  await Promise.all(Object.values(stacks).map((stack) => stack.remove()))
+})
+
+const KEEPALIVE = { kind: 'keepalive', connections: 8 } as const
+const VERSION = { env: { MESSAGE: '{service},v2' } }
+
+/** Rolls a stack to v2 under load: nothing fails, all answer by it, and compose then finds nothing to do. */
+async function rolls(
+  name: Name,
+  {
+    load = KEEPALIVE,
+    request = VERSION,
+    answering = ['app1', 'app2'],
+  }: { load?: Omit<LoadOptions, 'ip' | 'port'>; request?: object; answering?: string[] } = {},
+) {
+  const stack = stacks[name]
+  const [result, events] = await under({ ip: stack.ip, port: 80, ...load }, () => ropeway.roll(name, request))
+  expect(finalOf(events)).toMatchObject({ type: 'succeeded', changed: true })
+  expect({ failed: result.failed, failures: result.failures }).toEqual({ failed: 0, failures: [] })
+  expect(result.requests).toBeGreaterThan(0)
+  expect(new Set(await stack.answers(12))).toEqual(
+    new Set(answering.map((service) => `Hi there, I love ! ${service},v2`)),
+  )
+  const before = await stack.containers()
+  await stack.compose('up', '-d', '--pull', 'never')
+  expect(await stack.containers()).toEqual(before)
+  return { stack, events }
+}
+
+const warningsOf = (events: Awaited<ReturnType<typeof rolls>>['events']) =>
+  events.flatMap(({ event }) => (event.type === 'warning' ? [event.problem.code] : []))
+const reloads = (events: Awaited<ReturnType<typeof rolls>>['events']) =>
+  stepsOf(events).filter(({ step }) => step.kind === 'switch').length
+
+test('nginx.conf in a mounted folder is replaced by rename, and nothing is left beside it', async () => {
+  const path = join(stacks.directory.folder, 'nginx/nginx.conf')
+  const before = { text: await stacks.directory.read('nginx/nginx.conf'), inode: (await stat(path)).ino }
+  const { stack } = await rolls('directory')
+  expect(await stack.read('nginx/nginx.conf')).toBe(before.text)
+  expect((await stat(path)).ino).not.toBe(before.inode)
+  expect((await readdir(join(stack.folder, 'nginx'))).toSorted()).toEqual([
+    'conf.d',
+    'mime.types',
+    'nginx.conf',
+  ])
+})
+
+test('nginx.conf mounted by itself keeps its inode', async () => {
+  const path = join(stacks.several.folder, 'proxy/nginx.conf')
+  const { ino } = await stat(path)
+  await rolls('several')
+  expect((await stat(path)).ino).toBe(ino)
+  // Each file was edited where it says what runs.
+  expect(await stacks.several.read('override.yml')).toBe(
+    "services:\n  app2:\n    environment: ['MESSAGE=app2,v2'] # here for app2\n",
+  )
+  expect(await stacks.several.read('docker-compose.yml')).toBe(SEED_COMPOSE.replace('app1,v1', 'app1,v2'))
+})
+
+test('an upstream in an included file, with parameters, tabs and comments', async () => {
+  const { stack } = await rolls('included')
+  expect(await stack.read('conf.d/apps.conf')).toBe(CONF_D)
+})
+
+test('environment in maps, quoted, with anchors and merges', async () => {
+  const { stack } = await rolls('anchors')
+  expect(await stack.read('docker-compose.yml')).toBe(ANCHORS.replaceAll(/(app\d),v1/g, '$1,v2'))
+})
+
+test('an image behind an anchor is written for each service by itself', async () => {
+  const stack = stacks.anchors
+  const { app1 } = await stack.containers()
+  const events = await ropeway.roll('anchors', { image: 'ropeway-test-app:v3' })
+  expect(finalOf(events)).toMatchObject({ type: 'succeeded', changed: true })
+  const after = await stack.containers()
+  expect(after['app1']?.imageId).not.toBe(app1?.imageId)
+  expect(after['app2']?.imageId).toBe(after['app1']?.imageId)
+  // The anchor stays what it was.
+  expect(await stack.read('docker-compose.yml')).toContain('image: &image "ropeway-test-app:v1"\n')
+  await stack.compose('up', '-d', '--pull', 'never')
+  expect(await stack.containers()).toEqual(after)
+})
+
+test('three instances cost four reloads', async () => {
+  const { stack, events } = await rolls('three', { answering: ['app1', 'app2', 'app3'] })
+  expect(reloads(events)).toBe(4)
+  const log = await stack.compose('logs', '--no-log-prefix', 'nginx')
+  expect([...log.matchAll(/#\d+: reconfiguring$/gm)]).toHaveLength(4)
+})
+
+test('a server that its user has marked down is updated and stays down', async () => {
+  const { stack, events } = await rolls('down', { answering: ['app1', 'app3'] })
+  expect((await stack.containers())['app2']?.env).toContain('MESSAGE=app2,v2')
+  expect(reloads(events)).toBe(3)
+  expect(await stack.read('proxy/nginx.conf')).toContain('server app2:3000 down; # mine\n')
+})
+
+test('an nginx without keepalive_min_timeout gives a warning, and loses nothing but idle connections', async () => {
+  const { events } = await rolls('old', { load: { kind: 'fresh', connections: 4 } })
+  expect(warningsOf(events)).toEqual(['no-keepalive-min-timeout'])
+})
+
+test('an nginx whose master is not the first process of its container', async () => {
+  const { events } = await rolls('init')
+  expect(warningsOf(events)).toEqual([])
+})
