@@ -8,7 +8,7 @@ import type { ProblemReport } from '../../shared/problems.ts'
 import { under, type LoadOptions, type LoadResult } from '../support/load.ts'
 import { startRegistry, type Registry } from '../support/registry.ts'
 import { finalOf, freePort, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
-import { SEED_COMPOSE, seedNginxConf, startStack, type Stack } from '../support/stack.ts'
+import { SEED_COMPOSE, seedNginxConf, endAll, startStack, type Stack } from '../support/stack.ts'
 
 const COMPOSE = SEED_COMPOSE.replaceAll('    expose:', '    volumes: [./gate:/gate]\n    expose:')
 
@@ -38,11 +38,13 @@ beforeAll(async () => {
   })
 })
 afterEach((context) => ropeway.explain(context))
-afterAll(async () => {
-  await ropeway?.stop()
-  await registry?.stop()
-  await stack?.remove()
-})
+afterAll(() =>
+  endAll(
+    () => ropeway?.stop(),
+    () => stack?.remove(),
+    () => registry?.stop(),
+  ),
+)
 
 const LOAD = { kind: 'keepalive', connections: 8 } as const
 

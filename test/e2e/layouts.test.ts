@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { under, type LoadOptions } from '../support/load.ts'
 import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
-import { SEED_COMPOSE, seedNginxConf, startStack, type Stack } from '../support/stack.ts'
+import { SEED_COMPOSE, seedNginxConf, endAll, startStack, type Stack } from '../support/stack.ts'
 
 interface Layout {
   readonly files: Record<string, string>
@@ -124,14 +124,17 @@ beforeAll(async () => {
       },
     ]
   }
-  const configs = Object.fromEntries(await Promise.all(all.map(start))) as Record<string, object>
+  // Settled, so that one which fails leaves none that starts behind our back.
+  const started = await Promise.allSettled(all.map(start))
+  const faults = started.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []))
+  if (faults.length > 0) throw new AggregateError(faults, faults.map(String).join('\n'))
+  const configs = Object.fromEntries(
+    started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])),
+  ) as Record<string, object>
   ropeway = await startRopeway({ stacks: configs })
 })
 afterEach((context) => ropeway.explain(context))
-afterAll(async () => {
-  await ropeway?.stop()
-  await Promise.all(Object.values(stacks).map((stack) => stack.remove()))
-})
+afterAll(() => endAll(() => ropeway?.stop(), ...Object.values(stacks).map((stack) => () => stack.remove())))
 
 const KEEPALIVE = { kind: 'keepalive', connections: 8 } as const
 const VERSION = { env: { MESSAGE: '{service},v2' } }

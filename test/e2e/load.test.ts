@@ -6,7 +6,15 @@ import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vi
 import { WebSocket } from 'ws'
 import { under, type LoadOptions, type LoadResult } from '../support/load.ts'
 import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
-import { SEED_COMPOSE, docker, seedNginxConf, startStack, until, type Stack } from '../support/stack.ts'
+import {
+  SEED_COMPOSE,
+  docker,
+  seedNginxConf,
+  endAll,
+  startStack,
+  until,
+  type Stack,
+} from '../support/stack.ts'
 
 /** Long enough to be seen at work, short enough to be waited for. */
 const DRAIN = '1500ms'
@@ -25,10 +33,12 @@ beforeAll(async () => {
   ropeway = await startRopeway({ stacks: { hello, impatient: { ...hello, drain: { timeout: DRAIN } } } })
 })
 afterEach((context) => ropeway.explain(context))
-afterAll(async () => {
-  await ropeway?.stop()
-  await stack?.remove()
-})
+afterAll(() =>
+  endAll(
+    () => ropeway?.stop(),
+    () => stack?.remove(),
+  ),
+)
 
 /** Rolls to a version that was never there before; its name. */
 async function rollOn(name = 'hello'): Promise<string> {

@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { startRegistry, type Registry } from '../support/registry.ts'
 import { finalOf, freePort, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
-import { SEED_COMPOSE, docker, startStack, type Stack } from '../support/stack.ts'
+import { SEED_COMPOSE, docker, endAll, startStack, type Stack } from '../support/stack.ts'
 
 let registry: Registry
 let stack: Stack
@@ -29,11 +29,13 @@ beforeAll(async () => {
   })
 })
 afterEach((context) => ropeway.explain(context))
-afterAll(async () => {
-  await ropeway?.stop()
-  await stack?.remove()
-  await registry?.stop()
-})
+afterAll(() =>
+  endAll(
+    () => ropeway?.stop(),
+    () => stack?.remove(),
+    () => registry?.stop(),
+  ),
+)
 
 const withImage = (image: string) => compose.replaceAll(`${repository}:v1`, image)
 

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { LoggedEvent } from '../../shared/events.ts'
 import { under, type LoadResult } from '../support/load.ts'
 import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
-import { docker, startStack, type Stack } from '../support/stack.ts'
+import { docker, endAll, startStack, type Stack } from '../support/stack.ts'
 import { SEED_FILES } from './seed-files.ts'
 
 let stack: Stack
@@ -17,10 +17,12 @@ beforeAll(async () => {
   })
 })
 afterEach((context) => ropeway.explain(context))
-afterAll(async () => {
-  await ropeway?.stop()
-  await stack?.remove()
-})
+afterAll(() =>
+  endAll(
+    () => ropeway?.stop(),
+    () => stack?.remove(),
+  ),
+)
 
 const afterRoll = (version: string) => SEED_FILES['docker-compose.yml'].replaceAll(',v1', `,${version}`)
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { finalOf, idOfHook, startRopeway, type Ropeway } from '../support/ropeway.ts'
 import type { HookOptions } from '../support/hook.ts'
-import { SEED_COMPOSE, startStack, until, type Stack } from '../support/stack.ts'
+import { SEED_COMPOSE, endAll, startStack, until, type Stack } from '../support/stack.ts'
 import { under } from '../support/load.ts'
 import { startWire, type Wire } from './wire.ts'
 
@@ -39,11 +39,13 @@ beforeAll(async () => {
   })
 })
 afterEach((context) => ropeway.explain(context))
-afterAll(async () => {
-  await ropeway?.stop()
-  await wire?.close()
-  await stack?.remove()
-})
+afterAll(() =>
+  endAll(
+    () => ropeway?.stop(),
+    () => wire?.close(),
+    () => stack?.remove(),
+  ),
+)
 
 const BODY = { env: { MESSAGE: '{service},v2' } }
 const now = () => Math.floor(Date.now() / 1000)

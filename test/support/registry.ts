@@ -59,17 +59,22 @@ export async function startRegistry(port: number): Promise<Registry> {
       return await push(`${address}/${name}`, name)
     },
     async stop() {
-      // A name at a time: with the last tag of an image its digests go too.
-      const filter = `reference=${address}/*`
-      const names = '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}'
-      const firstLeft = async () => {
-        const refs = (await docker('images', '--digests', '--filter', filter, '--format', names)).split(/\s+/)
-        return refs.find((ref) => ref !== '' && !ref.includes('<none>'))
+      try {
+        // A name at a time: with the last tag of an image its digests go too.
+        const filter = `reference=${address}/*`
+        const names = '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}'
+        const firstLeft = async () => {
+          const refs = (await docker('images', '--digests', '--filter', filter, '--format', names)).split(
+            /\s+/,
+          )
+          return refs.find((ref) => ref !== '' && !ref.includes('<none>'))
+        }
+        for (let ref = await firstLeft(); ref !== undefined; ref = await firstLeft()) await docker('rmi', ref)
+      } finally {
+        child.kill()
+        await exited
+        await rm(folder, { recursive: true, force: true })
       }
-      for (let ref = await firstLeft(); ref !== undefined; ref = await firstLeft()) await docker('rmi', ref)
-      child.kill()
-      await exited
-      await rm(folder, { recursive: true, force: true })
     },
   }
 }

@@ -194,6 +194,19 @@ async function askOnce(ip: string): Promise<string> {
   return text
 }
 
+/** Ends what a test file started, one after the other, each also when one before it fails. */
+export async function endAll(...ends: (() => Promise<void> | undefined)[]): Promise<void> {
+  const faults: unknown[] = []
+  for (const end of ends) {
+    try {
+      await end()
+    } catch (error) {
+      faults.push(error)
+    }
+  }
+  if (faults.length > 0) throw new AggregateError(faults, faults.map(String).join('\n'))
+}
+
 /** Waits until something is so, at most 60 s. */
 export async function until(
   isSo: () => Promise<boolean> | boolean,
