@@ -4,11 +4,15 @@
 import { lstat, readFile } from 'node:fs/promises'
 import type { Container, Process } from '../ports.ts'
 
-/** TCP connections in the container's network namespace, as the kernel's tables. */
+/** TCP connections in the container's network namespace, as the kernel's tables. One that cannot be read is not an empty one. */
 export async function hostConnections(container: Container): Promise<string | undefined> {
   if (!(await isVisible(container))) return undefined
-  const tables = ['tcp', 'tcp6'].map((name) => readOrEmpty(`/proc/${container.pid}/net/${name}`))
-  return (await Promise.all(tables)).join('\n')
+  try {
+    const tcp = await readFile(`/proc/${container.pid}/net/tcp`, 'utf8')
+    return `${tcp}\n${await readOrEmpty(`/proc/${container.pid}/net/tcp6`)}` // a host without IPv6 has no tcp6
+  } catch {
+    return undefined
+  }
 }
 
 /** PID 1 of the container and all its descendants. */
