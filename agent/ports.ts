@@ -54,8 +54,8 @@ export interface Process {
 export interface Engine {
   /** Whether it answers. Throws `engine-unreachable`. */
   ping(signal: AbortSignal): Promise<void>
-  /** All containers of a compose project, running or not, without one-off ones. */
-  containers(project: string, signal: AbortSignal): Promise<Container[]>
+  /** The containers of a compose project, running or not, without one-off ones: all, or those of some services. */
+  containers(project: string, signal: AbortSignal, services?: readonly string[]): Promise<Container[]>
   /** One container as it is now, or undefined when it is gone. */
   container(id: string, signal: AbortSignal): Promise<Container | undefined>
   image(ref: string, signal: AbortSignal): Promise<Image | undefined>

@@ -44,10 +44,13 @@ export function dockerEngine(): Engine {
       await call(signal, (await client()).ping())
     },
 
-    async containers(project, signal) {
+    async containers(project, signal, services) {
       const filters = { label: [`com.docker.compose.project=${project}`, 'com.docker.compose.oneoff=False'] }
       const listed = await call(signal, (await client()).listContainers({ all: true, filters }))
-      const all = await Promise.all(listed.map(({ Id }) => inspect(Id, signal)))
+      const wanted = listed.filter(
+        ({ Labels }) => services?.includes(Labels['com.docker.compose.service'] ?? '') ?? true,
+      )
+      const all = await Promise.all(wanted.map(({ Id }) => inspect(Id, signal)))
       return all.filter((container) => container !== undefined)
     },
 

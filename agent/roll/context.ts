@@ -124,8 +124,7 @@ export async function containersOf(
   service: string,
   signal: AbortSignal,
 ): Promise<Container[]> {
-  const all = await roll.ports.engine.containers(roll.observed.model.project, signal)
-  return all.filter((container) => container.service === service)
+  return await roll.ports.engine.containers(roll.observed.model.project, signal, [service])
 }
 
 /** Where nginx reaches the service now: every `ip:port`. */

@@ -75,6 +75,8 @@ export function testPorts(begin: () => Promise<Subject>): void {
       target: '/etc/nginx/nginx.conf',
     })
     expect(await run(({ engine }) => engine.containers('no-such-project', signal()))).toEqual([])
+    const some = await run(({ engine }) => engine.containers(subject.project, signal(), ['app2', 'nobody']))
+    expect(some.map(({ service }) => service)).toEqual(['app2'])
   })
 
   test('one container as it is, and none when it is gone', async () => {

@@ -81,19 +81,16 @@ export async function failIfStopped(roll: RollState, seen: Container, signal: Ab
 
 /**
  * As failIfStopped, for every instance that is in traffic: one that was rolled already may die while the next is. What is out may
- * be in any state: that it is sick is why the way back takes it out. Returns all containers of the project.
+ * be in any state: that it is sick is why the way back takes it out. Returns the containers of all instances.
  */
 export async function failIfAnyStopped(
   roll: RollState,
   out: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<readonly Container[]> {
-  const services = roll.observed.instances
-    .map(({ service }) => service)
-    .filter((service) => !out.has(service))
-  const all = await roll.ports.engine.containers(roll.observed.model.project, signal)
-  for (const container of all)
-    if (services.includes(container.service)) await failIfStopped(roll, container, signal)
+  const services = roll.observed.instances.map(({ service }) => service)
+  const all = await roll.ports.engine.containers(roll.observed.model.project, signal, services)
+  for (const container of all) if (!out.has(container.service)) await failIfStopped(roll, container, signal)
   return all
 }
 

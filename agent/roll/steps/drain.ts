@@ -7,6 +7,8 @@ import { stillRetiring } from './switch.ts'
 
 /** How often the connections are counted. Reading them costs 0.1 ms. */
 const DRAIN_POLL_MS = 20
+/** How often the instances in traffic are looked at: the engine answers in milliseconds, but a drain may take minutes. */
+const LIVENESS_POLL_MS = 250
 /** nginx's timers and ours tick apart; added to what nginx promises. */
 const TIMER_MARGIN_MS = 100
 
@@ -18,6 +20,7 @@ export const drain: StepHandler<'drain'> = {
     const remotes = remotesOf(roll, service, await containersOf(roll, service, signal))
     const deadline = clock.now() + roll.stack.drainTimeoutMs
     let reported = -1
+    let lookAt = clock.now()
     for (;;) {
       // In this order: a worker that is gone by now can have opened no connection that the count misses.
       const isQuiet = await isRetired(roll, signal)
@@ -27,7 +30,10 @@ export const drain: StepHandler<'drain'> = {
       if (clock.now() >= deadline) return { cut: left, timedOut: true }
       if (left !== reported) report({ connections: left })
       reported = left
-      await failIfAnyStopped(roll, roll.out, signal)
+      if (clock.now() >= lookAt) {
+        await failIfAnyStopped(roll, roll.out, signal)
+        lookAt = clock.now() + LIVENESS_POLL_MS
+      }
       await clock.sleep(DRAIN_POLL_MS, signal)
     }
   },

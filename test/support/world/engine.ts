@@ -23,9 +23,10 @@ export function fakeEngine(world: World): Engine {
     return container
   }
   return {
-    async containers(project, signal) {
+    async containers(project, signal, services) {
       await clock.sleep(5, signal)
-      return project === 'hello' ? containers.all().map(asContainer) : []
+      const all = project === 'hello' ? containers.all().map(asContainer) : []
+      return all.filter(({ service }) => services?.includes(service) ?? true)
     },
     async container(id, signal) {
       await clock.sleep(2, signal)
