@@ -3,7 +3,7 @@
 import type { DeployEvent } from '../../shared/events.ts'
 import { planUndo, shortImage, type Step } from '../../shared/plan.ts'
 import { Problem, reportOf, type ProblemReport } from '../../shared/problems.ts'
-import type { DeployRequest } from '../../shared/request.ts'
+import { envFor, type DeployRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config.ts'
 import type { Container, Ports } from '../ports.ts'
 import { beginRoll, containersOf, type RollState } from './context.ts'
@@ -82,8 +82,7 @@ async function runPlan(
 function isAlreadyRunning(state: RollState): boolean {
   const { model, instances } = state.observed
   return instances.every(({ service, containers }) => {
-    const env = Object.entries(state.request.env ?? {})
-    const wanted = env.map(([key, value]) => [key, value.replaceAll('{service}', service)] as const)
+    const wanted = Object.entries(envFor(state.request, service))
     return (
       containers.every(({ imageId }) => imageId === state.image?.id) &&
       wanted.every(([key, value]) => model.services[service]?.env[key] === value) &&
