@@ -40,7 +40,6 @@ export const PROBLEMS = {
   'relay-unreachable': 'the relay does not answer',
   'relay-unavailable': 'the relay could not store or look up what was asked; it is safe to ask again',
   'host-taken': 'the relay knows a host of that name by another key',
-  'host-unknown': 'the relay knows no such host',
   'not-found': 'there is no such thing',
   unauthorized: 'the credentials are missing, wrong or expired',
   internal: 'a bug in Ropeway; please report it',

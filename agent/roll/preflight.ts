@@ -73,7 +73,8 @@ export async function preflight(
   await checkTexts(stack, observed, after, targets.toReversed(), ports, signal)
 
   // An image's tag may have moved, so a request that names one is only known to change nothing once it was pulled.
-  const isChange = request.image !== undefined || targets.some((target) => !isEnvThere(target, instances))
+  const isChange =
+    request.image !== undefined || instances.some((instance) => !isEnvThere(instance, model, request))
   const steps = isChange ? planSteps(targets, { image: request.image, soakMs: stack.soakMs }) : []
   return {
     observed,
@@ -127,12 +128,15 @@ function targetOf({ service, isLive }: Instance, model: ComposeModel, request: D
   }
 }
 
-function isEnvThere({ service, from, to }: Target, instances: readonly Instance[]): boolean {
-  const containers = instances.find((instance) => instance.service === service)?.containers ?? []
-  const isRunning = containers.every(({ env }) =>
-    Object.entries(to.env).every(([key, value]) => env[key] === value),
-  )
-  return isRunning && isDeepStrictEqual(from.env, to.env)
+/** Whether a service has the env that the request wants: in the compose files, and in what runs. */
+export function isEnvThere(
+  { service, containers }: Instance,
+  model: ComposeModel,
+  request: DeployRequest,
+): boolean {
+  const places = [model.services[service]?.env ?? {}, ...containers.map(({ env }) => env)]
+  const wanted = Object.entries(envFor(request, service))
+  return places.every((env) => wanted.every(([key, value]) => env[key] === value))
 }
 
 // compose itself says what each candidate means. With anchors or `extends` in the file an edit of one service can reach into another that is

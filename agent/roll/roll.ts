@@ -3,12 +3,13 @@
 import type { DeployEvent } from '../../shared/events.ts'
 import { planUndo, shortImage, type Step } from '../../shared/plan.ts'
 import { Problem, reportOf, type ProblemReport } from '../../shared/problems.ts'
-import { envFor, type DeployRequest } from '../../shared/request.ts'
+import type { DeployRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config.ts'
 import type { Container, Ports } from '../ports.ts'
 import { beginRoll, containersOf, type RollState } from './context.ts'
-import { preflight } from './preflight.ts'
+import { isEnvThere, preflight } from './preflight.ts'
 import { recordOf, resumeRoll } from './record.ts'
+import { faultOf } from './steps/await-healthy.ts'
 import { restoreTag } from './steps/update.ts'
 import { runSteps, within } from './run-steps.ts'
 
@@ -81,14 +82,11 @@ async function runPlan(
 
 function isAlreadyRunning(state: RollState): boolean {
   const { model, instances } = state.observed
-  return instances.every(({ service, containers }) => {
-    const wanted = Object.entries(envFor(state.request, service))
-    return (
-      containers.every(({ imageId }) => imageId === state.image?.id) &&
-      wanted.every(([key, value]) => model.services[service]?.env[key] === value) &&
-      containers.every((container) => wanted.every(([key, value]) => container.env[key] === value))
-    )
-  })
+  return instances.every(
+    (instance) =>
+      instance.containers.every(({ imageId }) => imageId === state.image?.id) &&
+      isEnvThere(instance, model, state.request),
+  )
 }
 
 async function undo(
@@ -132,11 +130,10 @@ function deadFirst(steps: readonly Step[], dead: readonly string[]): Step[] {
 }
 
 // Stopped; or made by this roll and restarting, so that nginx finds its name only now and then; or sick by its own healthcheck.
-async function deadServices({ ports, order, observed }: RollState, signal: AbortSignal): Promise<string[]> {
-  const containers = await ports.engine.containers(observed.model.project, signal)
-  const isNew = (id: string) => observed.containers.every((one) => one.id !== id)
-  const isUp = ({ id, state, restarts, health }: Container) =>
-    state === 'running' && !(isNew(id) && (restarts > 0 || health === 'unhealthy'))
+async function deadServices(state: RollState, signal: AbortSignal): Promise<string[]> {
+  const { ports, order, observed } = state
+  const containers = await ports.engine.containers(observed.model.project, signal, order)
+  const isUp = (one: Container) => faultOf(state, one) === undefined
   return order.filter((service) => !containers.some((one) => one.service === service && isUp(one)))
 }
 

@@ -7,6 +7,7 @@ import { roll } from '../../agent/roll/roll.ts'
 import type { DeployEvent } from '../../shared/events.ts'
 import { describeStep, type Step } from '../../shared/plan.ts'
 import { docker, startStack, until, type Stack } from '../support/stack.ts'
+import { STACK_DEFAULTS } from '../support/stack-config.ts'
 import { timedStart } from './app-starts.ts'
 import { atEnd } from './lifetime.ts'
 import type { Target } from './load.ts'
@@ -73,11 +74,7 @@ async function rollIt(stack: Stack, version: string): Promise<Outcome> {
     name: 'hello',
     compose: [join(stack.folder, 'docker-compose.yml')],
     project: stack.project,
-    proxy: {},
-    instances: undefined,
-    health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 60_000 },
-    drainTimeoutMs: 30_000,
-    soakMs: 0,
+    ...STACK_DEFAULTS,
     allow: { images: undefined, env: ['MESSAGE'] },
     triggers: [],
   }

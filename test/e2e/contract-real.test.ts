@@ -7,6 +7,7 @@ import { realPorts } from '../../agent/adapters/index.ts'
 import type { StackConfig } from '../../agent/config.ts'
 import { testPorts } from '../contract/ports.ts'
 import { buildApp, startStack, until, type Stack } from '../support/stack.ts'
+import { STACK_DEFAULTS } from '../support/stack-config.ts'
 
 const ports = realPorts()
 const signal = new AbortController().signal
@@ -20,12 +21,9 @@ testPorts(async () => {
     name: 'hello',
     compose: [join(stack.folder, 'docker-compose.yml')],
     project: stack.project,
-    proxy: {},
-    instances: undefined,
-    health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 10_000 },
+    ...STACK_DEFAULTS,
+    health: { ...STACK_DEFAULTS.health, timeoutMs: 10_000 },
     drainTimeoutMs: 10_000,
-    soakMs: 0,
-    allow: { images: undefined, env: [] },
     triggers: [],
   }
   return {

@@ -14,6 +14,7 @@ import { toBase64, type DeployFrame } from '../../shared/protocol.ts'
 import { sha256Hex, signToken, type Scope } from '../../shared/tokens.ts'
 import { TOKEN_TRIGGER } from '../../shared/triggers/index.ts'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
+import { STACK_DEFAULTS } from './stack-config.ts'
 
 export const SECRET = `whsec_${btoa('0123456789abcdefghijklmn')}`
 export const OTHER_SECRET = `whsec_${btoa('nmlkjihgfedcba9876543210')}`
@@ -30,12 +31,7 @@ export function stackConfig(name = 'hello', secret = SECRET): StackConfig {
     name,
     compose: ['/nowhere/docker-compose.yml'],
     project: undefined,
-    proxy: {},
-    instances: undefined,
-    health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 60_000 },
-    drainTimeoutMs: 30_000,
-    soakMs: 0,
-    allow: { images: undefined, env: [] },
+    ...STACK_DEFAULTS,
     triggers: [{ type: 'standard-webhooks', stack: name, name: 'deploy', secrets: [secret] }],
   }
 }

@@ -64,19 +64,24 @@ export async function probeAll(
   return undefined
 }
 
-/** Throws when the container has stopped; for one that this roll made also when it restarts, or is unhealthy by Docker's own check. */
-export async function failIfStopped(roll: RollState, seen: Container, signal: AbortSignal): Promise<void> {
-  const log = async () => await logsOf(roll, seen, signal)
+/** What is wrong with a container as seen: it has stopped; or, of one that this roll made, it restarts or its own check fails. */
+export function faultOf(roll: RollState, seen: Container): 'stopped' | 'unhealthy' | undefined {
   const isOurs = roll.observed.containers.every(({ id }) => id !== seen.id)
-  if (seen.state !== 'running' || (isOurs && seen.restarts > 0))
+  if (seen.state !== 'running' || (isOurs && seen.restarts > 0)) return 'stopped'
+  return isOurs && seen.health === 'unhealthy' ? 'unhealthy' : undefined
+}
+
+/** Throws when something is wrong with the container, with its last log lines. */
+export async function failIfStopped(roll: RollState, seen: Container, signal: AbortSignal): Promise<void> {
+  const fault = faultOf(roll, seen)
+  if (fault === undefined) return
+  const log = await logsOf(roll, seen, signal)
+  if (fault === 'stopped')
     throw new Problem('container-exited', `${seen.name} stopped with exit code ${seen.exitCode}`, {
-      log: await log(),
+      log,
       cure: 'its last log lines may say why',
     })
-  if (isOurs && seen.health === 'unhealthy')
-    throw new Problem('container-unhealthy', `${seen.name} is unhealthy by its Docker healthcheck`, {
-      log: await log(),
-    })
+  throw new Problem('container-unhealthy', `${seen.name} is unhealthy by its Docker healthcheck`, { log })
 }
 
 /**

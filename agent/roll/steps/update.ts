@@ -7,7 +7,7 @@ import type { Container } from '../../ports.ts'
 import { containersOf, instanceOf, writeCompose, type RollState } from '../context.ts'
 import type { StepHandler } from './index.ts'
 
-/** Creating a container on a slow disk was seen to take eight minutes; see ARCHITECTURE. */
+/** Creating a container on a slow disk takes up to eight minutes: 200 to 460 s were reported in Gryt-chat/gryt#279. */
 const UPDATE_MS_MAX = 10 * 60_000
 
 export const update: StepHandler<'update'> = {

@@ -71,12 +71,6 @@ export function faultsAt({ method, nth }: Call, kinds: readonly FaultKind[]): Fa
     .map((kind) => ({ method, nth, kind }))
 }
 
-export interface Verdict {
-  readonly fault: Fault
-  readonly life: Life
-  readonly wrong: readonly string[]
-}
-
 /** What is wrong after a life that should leave everything new or everything as it was. */
 export async function judge(world: FakeWorld, life: Life): Promise<string[]> {
   if (life.status !== 'failed' && life.status !== 'succeeded')

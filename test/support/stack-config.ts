@@ -1,0 +1,12 @@
+// What ropeway.yml says of a stack when it says nothing.
+
+import type { StackConfig } from '../../agent/config.ts'
+
+export const STACK_DEFAULTS: Omit<StackConfig, 'name' | 'compose' | 'project' | 'triggers'> = {
+  proxy: {},
+  instances: undefined,
+  health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 60_000 },
+  drainTimeoutMs: 30_000,
+  soakMs: 0,
+  allow: { images: undefined, env: [] },
+}
