@@ -1,24 +1,25 @@
-// The agent: a frame from the hub -> journal -> verified -> queue -> roll -> events -> journal -> hub. All wiring, no decisions.
+// The agent: a frame from the hub -> verified -> journal -> queue -> roll -> events -> journal -> hub. All wiring, no decisions.
 
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isFinal } from '../shared/deploy.ts'
-import type { DeployEvent } from '../shared/events.ts'
 import { Problem, reportOf, type ProblemReport } from '../shared/problems.ts'
-import { PROTOCOL_VERSION, type DeployFrame } from '../shared/protocol.ts'
 import type { DeployRequest } from '../shared/request.ts'
 import { signToken } from '../shared/tokens.ts'
 import { describeEvent, EMPTY_PICTURE, nextPicture, type Picture } from '../shared/words.ts'
 import type { Config, StackConfig } from './config.ts'
-import type { HostKey } from './identity.ts'
-import type { Journal } from './journal.ts'
+import { checkHello, helloOf } from './hello.ts'
+import type { Identity } from './identity.ts'
+import { Intake } from './intake.ts'
+import type { Journal, JournaledDeploy } from './journal.ts'
 import { Link, type LinkTiming } from './link.ts'
-import type { Log } from './log.ts'
+import { limited, type Log } from './log.ts'
 import { Outbox } from './outbox.ts'
 import type { Ports } from './ports.ts'
 import { Queue, type Queued } from './queue.ts'
 import type { recover, roll, RollContext } from './roll/roll.ts'
-import { verifyFrame } from './verify.ts'
+import type { AgentEvent } from './shorten.ts'
+import { Writer } from './writer.ts'
 
 /** The token is for one dial: as long as the slowest handshake, and a bad clock's tolerance comes on top. */
 const LINK_TOKEN_SECONDS = 60
@@ -29,7 +30,7 @@ const TRIM_INTERVAL_MS = 3600_000
 
 export interface AgentOptions {
   readonly config: Config
-  readonly key: HostKey
+  readonly identity: Identity
   readonly journal: Journal
   readonly ports: Ports
   readonly roll: typeof roll
@@ -47,9 +48,14 @@ interface Work extends Queued {
   readonly request: DeployRequest
 }
 
-/** Runs until the signal; resolves when all has ended. The journal stays the caller's to close. */
+/**
+ * Runs until the signal; resolves when all has ended. The journal stays the caller's to close. Throws `config-invalid` when the relay
+ * could not take the host's triggers.
+ */
 export async function startAgent(options: AgentOptions): Promise<void> {
-  const { config, key, journal, ports, log, signal } = options
+  const { config, identity, journal, ports, log, signal } = options
+  checkHello(config, options.version)
+  const relayLog = limited(log)
   const pictures = new Map<string, Picture>()
   const linkStop = new AbortController()
   const rollStop = new AbortController()
@@ -59,8 +65,8 @@ export async function startAgent(options: AgentOptions): Promise<void> {
   const link = new Link({
     relay: config.relay,
     host: config.host,
-    token: () =>
-      signToken(key.privateKey, {
+    token: async () =>
+      signToken((await identity.signingKey()).privateKey, {
         host: config.host,
         audience: config.relay,
         actor: 'agent',
@@ -68,61 +74,64 @@ export async function startAgent(options: AgentOptions): Promise<void> {
         ttlSeconds: LINK_TOKEN_SECONDS,
         now: new Date(),
       }),
-    hello: {
-      type: 'hello',
-      v: PROTOCOL_VERSION,
-      agent: options.version,
-      stacks: config.stacks.map(({ name }) => name),
-      triggers: config.stacks.flatMap(({ triggers }) => triggers),
-    },
+    hello: async () => helloOf(config, options.version, await identity.revoked(new Date())),
     log,
     onWelcome: () => {
       options.onConnected()
       outbox.connected()
     },
-    onDeploy: (frame) => {
-      try {
-        if (journal.receive(frame, Date.now()) === 'new') considerNext(frame, new Date())
-        // A known one is delivered again because the hub has not heard of it yet.
-        outbox.grown(frame.id)
-      } catch (error) {
-        // A full disk: not stored is not received, so the hub delivers it again.
-        log('warn', `deploy ${frame.id} cannot be stored: ${reportOf(error).message}`)
-      }
-    },
-    onStored: (frame) => outbox.stored(frame.deploy, frame.seq),
+    onDeploy: (frame) => intake.consider(frame),
+    onStored: (frame) => writer.attempt(() => outbox.stored(frame.deploy, frame.seq)),
     ...(options.timing === undefined ? {} : { timing: options.timing }),
   })
   const outbox = new Outbox(journal, (frame) => link.send(frame))
+  const writer = new Writer(journal, log, (id) => outbox.grown(id))
 
-  const emit = (id: string, event: DeployEvent) => {
-    const logged = journal.append(id, event, Date.now())
-    outbox.grown(id)
+  const emit = (id: string, event: AgentEvent, say = log) => {
+    const at = Date.now()
+    writer.append(id, event, at)
+    // Words need no place in the log, which the event may have to wait for.
+    const logged = { seq: 0, at, event }
     const picture = nextPicture(pictures.get(id) ?? EMPTY_PICTURE, logged)
     pictures.set(id, picture)
-    if (isFinal(journal.statusOf(id))) pictures.delete(id)
+    if (isFinal(writer.statusOf(id))) pictures.delete(id)
     const words = describeEvent(picture, logged)
-    if (words !== undefined) log('info', `deploy ${id}: ${words}`)
+    if (words !== undefined) say('info', `deploy ${id}: ${words}`)
   }
 
-  // Whatever the roll does, its deploy gets a final event: without one the stack's state is unknown, and only a person can tell.
+  const contextOf = (id: string, stop: AbortSignal): RollContext => {
+    let isGoingBack = false
+    return {
+      emit: (event: AgentEvent) => {
+        if (event.type === 'undoing') isGoingBack = true
+        emit(id, event)
+      },
+      remember: (record) => {
+        try {
+          writer.record(id, record)
+        } catch (error) {
+          // The note that is there names every step that was begun, and each may be repeated: going back goes before a newer note.
+          if (!isGoingBack) throw error
+        }
+      },
+      signal: stop,
+    }
+  }
+
+  // Whatever the roll does, its deploy gets a final event: without one the stack's state is unknown, and only a person can tell. Never
+  // rejects: nobody waits for it who could do anything.
   const finish = async (id: string, stop: AbortSignal, work: (context: RollContext) => Promise<void>) => {
     const startedAt = performance.now()
     let fault: unknown = new Problem('internal', 'the roll ended without an outcome')
     try {
-      await work({
-        emit: (event) => emit(id, event),
-        remember: (record) => journal.record(id, record),
-        signal: stop,
-      })
+      await work(contextOf(id, stop)).catch((error: unknown) => (fault = error))
+      if (isFinal(writer.statusOf(id))) return
+      // Stopped in the middle: it stays `running` in the journal, and the next start recovers it.
+      if (signal.aborted) return
+      emit(id, { type: 'stuck', ms: elapsed(startedAt), problem: reportOf(fault), undo: UNKNOWN_STATE })
     } catch (error) {
-      fault = error
+      log('warn', `deploy ${id} has no end in the journal: ${reportOf(error).message}`)
     }
-    if (isFinal(journal.statusOf(id))) return
-    // Stopped in the middle: it stays `running` in the journal, and the next start recovers it.
-    if (signal.aborted) return
-    log('warn', `deploy ${id}: ${reportOf(fault).message}`)
-    emit(id, { type: 'stuck', ms: elapsed(startedAt), problem: reportOf(fault), undo: UNKNOWN_STATE })
   }
 
   const queue = new Queue<Work>({
@@ -131,69 +140,75 @@ export async function startAgent(options: AgentOptions): Promise<void> {
       if (signal.aborted) return
       await finish(id, rollStop.signal, (context) => options.roll(stackConfig, request, ports, context))
     },
-    onSuperseded: ({ id }, by) => emit(id, { type: 'superseded', by: by.id }),
+    onSuperseded: ({ id }, by) => emit(id, { type: 'superseded', by: by.id }, relayLog),
   })
 
-  const consider = async (frame: DeployFrame, receivedAt: Date) => {
-    try {
-      const { stack, request, actor } = await verifyFrame(frame, config, key.publicJwk, receivedAt)
-      log('info', `deploy ${frame.id} of ${stack.name}, asked for by ${actor}`)
-      queue.add({ id: frame.id, stack: stack.name, stackConfig: stack, request })
-    } catch (error) {
-      emit(frame.id, { type: 'failed', ms: 0, problem: reportOf(error) })
-    }
-  }
-
-  // One after the other, so that a newer request cannot overtake an older one on the way to the queue.
-  let considered = Promise.resolve()
-  const considerNext = (frame: DeployFrame, receivedAt: Date) => {
-    considered = considered.then(() => consider(frame, receivedAt))
-  }
+  const intake = new Intake({
+    config,
+    trusted: identity,
+    journal,
+    writer,
+    log: relayLog,
+    onUnheard: (id) => outbox.grown(id),
+    onTakenIn: ({ deploy, stackConfig }) => queue.add({ ...deploy, stackConfig }),
+    send: (frame) => link.send(frame),
+  })
 
   const unfinished = journal.unfinished()
   const recovered = recoverAll(unfinished.filter(({ status }) => status === 'running'))
-  for (const { frame, status, receivedAt } of unfinished)
-    if (status === 'queued') considerNext(frame, new Date(receivedAt))
+  for (const deploy of unfinished) if (deploy.status === 'queued') resume(deploy)
 
-  function recoverAll(interrupted: readonly { frame: DeployFrame }[]): Map<string, Promise<void>> {
+  // It was verified when it was taken in; the roll asks the host's policy again.
+  function resume(deploy: JournaledDeploy): void {
+    const stackConfig = config.stacks.find(({ name }) => name === deploy.stack)
+    if (!stackConfig) emit(deploy.id, { type: 'failed', ms: 0, problem: stackGone(deploy.stack).toJSON() })
+    else if (deploy.expiresAt < Date.now()) emit(deploy.id, { type: 'expired' })
+    else queue.add({ ...deploy, stackConfig })
+  }
+
+  function recoverAll(interrupted: readonly JournaledDeploy[]): Map<string, Promise<void>> {
     const lanes = new Map<string, Promise<void>>()
-    for (const { frame } of interrupted) {
-      const before = lanes.get(frame.stack) ?? Promise.resolve()
+    for (const deploy of interrupted) {
+      const before = lanes.get(deploy.stack) ?? Promise.resolve()
       lanes.set(
-        frame.stack,
-        before.then(() => recoverOne(frame)),
+        deploy.stack,
+        before.then(() => recoverOne(deploy)),
       )
     }
     return lanes
   }
 
-  async function recoverOne({ id, stack }: DeployFrame): Promise<void> {
+  async function recoverOne({ id, stack }: JournaledDeploy): Promise<void> {
     const found = config.stacks.find(({ name }) => name === stack)
     log('warn', `deploy ${id} of ${stack} was interrupted by the agent's end: recovering`)
     await finish(id, neverStop.signal, async (context) => {
-      if (!found)
-        throw new Problem(
-          'stack-unknown',
-          `the agent ended while it rolled ${stack}, which ${config.path} lacks now`,
-        )
+      if (!found) throw stackGone(stack)
       await options.recover(found, journal.recordOf(id), ports, context)
     })
   }
 
-  const trim = setInterval(() => journal.trim(Date.now()), TRIM_INTERVAL_MS)
-  journal.trim(Date.now())
+  function stackGone(stack: string): Problem {
+    return new Problem('stack-unknown', `the agent had a deploy of ${stack}, which ${config.path} lacks now`)
+  }
+
+  const trimNow = () => writer.attempt(() => journal.trim(Date.now()))
+  const trim = setInterval(trimNow, TRIM_INTERVAL_MS)
+  trimNow()
   const linked = link.run(linkStop.signal)
   if (!signal.aborted) await once(signal, 'abort')
 
   rollStop.abort(new Problem('interrupted', 'the agent was told to stop'))
   await Promise.all([queue.stop(), ...recovered.values()])
+  if (!writer.flush())
+    log('warn', 'the last events could not be stored: the next start goes by what the journal has')
   for (const end = Date.now() + FLUSH_MS_MAX; !outbox.isEmpty() && link.isUp && Date.now() < end;)
     await sleep(FLUSH_POLL_MS)
   clearInterval(trim)
-  outbox.stop()
   linkStop.abort()
   await linked
-  await considered
+  await intake.end()
+  outbox.stop()
+  writer.stop()
 }
 
 const UNKNOWN_STATE: ProblemReport = {

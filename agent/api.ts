@@ -2,46 +2,59 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createParser } from 'eventsource-parser'
-import type { z } from 'zod'
 import {
   acceptedSchema,
   deploysSchema,
   enrolledSchema,
-  errorSchema,
   hostSchema,
+  revokedSchema,
+  rotatedSchema,
   stackSchema,
   type PublicKey,
+  type Rotation,
 } from '../shared/api.ts'
 import { isFinal, nextStatus } from '../shared/deploy.ts'
 import { loggedEventSchema, type LoggedEvent } from '../shared/events.ts'
 import { SILENCE_MS_MAX } from '../shared/limits.ts'
-import { Problem, PROBLEMS, type ProblemCode } from '../shared/problems.ts'
+import { Problem } from '../shared/problems.ts'
 import { nextDelay, RESTED } from './backoff.ts'
+import {
+  ask,
+  isPassing,
+  RETRY_AFTER_MS_MAX,
+  send,
+  toldWaitMs,
+  unreachable,
+  type Access,
+  json,
+} from './call.ts'
 
-/** One answer. The relay's slowest, a cold start with its database, takes a few seconds. */
-const ANSWER_MS_MAX = 30_000
-/** Waits before a call is repeated; after the last the failure is final. */
-const RETRY_MS = [300, 1500]
+export type { Access } from './call.ts'
+
 /** Without the relay for this long, a viewer gives up. The deploy goes on without it. */
 const UNREACHABLE_MS_MAX = 300_000
 
-export interface Access {
-  /** The relay's origin. */
-  readonly relay: string
-  readonly host: string
-}
-
-interface Call {
-  readonly method?: 'GET' | 'POST'
-  readonly token: string
-  readonly headers?: Record<string, string>
-  readonly body?: string
-  readonly signal: AbortSignal
-}
-
 export function enroll(access: Access, publicKey: PublicKey, enrollKey: string, signal: AbortSignal) {
   const body = JSON.stringify({ publicKey })
-  return ask(access, '/enroll', enrolledSchema, { method: 'POST', token: enrollKey, body, signal })
+  return ask(access, '/enroll', enrolledSchema, {
+    method: 'POST',
+    token: enrollKey,
+    isTimed: false,
+    body,
+    signal,
+  })
+}
+
+/** The next key takes the place of the present one, which `token` is signed with. */
+export function rotateKey(access: Access, rotation: Rotation, token: string, signal: AbortSignal) {
+  const body = JSON.stringify(rotation)
+  return ask(access, '/keys', rotatedSchema, { method: 'POST', token, body, signal })
+}
+
+/** All of them, in the place of those that the relay knew. */
+export function revoke(access: Access, ids: readonly string[], token: string, signal: AbortSignal) {
+  const body = JSON.stringify({ ids })
+  return ask(access, '/revoked', revokedSchema, { method: 'PUT', token, body, signal })
 }
 
 export function deploy(
@@ -89,9 +102,10 @@ export async function* events(
   let state = RESTED
   let heardAt = Date.now()
   for (;;) {
+    let toldMs = 0
     try {
       for await (const { id: eventId, data } of stream(access, id, lastId, await token(), signal)) {
-        const logged = loggedEventSchema.parse(JSON.parse(data))
+        const logged = readEvent(access, data)
         if (eventId !== undefined) lastId = eventId
         heardAt = Date.now()
         state = RESTED
@@ -101,11 +115,20 @@ export async function* events(
     } catch (error) {
       signal.throwIfAborted()
       if (!isPassing(error) || Date.now() - heardAt > UNREACHABLE_MS_MAX) throw error
+      toldMs = Math.min(toldWaitMs(error), RETRY_AFTER_MS_MAX)
     }
     const next = nextDelay(state, { reason: 'lost', upMs: 0 }, Math.random())
     state = next.state
-    await sleep(next.delayMs, undefined, { signal })
+    await sleep(Math.max(next.delayMs, toldMs), undefined, { signal })
   }
+}
+
+function readEvent(access: Access, data: string): LoggedEvent {
+  const parsed = loggedEventSchema.safeParse(json(data))
+  if (parsed.success) return parsed.data
+  throw new Problem('relay-refused', `${access.relay} sent an event that is none of a Ropeway relay`, {
+    cure: 'check the relay’s address, and that it is not newer than this command',
+  })
 }
 
 // One connection. Ends with it; a relay that is silent, without even a keepalive, is taken for gone.
@@ -137,82 +160,5 @@ async function* stream(
   } finally {
     clearTimeout(silence)
     silent.abort()
-  }
-}
-
-async function ask<T>(access: Access, path: string, schema: z.ZodType<T>, call: Call): Promise<T> {
-  const signal = AbortSignal.any([call.signal, AbortSignal.timeout(ANSWER_MS_MAX)])
-  for (const waitMs of [...RETRY_MS, undefined]) {
-    try {
-      const response = await send(access, path, { ...call, signal })
-      const text = await response.text()
-      const parsed = schema.safeParse(json(text))
-      if (parsed.success) return parsed.data
-      throw new Problem('relay-refused', `${access.relay} gave an answer that is none of a Ropeway relay`, {
-        cure: 'check the relay’s address',
-      })
-    } catch (error) {
-      call.signal.throwIfAborted()
-      const problem = error instanceof Problem ? error : unreachable(access, error)
-      if (waitMs === undefined || signal.aborted || !isPassing(problem)) throw problem
-      await sleep(waitMs, undefined, { signal: call.signal })
-    }
-  }
-  throw new Error('unreachable')
-}
-
-/** The response, when it is 2xx. */
-async function send(access: Access, path: string, call: Call): Promise<Response> {
-  const response = await fetch(`${access.relay}/v1/hosts/${access.host}${path}`, {
-    method: call.method ?? 'GET',
-    headers: {
-      authorization: `Bearer ${call.token}`,
-      ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
-      ...call.headers,
-    },
-    ...(call.body === undefined ? {} : { body: call.body }),
-    // A token goes to the relay that was named, and nowhere else.
-    redirect: 'error',
-    signal: call.signal,
-  }).catch((cause: unknown) => {
-    throw unreachable(access, cause)
-  })
-  if (response.ok) return response
-  const refusal = errorSchema.safeParse(json(await response.text()))
-  if (refusal.success) {
-    const { code, message, cure } = refusal.data.error
-    throw new Problem(isCode(code) ? code : 'relay-refused', message, cure === undefined ? {} : { cure })
-  }
-  throw new Problem(
-    response.status >= 500 || response.status === 429 ? 'relay-unavailable' : 'relay-refused',
-    `${access.relay} answered ${response.status}`,
-  )
-}
-
-function unreachable(access: Access, cause: unknown): Problem {
-  const deepest = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
-  const why = deepest instanceof Error ? deepest.message || deepest.name : String(deepest)
-  return new Problem('relay-unreachable', `${access.relay} does not answer: ${why}`, {
-    cause,
-    cure: 'check that the relay runs and that its address is right',
-  })
-}
-
-// What the relay may well do when asked again.
-function isPassing(error: unknown): boolean {
-  return (
-    error instanceof Problem && (error.code === 'relay-unreachable' || error.code === 'relay-unavailable')
-  )
-}
-
-function isCode(code: string): code is ProblemCode {
-  return Object.hasOwn(PROBLEMS, code)
-}
-
-function json(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
   }
 }

@@ -1,12 +1,13 @@
-// What ropeway.yml may say: its keys, their values and defaults. Secrets and paths are looked up here, at the leaf that names them, so
-// that a missing one is one fault among the others.
+// What ropeway.yml may say: its keys, their values and defaults. Paths are looked up here, at the leaf that names them, so that a missing
+// one is one fault among the others.
 
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { parseImage } from '../shared/image.ts'
 import { NAME_PATTERN } from '../shared/limits.ts'
-import { secretFault } from '../shared/triggers/standard-webhooks.ts'
+import { sharedKeys, triggerSchema, type Surroundings } from './config-triggers.ts'
+import { listOf, parseDuration } from './config-values.ts'
 import { relayOrigin } from './relay-origin.ts'
 
 /** No single wait may be longer: a forgotten unit (`30h` for `30s`) must not hold a stack for a week. */
@@ -14,21 +15,6 @@ const DURATION_MS_MAX = 24 * 3600_000
 /** More than this many probes in a row says no more about a container, it only makes every roll slower. */
 const SUCCESSES_MAX = 100
 const PROBE_INTERVAL_MS_MIN = 10
-
-const MS_PER = { ms: 1, s: 1000, m: 60_000, h: 3600_000 } as const
-
-/** `100ms`, `60s`, `2m`, `1h` in milliseconds, or undefined for anything else. */
-export function parseDuration(text: unknown): number | undefined {
-  const match = typeof text === 'string' ? /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text) : null
-  return match ? Math.round(Number(match[1]) * MS_PER[match[2] as keyof typeof MS_PER]) : undefined
-}
-
-export interface Surroundings {
-  /** Relative paths start here. */
-  readonly directory: string
-  /** Undefined: secrets are not looked up, only their form is checked. */
-  readonly env: NodeJS.ProcessEnv | undefined
-}
 
 // oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
 export function configSchema({ directory, env }: Surroundings) {
@@ -38,21 +24,6 @@ export function configSchema({ directory, env }: Surroundings) {
     ctx.addIssue({ code: 'custom', message: `there is no file ${absolute}` })
     return z.NEVER
   })
-
-  const secret = z.unknown().transform((value, ctx) => {
-    const source = secretSource.safeParse(value)
-    const found = source.success ? lookUp(source.data, { directory, env }) : { fault: SECRET_SHAPE }
-    if ('secret' in found) return found.secret
-    ctx.addIssue({ code: 'custom', message: found.fault })
-    return z.NEVER
-  })
-
-  const trigger = z
-    .strictObject({
-      type: z.literal('standard-webhooks', 'should be standard-webhooks'),
-      secret: listOf(secret, 2),
-    })
-    .transform(({ type, secret: secrets }) => ({ type, secrets }))
 
   const stack = z
     .strictObject({
@@ -75,7 +46,7 @@ export function configSchema({ directory, env }: Surroundings) {
       allow: z
         .strictObject({ images: listOf(repository, 64).optional(), env: z.array(envName).default([]) })
         .prefault({}),
-      triggers: z.record(name, trigger).default({}),
+      triggers: z.record(name, triggerSchema({ directory, env })).default({}),
     })
     .transform(({ drain, soak, project, instances, allow, ...rest }) => ({
       ...rest,
@@ -94,7 +65,19 @@ export function configSchema({ directory, env }: Surroundings) {
       return z.NEVER
     }),
     host: name,
-    stacks: z.record(name, stack).refine((stacks) => Object.keys(stacks).length > 0, 'has no stack'),
+    stacks: z
+      .record(name, stack)
+      .refine((stacks) => Object.keys(stacks).length > 0, 'has no stack')
+      .superRefine(
+        (stacks, ctx) => {
+          for (const { stack: at, trigger, key, index, message } of env === undefined
+            ? []
+            : sharedKeys(stacks))
+            ctx.addIssue({ code: 'custom', path: [at, 'triggers', trigger, key, index], message })
+        },
+        // Also where something else is wrong.
+        { when: ({ value }) => typeof value === 'object' && value !== null },
+      ),
   })
 }
 
@@ -147,38 +130,6 @@ const health = z
     timeout: duration(1).default(60_000),
   })
   .transform(({ interval, timeout, ...rest }) => ({ ...rest, intervalMs: interval, timeoutMs: timeout }))
-
-const secretSource = z
-  .strictObject({ env: z.string().min(1).optional(), file: z.string().min(1).optional() })
-  .refine((source) => (source.env === undefined) !== (source.file === undefined))
-const SECRET_SHAPE =
-  'should be { env: NAME } or { file: PATH }: the secret itself does not belong into this file'
-
-function lookUp(
-  source: z.infer<typeof secretSource>,
-  { directory, env }: Surroundings,
-): { secret: string } | { fault: string } {
-  if (env === undefined) return { secret: '' }
-  const where = source.env ?? resolve(directory, source.file ?? '')
-  try {
-    const text = source.env === undefined ? readFileSync(where, 'utf8') : env[source.env]
-    if (!text)
-      return { fault: `${where} is ${source.env === undefined ? 'empty' : 'not set in the environment'}` }
-    const secret = text.trim()
-    const fault = secretFault(secret)
-    return fault === undefined ? { secret } : { fault: `${where} ${fault}` }
-  } catch (error) {
-    return { fault: `${where} cannot be read: ${(error as NodeJS.ErrnoException).code}` }
-  }
-}
-
-// One value stands for a list of one.
-function listOf<T extends z.ZodType>(item: T, max: number) {
-  return z.preprocess(
-    (value) => (Array.isArray(value) || value === undefined ? value : [value]),
-    z.array(item).min(1, 'is empty').max(max, `has more than ${max} entries`),
-  )
-}
 
 function isUnique(values: readonly unknown[]): boolean {
   return new Set(values).size === values.length

@@ -1,6 +1,16 @@
 // ropeway.yml as YAML: its value, its syntax faults, and the way from a fault in the value back to the line in the text.
 
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml'
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+  type Document,
+  type Node,
+} from 'yaml'
 import type { z } from 'zod'
 
 export interface Fault {
@@ -38,12 +48,28 @@ export function parseSource(text: string): {
     const at = walk(doc, issue.path)
     return [{ line: lineAt(at.offset), path: at.path, message: messageOf(issue, at.isMissing) }]
   }
-  return { value: toValue(doc), faults, locate }
+  try {
+    // An empty file is an empty mapping: the schema then says which keys it lacks.
+    return { value: doc.contents === null ? {} : doc.toJS(), faults, locate }
+  } catch (error) {
+    // An alias of nothing, or of so much that it is meant to do harm: only when it is followed does the parser notice.
+    const fault = { line: lineOfAlias(doc, lineAt), path: '', message: (error as Error).message }
+    return { value: undefined, faults: [...faults, fault], locate: undefined }
+  }
 }
 
-function toValue(doc: Document): unknown {
-  // An empty file is an empty mapping: the schema then says which keys it lacks.
-  return doc.contents === null ? {} : doc.toJS()
+/** The first alias that leads nowhere; of the others none is more at fault than the first. */
+function lineOfAlias(doc: Document, lineAt: (offset: number) => number): number {
+  let offset: number | undefined
+  visit(doc, {
+    Alias: (_, alias) => {
+      offset ??= alias.range?.[0]
+      if (alias.resolve(doc)) return undefined
+      offset = alias.range?.[0]
+      return visit.BREAK
+    },
+  })
+  return lineAt(offset ?? 0)
 }
 
 // Down the tree as far as the text goes: a missing key is reported where its mapping is. An index where the text has no list

@@ -95,11 +95,12 @@ export async function loadConfig(
     stacks: Object.entries(stacks).map(([name, { triggers, ...stack }]) => ({
       ...stack,
       name,
-      triggers: Object.entries(withSecrets ? triggers : {}).map(([trigger, { type, secrets }]) => ({
+      triggers: Object.entries(withSecrets ? triggers : {}).map(([trigger, { type, ttlMs, keys }]) => ({
         type,
         stack: name,
         name: trigger,
-        secrets,
+        ttlMs,
+        keys: keys.map(({ key }) => key),
       })),
     })),
   }

@@ -1,25 +1,51 @@
-// The agent's memory: every deploy it was given and every event of it, on disk before anybody hears of it. A replayed request is
-// found here, events wait here for the hub, and after a crash the journal says what was left half done.
+// The agent's memory: every deploy it took in and every event of it, on disk before anybody hears of it. A replayed request is found
+// here, events wait here for the hub, and after a crash the journal says what was left half done.
 
 import { mkdirSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
-import { isFinal, nextStatus, STATUSES, type Status } from '../shared/deploy.ts'
-import { deployEventSchema, type DeployEvent, type LoggedEvent } from '../shared/events.ts'
-import { REQUEST_TTL_MS } from '../shared/limits.ts'
-import { fromHubSchema, type DeployFrame } from '../shared/protocol.ts'
+import { isFinal, nextStatus, STATUSES, type Status, type Trust } from '../shared/deploy.ts'
+import type { DeployRequest } from '../shared/request.ts'
 import { openLocked } from './journal-file.ts'
+import { FORMAT, parseEvent, parseRow, prepareStatements } from './journal-rows.ts'
+import { shorten, type AgentEvent } from './shorten.ts'
 
 /**
- * Finished deploys are kept this long. A signed request can be replayed as long as its signature counts (REQUEST_TTL_MS), and only
- * the journal knows that it ran: this must stay well above. A deploy takes some 20 KiB.
+ * Finished deploys are kept this long, and this long after their request could last be repeated: only the journal knows that it ran. It
+ * must stay well above REQUEST_TTL_MS_MAX and the clocks' tolerance: a trigger's ttl may be set longer after one of its requests came, and
+ * the newest request of a trigger must be here as long as an older one can still come. A deploy takes some 20 KiB.
  */
-const KEPT_MS = 30 * REQUEST_TTL_MS
+export const KEPT_MS = 30 * 24 * 3600_000
 
-export interface JournaledDeploy {
-  readonly frame: DeployFrame
+/**
+ * Finished hints that are kept: nobody signed them, so a relay can make any number, and nothing is lost by running one twice. A hint takes
+ * some 300 bytes when another takes its place before it runs.
+ */
+export const HINTS_KEPT_MAX = 1000
+
+/** A request that was verified and is in order. There is no proof in it, and no token: it is never verified again. */
+export interface TakenIn {
+  readonly id: string
+  readonly stack: string
+  /** Whose requests are in one order by `signedAt`. */
+  readonly trigger: string
+  readonly actor: string
+  readonly trust: Trust
+  readonly request: DeployRequest
+  /** Milliseconds since 1970 by the signer's clock, where it is known. */
+  readonly signedAt: number | undefined
+  /** When it must not begin any more and cannot be repeated; Infinity for a hint. */
+  readonly expiresAt: number
+}
+
+export interface JournaledDeploy extends TakenIn {
   readonly status: Status
-  /** By the agent's own clock. */
-  readonly receivedAt: number
+}
+
+/** An event with its place in the deploy's log. */
+export interface AgentLoggedEvent {
+  readonly seq: number
+  readonly at: number
+  readonly event: AgentEvent
 }
 
 export class Journal {
@@ -29,51 +55,63 @@ export class Journal {
   /** Throws `agent-running` while another process has the journal of this directory open. */
   constructor(dir: string) {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
-    this.#db = openLocked(dir, SCHEMA)
+    this.#db = openLocked(dir, FORMAT)
     this.#statements = prepareStatements(this.#db)
   }
 
   /** Stores a deploy with its first event, `received`. `known` when it has been there before: it must not run again. */
-  receive(frame: DeployFrame, at: number): 'new' | 'known' {
+  receive(deploy: TakenIn, at: number): 'new' | 'known' {
     return this.#transaction(() => {
       const { changes } = this.#statements.receive.run(
-        frame.id,
-        frame.stack,
-        JSON.stringify(frame),
+        deploy.id,
+        deploy.stack,
+        deploy.trigger,
+        deploy.actor,
+        deploy.trust,
+        JSON.stringify(deploy.request),
+        deploy.signedAt === undefined ? null : storable(deploy.signedAt),
+        deploy.expiresAt === Infinity ? null : storable(deploy.expiresAt),
         'queued' satisfies Status,
-        frame.acceptedAt,
         at,
       )
       if (changes === 0) return 'known'
-      this.#statements.append.run(frame.id, 1, at, JSON.stringify({ type: 'received' } satisfies DeployEvent))
+      this.#statements.append.run(deploy.id, 1, at, JSON.stringify({ type: 'received' } satisfies AgentEvent))
+      if (deploy.trust === 'hint') this.#trimHints()
       return 'new'
     })
   }
 
+  has(id: string): boolean {
+    return this.#statements.deploy.get(id) !== undefined
+  }
+
+  /** Of the deploys that a trigger's requests asked for, the one that was signed last. */
+  newest(stack: string, trigger: string): { id: string; signedAt: number } | undefined {
+    const row = this.#statements.newest.get(stack, trigger)
+    return row && { id: String(row['id']), signedAt: Number(row['signed_at']) }
+  }
+
   /** Stores an event of a deploy as the next of its log, and what it does to the status. Throws where it cannot follow. */
-  append(id: string, event: DeployEvent, at: number): LoggedEvent {
+  append(id: string, event: AgentEvent, at: number): AgentLoggedEvent {
+    const short = shorten(event)
     return this.#transaction(() => {
-      const status = nextStatus(this.statusOf(id), event)
+      const status = nextStatus(this.statusOf(id), short)
       const seq = Number(this.#statements.lastSeq.get(id)?.['seq'] ?? 0) + 1
-      this.#statements.append.run(id, seq, at, JSON.stringify(event))
+      this.#statements.append.run(id, seq, at, JSON.stringify(short))
       this.#statements.setStatus.run(status, isFinal(status) ? at : null, id)
-      return { seq, at, event }
+      return { seq, at, event: short }
     })
   }
 
   statusOf(id: string): Status {
     const status = STATUSES.find((each) => each === this.#statements.deploy.get(id)?.['status'])
-    if (status === undefined) throw new Error(`the journal has no deploy ${id}`)
+    if (status === undefined) throw new Error(`the journal has no status of deploy ${id}`)
     return status
   }
 
   /** Deploys without a final event, in the order in which they came. */
   unfinished(): JournaledDeploy[] {
-    return this.#statements.unfinished.all().map((row) => ({
-      frame: parseFrame(row['frame']),
-      status: this.statusOf(String(row['id'])),
-      receivedAt: Number(row['received_at']),
-    }))
+    return this.#statements.unfinished.all().map((row) => parseRow(row))
   }
 
   /** Deploys with events that the hub has not stored, in the order in which they came. */
@@ -89,11 +127,11 @@ export class Journal {
   }
 
   /** Up to `limit` events of a deploy that come after `seq`. */
-  eventsAfter(id: string, seq: number, limit: number): LoggedEvent[] {
+  eventsAfter(id: string, seq: number, limit: number): AgentLoggedEvent[] {
     return this.#statements.eventsAfter.all(id, seq, limit).map((row) => ({
       seq: Number(row['seq']),
       at: Number(row['at']),
-      event: deployEventSchema.parse(JSON.parse(String(row['body']))),
+      event: parseEvent(row['body']),
     }))
   }
 
@@ -116,7 +154,8 @@ export class Journal {
   trim(now: number): void {
     this.#transaction(() => {
       this.#statements.trimEvents.run(now - KEPT_MS)
-      this.#statements.trimDeploys.run(now - KEPT_MS)
+      this.#statements.trimDeploys.run(now - KEPT_MS, now - KEPT_MS)
+      this.#trimHints()
     })
   }
 
@@ -124,7 +163,16 @@ export class Journal {
     this.#db.close()
   }
 
+  #trimHints(): void {
+    const oldest = this.#statements.oldestHint.get(HINTS_KEPT_MAX)?.['row']
+    if (oldest === undefined) return
+    this.#statements.trimHintEvents.run(oldest)
+    this.#statements.trimHints.run(oldest)
+  }
+
   #transaction<T>(work: () => T): T {
+    // One whose way back failed too, as on a dying disk, must not be the end of all that come after it.
+    if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
     this.#db.exec('BEGIN IMMEDIATE')
     try {
       const result = work()
@@ -137,64 +185,7 @@ export class Journal {
   }
 }
 
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS deploys (
-    id          TEXT PRIMARY KEY,
-    stack       TEXT NOT NULL,
-    frame       TEXT NOT NULL,
-    status      TEXT NOT NULL,
-    accepted_at INTEGER NOT NULL,
-    received_at INTEGER NOT NULL,
-    finished_at INTEGER,
-    acked       INTEGER NOT NULL DEFAULT 0,
-    record      TEXT
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS events (
-    deploy TEXT NOT NULL REFERENCES deploys (id),
-    seq    INTEGER NOT NULL,
-    at     INTEGER NOT NULL,
-    body   TEXT NOT NULL,
-    PRIMARY KEY (deploy, seq)
-  ) STRICT, WITHOUT ROWID;
-`
-
-// rowid is the order in which deploys came: times may be equal, and clocks are set back.
-// oxlint-disable-next-line typescript/explicit-function-return-type
-function prepareStatements(db: DatabaseSync) {
-  return {
-    receive: db.prepare(
-      `INSERT INTO deploys (id, stack, frame, status, accepted_at, received_at) VALUES (?, ?, ?, ?, ?, ?)
-       ON CONFLICT (id) DO NOTHING`,
-    ),
-    deploy: db.prepare('SELECT status, acked, record FROM deploys WHERE id = ?'),
-    lastSeq: db.prepare('SELECT max(seq) AS seq FROM events WHERE deploy = ?'),
-    append: db.prepare('INSERT INTO events (deploy, seq, at, body) VALUES (?, ?, ?, ?)'),
-    setStatus: db.prepare('UPDATE deploys SET status = ?, finished_at = ? WHERE id = ?'),
-    unfinished: db.prepare(
-      'SELECT id, frame, received_at FROM deploys WHERE finished_at IS NULL ORDER BY rowid',
-    ),
-    unacked: db.prepare(
-      `SELECT id, acked FROM deploys
-       WHERE acked < (SELECT max(seq) FROM events WHERE deploy = id) ORDER BY rowid`,
-    ),
-    eventsAfter: db.prepare(
-      'SELECT seq, at, body FROM events WHERE deploy = ? AND seq > ? ORDER BY seq LIMIT ?',
-    ),
-    acknowledge: db.prepare(
-      `UPDATE deploys SET acked = ? WHERE id = ? AND acked < ?
-       AND EXISTS (SELECT 1 FROM events WHERE deploy = ? AND seq = ?)`,
-    ),
-    record: db.prepare('UPDATE deploys SET record = ? WHERE id = ?'),
-    trimEvents: db.prepare(
-      'DELETE FROM events WHERE deploy IN (SELECT id FROM deploys WHERE finished_at < ?)',
-    ),
-    trimDeploys: db.prepare('DELETE FROM deploys WHERE finished_at < ?'),
-  }
-}
-
-// Storage is a door too: what an older version wrote is parsed, not believed.
-function parseFrame(text: unknown): DeployFrame {
-  const frame = fromHubSchema.parse(JSON.parse(String(text)))
-  if (frame.type !== 'deploy') throw new Error('the journal holds a frame that is no deploy')
-  return frame
+// The columns are whole numbers, and a lying clock may say anything.
+function storable(ms: number): number {
+  return Math.max(0, Math.min(Number.MAX_SAFE_INTEGER, Math.floor(ms)))
 }

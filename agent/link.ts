@@ -16,6 +16,8 @@ import {
   type FromHub,
   type Hello,
 } from '../shared/protocol.ts'
+import { reportOf } from '../shared/problems.ts'
+import { describeProblem } from '../shared/words.ts'
 import { nextDelay, RESTED, type LossReason } from './backoff.ts'
 import type { Log } from './log.ts'
 
@@ -34,7 +36,8 @@ export interface LinkOptions {
   readonly host: string
   /** A fresh token for each attempt. */
   readonly token: () => Promise<string>
-  readonly hello: Hello
+  /** The first frame, made anew for each connection. */
+  readonly hello: () => Promise<Hello>
   readonly log: Log
   readonly onWelcome: () => void
   readonly onDeploy: (frame: Extract<FromHub, { type: 'deploy' }>) => void
@@ -87,16 +90,31 @@ export class Link {
   /** Hands a frame to the socket. False when the hub is not there: it must be sent again after the next welcome. */
   send(frame: FromAgent): boolean {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false
-    this.#socket.send(encodeFrame(frame))
+    const text = encodeFrame(frame)
+    // A bug, but one that would close the socket again and again.
+    if (Buffer.byteLength(text) > FRAME_BYTES_MAX) {
+      this.#options.log('warn', `a frame over ${FRAME_BYTES_MAX} bytes is not sent: ${text.slice(0, 100)}…`)
+      return false
+    }
+    this.#socket.send(text)
     return true
   }
 
   /** One connection's whole life. Never throws: every end is a loss with a reason. */
   async #connectOnce(signal: AbortSignal): Promise<Loss> {
-    const { relay, host, token, hello } = this.#options
+    const { relay, host, log } = this.#options
+    let token: string
+    let hello: string
+    try {
+      token = await this.#options.token()
+      hello = encodeFrame(await this.#options.hello())
+    } catch (error) {
+      // The host's own files: a person cures that while the agent runs.
+      return { reason: 'lost', detail: describeProblem(reportOf(error)), upMs: 0, isOurs: true }
+    }
     // The types do not know closeTimeout yet.
     const options: ClientOptions & { closeTimeout: number } = {
-      headers: { authorization: `Bearer ${await token()}` },
+      headers: { authorization: `Bearer ${token}` },
       perMessageDeflate: false,
       maxPayload: FRAME_BYTES_MAX,
       handshakeTimeout: HANDSHAKE_MS_MAX,
@@ -105,7 +123,7 @@ export class Link {
     const socket = new WebSocket(`${relay.replace(/^http/, 'ws')}/agent/${host}`, options)
     const { promise: lost, resolve: lose } = Promise.withResolvers<Loss>()
     let welcomedAt: number | undefined
-    let why: { reason: LossReason; detail: string } | undefined
+    let why: Omit<Loss, 'upMs'> | undefined
 
     const cut = (detail: string) => {
       why ??= { reason: 'lost', detail }
@@ -120,7 +138,7 @@ export class Link {
     signal.addEventListener('abort', leave)
 
     socket.on('open', () => {
-      socket.send(encodeFrame(hello))
+      socket.send(hello)
       unwelcome = setTimeout(() => cut('the relay did not welcome us'), this.#timing.welcomeMs)
     })
     socket.on('message', (data, isBinary) => {
@@ -140,13 +158,25 @@ export class Link {
         welcomedAt = performance.now()
         this.#socket = socket
       }
-      this.#receive(decoded.frame)
+      try {
+        this.#receive(decoded.frame)
+      } catch (error) {
+        log(
+          'warn',
+          `a frame of type ${decoded.frame.type} could not be dealt with: ${reportOf(error).message}`,
+        )
+      }
     })
     socket.on('unexpected-response', (request, response) => {
       const status = response.statusCode ?? 0
       // 404: a relay that does not know the host, or something that is no relay. Either way a person must act.
       const isRefused = status === 401 || status === 403 || status === 404
-      why = { reason: isRefused ? 'unauthorized' : 'lost', detail: `the relay answered ${status}` }
+      why = {
+        reason: isRefused ? 'unauthorized' : 'lost',
+        detail: `the relay answered ${status}`,
+        // NaN where it does not say.
+        aheadMs: Date.now() - Date.parse(response.headers.date ?? ''),
+      }
       response.destroy()
       request.destroy()
       socket.terminate()
@@ -180,7 +210,7 @@ export class Link {
         if (Math.abs(skewMs) > CLOCK_SKEW_MS_MAX)
           log(
             'warn',
-            `the relay's clock is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'ahead of' : 'behind'} this one: signed requests may be refused. Check the time service`,
+            `the relay's clock is ${skew(skewMs)} this one: signed requests may be refused. Check the time service`,
           )
         if (Math.abs(frame.v - PROTOCOL_VERSION) > 1)
           log(
@@ -199,12 +229,12 @@ export class Link {
     }
   }
 
-  #report({ reason, detail }: Loss, delayMs: number): void {
+  #report({ reason, detail, aheadMs = 0, isOurs = false }: Loss, delayMs: number): void {
     const { relay, host, log } = this.#options
     const again = `dialling again in ${(delayMs / 1000).toFixed(1)} s`
     switch (reason) {
       case 'lost':
-        log('info', `no connection to ${relay}: ${detail}; ${again}`)
+        log(isOurs ? 'warn' : 'info', `no connection to ${relay}: ${detail}; ${again}`)
         return
       case 'replaced':
         log(
@@ -213,7 +243,13 @@ export class Link {
         )
         return
       case 'unauthorized':
-        log('warn', `${relay} REFUSES this host's key (${detail}): run \`ropeway enroll\`; ${again}`)
+        // Whatever else is wrong, a clock that is makes every token look expired or not yet made.
+        if (Math.abs(aheadMs) > CLOCK_SKEW_MS_MAX)
+          log(
+            'warn',
+            `${relay} REFUSES this host (${detail}): ${host}'s clock is ${skew(aheadMs)} the relay's: tokens are refused until one of them is set right; ${again}`,
+          )
+        else log('warn', `${relay} REFUSES this host's key (${detail}): run \`ropeway enroll\`; ${again}`)
         return
     }
   }
@@ -223,6 +259,14 @@ interface Loss {
   readonly reason: LossReason
   readonly detail: string
   readonly upMs: number
+  /** How far our clock is ahead of the relay's, where it has answered. */
+  readonly aheadMs?: number
+  /** The host's own fault: nothing was dialled. */
+  readonly isOurs?: boolean
+}
+
+function skew(aheadMs: number): string {
+  return `${Math.round(Math.abs(aheadMs) / 1000)} s ${aheadMs > 0 ? 'ahead of' : 'behind'}`
 }
 
 function reasonOf(code: number): { reason: LossReason; detail: string } | undefined {

@@ -20,6 +20,7 @@ const USAGE: readonly ProblemCode[] = ['config-invalid', 'usage-invalid', 'key-u
 
 const io: Io = {
   env: process.env,
+  stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   signal: firstSignal(),
@@ -110,6 +111,14 @@ onHost('token', 'print a token for a person or a CI job')
   .option('--ttl <time>', 'as 15m, 1h or 30d', '1h')
   .option('--actor <name>', 'who acts, for the deploys’ logs')
   .action(does(() => import('./commands/token.ts')))
+
+onHost('revoke [token-or-id...]', 'end tokens before their time; - reads them from standard input')
+  .option('--list', 'show what is revoked')
+  .action(does(() => import('./commands/revoke.ts')))
+
+onHost('rotate-key', 'replace this host’s key; run again, it finishes what was interrupted')
+  .option('--keep <time>', 'tokens signed by the present key count this long; 0s revokes them all', '24h')
+  .action(does(() => import('./commands/rotate-key.ts')))
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // The reader has gone, as `head` does: there is nobody left to write to.

@@ -3,8 +3,7 @@
 
 import { FRAME_BYTES_MAX } from '../shared/limits.ts'
 import type { FromAgent } from '../shared/protocol.ts'
-import type { LoggedEvent } from '../shared/events.ts'
-import type { Journal } from './journal.ts'
+import type { AgentLoggedEvent, Journal } from './journal.ts'
 
 /** As many as the protocol allows in one frame. */
 const BATCH_EVENTS_MAX = 256
@@ -76,7 +75,7 @@ export class Outbox {
       if (!last || !this.#send({ type: 'events', deploy: id, events })) break
       sent = last.seq
     }
-    if (sent === acked) return
+    if (sent === acked) return void this.#progress.delete(id)
     this.#progress.set(id, { ...(before ?? this.#freshly(sent)), sent })
     this.#watch()
   }
@@ -86,11 +85,20 @@ export class Outbox {
   }
 
   #watch(): void {
-    if (this.#progress.size > 0) this.#timer ??= setTimeout(() => this.#resend(), this.#storedMs).unref()
+    if (this.#progress.size > 0) this.#timer ??= setTimeout(() => this.#onTime(), this.#storedMs).unref()
+  }
+
+  #onTime(): void {
+    this.#timer = undefined
+    try {
+      this.#resend()
+    } catch {
+      // The journal cannot be read now. Nobody waits for this, and there is a next time.
+    }
+    this.#watch()
   }
 
   #resend(): void {
-    this.#timer = undefined
     for (const [id, progress] of this.#progress) {
       if (progress.resendAt > Date.now()) continue
       const acked = this.#journal.ackedOf(id)
@@ -98,12 +106,11 @@ export class Outbox {
       this.#progress.set(id, { sent: acked, resendAt: Date.now() + waitMs, waitMs })
       this.#pump(id, acked)
     }
-    this.#watch()
   }
 }
 
-/** The first of the events that fit into one frame; at least one, for no single event comes near the limit. */
-function fitting(events: readonly LoggedEvent[]): LoggedEvent[] {
+/** The first of the events that fit into one frame; at least one, for none is stored that is longer than EVENT_BYTES_MAX. */
+function fitting(events: readonly AgentLoggedEvent[]): AgentLoggedEvent[] {
   let bytes = 0
   const end = events.findIndex(
     (event) => (bytes += Buffer.byteLength(JSON.stringify(event)) + 1) > BATCH_BYTES_MAX,

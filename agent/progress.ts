@@ -139,6 +139,7 @@ export function nextView(
     case 'warning':
       return { view, finished: [paint(hasColour, 'yellow', `! ${words}`)] }
     case 'accepted':
+    case 'gap':
     case 'received':
     case 'started':
       return { view, finished: [paint(hasColour, 'dim', `· ${words}`)] }

@@ -1,8 +1,12 @@
-// One deploy at a time for each stack; different stacks side by side. Of those that wait, only the newest is worth running.
+// One deploy at a time for each stack; different stacks side by side. Of those that wait, only the newest is worth running, but a hint
+// replaces no signed request: so a stack has at most one of each waiting, in the order in which they came.
+
+import { supersedes, type Trust } from '../shared/deploy.ts'
 
 export interface Queued {
   readonly id: string
   readonly stack: string
+  readonly trust: Trust
 }
 
 export interface QueueOptions<T extends Queued> {
@@ -12,9 +16,14 @@ export interface QueueOptions<T extends Queued> {
   readonly onSuperseded: (deploy: T, by: T) => void
 }
 
+interface Lane<T> {
+  waiting: readonly T[]
+  done: Promise<void>
+}
+
 export class Queue<T extends Queued> {
   readonly #options: QueueOptions<T>
-  readonly #lanes = new Map<string, { waiting: T | undefined; done: Promise<void> }>()
+  readonly #lanes = new Map<string, Lane<T>>()
   #isStopped = false
 
   constructor(options: QueueOptions<T>) {
@@ -25,14 +34,14 @@ export class Queue<T extends Queued> {
     if (this.#isStopped) return
     const lane = this.#lanes.get(deploy.stack)
     if (!lane) {
-      const started = { waiting: deploy as T | undefined, done: Promise.resolve() }
+      const started: Lane<T> = { waiting: [deploy], done: Promise.resolve() }
       this.#lanes.set(deploy.stack, started)
       started.done = this.#work(deploy.stack, started)
       return
     }
-    const before = lane.waiting
-    lane.waiting = deploy
-    if (before) this.#options.onSuperseded(before, deploy)
+    const { waiting } = lane
+    lane.waiting = [...waiting.filter((older) => !supersedes(deploy, older)), deploy]
+    for (const older of waiting) if (supersedes(deploy, older)) this.#options.onSuperseded(older, deploy)
   }
 
   /** Starts nothing more; resolves when what runs has ended. What waits stays in the journal for the next start. */
@@ -41,10 +50,11 @@ export class Queue<T extends Queued> {
     await Promise.all([...this.#lanes.values()].map(({ done }) => done))
   }
 
-  async #work(stack: string, lane: { waiting: T | undefined }): Promise<void> {
-    while (lane.waiting && !this.#isStopped) {
-      const deploy = lane.waiting
-      lane.waiting = undefined
+  async #work(stack: string, lane: Lane<T>): Promise<void> {
+    for (;;) {
+      const [deploy, ...rest] = lane.waiting
+      if (!deploy || this.#isStopped) break
+      lane.waiting = rest
       await this.#options.run(deploy)
     }
     this.#lanes.delete(stack)

@@ -19,6 +19,8 @@ export interface RelayOptions {
   readonly enrollKey: string
   /** The origin under which others reach the relay, where a proxy stands before it. */
   readonly relayUrl?: string | undefined
+  /** In the place of those in wrangler.toml: requests of one address to one host in 10 s, and verified ones in a minute. */
+  readonly limits?: { readonly requests?: number; readonly perTrigger?: number; readonly perHost?: number }
 }
 
 export interface Relay {
@@ -34,6 +36,15 @@ const wranglerSchema = z.object({
   compatibility_date: z.string(),
   compatibility_flags: z.array(z.string()).default([]),
   vars: z.record(z.string(), z.string()).default({}),
+  ratelimits: z
+    .array(
+      z.object({
+        name: z.string(),
+        namespace_id: z.string(),
+        simple: z.object({ limit: z.number(), period: z.number() }),
+      }),
+    )
+    .default([]),
   durable_objects: z.object({ bindings: z.array(z.object({ name: z.string(), class_name: z.string() })) }),
 })
 
@@ -54,6 +65,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     })
   const { root, bundle } = findBundle()
   const config = wranglerSchema.parse(parse(readFileSync(join(root, 'wrangler.toml'), 'utf8')))
+  const { limits = {} } = options
   const miniflare = new Miniflare({
     // The name is part of the path below dataDir: without it, or with another, nothing stored would be found again.
     name: config.name,
@@ -67,7 +79,15 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       ...config.vars,
       ROPEWAY_ENROLL_KEY: options.enrollKey,
       ...(options.relayUrl === undefined ? {} : { RELAY_URL: options.relayUrl }),
+      ...(limits.perTrigger === undefined ? {} : { TRIGGER_REQUESTS_PER_MINUTE: String(limits.perTrigger) }),
+      ...(limits.perHost === undefined ? {} : { HOST_REQUESTS_PER_MINUTE: String(limits.perHost) }),
     },
+    ratelimits: Object.fromEntries(
+      config.ratelimits.map(({ name, namespace_id, simple: { limit, period } }) => [
+        name,
+        { namespace_id, simple: { limit: limits.requests ?? limit, period } },
+      ]),
+    ),
     durableObjects: Object.fromEntries(
       config.durable_objects.bindings.map(({ name, class_name }) => [
         name,

@@ -1,88 +1,154 @@
-// The agent's own check of what the relay delivers: the relay is not trusted, only what a trigger's sender or a token's holder signed.
+// The agent's own check of what the relay delivers, before anything of it is stored: the relay is not trusted, only what a trigger's
+// sender or a token's holder signed. A hint has nothing to verify, and so chooses nothing.
 
-import { decodeJwt, type JWK } from 'jose'
-import { REQUEST_TTL_MS, SIGNATURE_AGE_SECONDS_MAX } from '../shared/limits.ts'
-import { Problem } from '../shared/problems.ts'
-import { fromBase64, type DeployFrame } from '../shared/protocol.ts'
-import type { DeployRequest } from '../shared/request.ts'
-import { verifyToken } from '../shared/tokens.ts'
-import { askedByToken, verifyTriggered, type Asked } from '../shared/triggers/index.ts'
+import { decodeJwt } from 'jose'
+import type { DeclinedEvent } from '../shared/events.ts'
+import { SIGNATURE_AGE_SECONDS_MAX } from '../shared/limits.ts'
+import { Problem, type ProblemCode } from '../shared/problems.ts'
+import { fromBase64, type DeployFrame, type Proof } from '../shared/protocol.ts'
+import { verifyToken, type Claims } from '../shared/tokens.ts'
+import { askedByHint, askedByToken, verifyTriggered, type Asked } from '../shared/triggers/index.ts'
 import { stackOf, type Config, type StackConfig } from './config.ts'
+import type { Identity } from './identity.ts'
+import type { TakenIn } from './journal.ts'
 
-/** A request may have waited in the hub for an absent agent; only the time that was signed can say how long ago it was made. */
-const AGE_SECONDS_MAX = REQUEST_TTL_MS / 1000 + SIGNATURE_AGE_SECONDS_MAX
+/** In the place of a trigger's name for what tokens ask for; no trigger can have this one. */
+const BY_TOKEN = '@token'
 
 export interface Verified {
-  readonly stack: StackConfig
-  readonly request: DeployRequest
-  readonly actor: string
+  readonly deploy: TakenIn
+  readonly stackConfig: StackConfig
 }
 
+/** Whose signatures count, and which tokens do not any more: read anew for each token. */
+export type Trusted = Pick<Identity, 'publicKeys' | 'revoked'>
+
 /**
- * What a delivered frame really asks for. Throws `stack-unknown`, or `request-unverified` for whatever the host has not signed for:
- * a wrong secret, an altered body, another stack, a forged id, a time long past.
+ * What a delivered frame really asks for. Throws `stack-unknown`, `request-invalid`, `request-stale` for what comes from the future, or
+ * `request-unverified` for whatever the host has not signed for: a wrong secret, an altered body, another stack, a forged id.
  */
 export async function verifyFrame(
   frame: DeployFrame,
   config: Config,
-  publicJwk: JWK,
+  trusted: Trusted,
   now: Date,
 ): Promise<Verified> {
-  const stack = stackOf(config, frame.stack)
-  const asked = await ask(frame, config, stack, publicJwk, now).catch((cause: unknown) => {
+  const stackConfig = stackOf(config, frame.stack)
+  const asked = await ask(frame, config, stackConfig, trusted, now).catch((cause: unknown) => {
     if (!(cause instanceof Problem) || cause.code !== 'unauthorized') throw cause
     throw new Problem('request-unverified', cause.message, { cause })
   })
   // The id is made from what was signed: a frame with another one is an old request that wants to run twice.
   if (asked.id !== frame.id)
     throw new Problem('request-unverified', `what was signed belongs to deploy ${asked.id}, not to this one`)
-  return { stack, request: asked.request, actor: asked.actor }
+  const { id, actor, trust, request, signedAt, expiresAt } = asked
+  const trigger = frame.proof.kind === 'token' ? BY_TOKEN : frame.trigger
+  const deploy = { id, stack: stackConfig.name, trigger, actor, trust, request, signedAt, expiresAt }
+  return { deploy, stackConfig }
+}
+
+/** What is wrong with a request itself. Whatever else is thrown is this host's own fault, and says nothing of the request. */
+const VERDICTS: readonly ProblemCode[] = [
+  'request-unverified',
+  'request-stale',
+  'request-invalid',
+  'stack-unknown',
+]
+
+/** The answer to a request that could not be verified; undefined where that is no fault of its own. */
+export function verdictOf(error: unknown): DeclinedEvent | undefined {
+  if (!(error instanceof Problem) || !VERDICTS.includes(error.code)) return undefined
+  return { type: 'failed', ms: 0, problem: error.toJSON() }
+}
+
+/**
+ * Why a verified request is not taken in; undefined when it is. `newest` is the one that was signed last of those which the agent has
+ * from the same trigger: whoever reorders what was signed cannot make an older request run after it.
+ */
+export function whyDeclined(
+  { expiresAt, signedAt }: Pick<TakenIn, 'expiresAt' | 'signedAt'>,
+  newest: { readonly id: string; readonly signedAt: number } | undefined,
+  nowMs: number,
+): DeclinedEvent | undefined {
+  if (expiresAt < nowMs) return { type: 'expired' }
+  if (newest && signedAt !== undefined && signedAt < newest.signedAt)
+    return { type: 'superseded', by: newest.id }
+  return undefined
 }
 
 async function ask(
   frame: DeployFrame,
   config: Config,
   stack: StackConfig,
-  publicJwk: JWK,
+  trusted: Trusted,
   now: Date,
 ): Promise<Asked> {
   const { proof } = frame
-  const body = fromBase64(proof.body)
-  switch (proof.kind) {
-    case 'hook': {
-      const trigger = stack.triggers.find((each) => each.name === frame.trigger)
-      if (!trigger)
-        throw new Problem(
-          'unauthorized',
-          `stack ${stack.name} has no trigger ${JSON.stringify(frame.trigger)}`,
-        )
-      return verifyTriggered(
-        config.host,
-        trigger,
-        { headers: proof.headers, body },
-        now.getTime(),
-        AGE_SECONDS_MAX,
-      )
-    }
-    case 'token': {
-      const claims = await verifyToken(proof.token, publicJwk, {
-        host: config.host,
-        audience: config.relay,
-        now: whenSent(proof.token, now),
-      })
-      return askedByToken(config.host, stack.name, claims, { idempotencyKey: proof.idempotencyKey, body })
-    }
+  if (proof.kind === 'token') return askByToken(proof, config, stack, trusted, now)
+  const trigger = stack.triggers.find((each) => each.name === frame.trigger)
+  if (!trigger)
+    throw new Problem('unauthorized', `stack ${stack.name} has no trigger ${JSON.stringify(frame.trigger)}`)
+  if (proof.kind === 'hint') {
+    // Else a relay could have any signed trigger's stack rolled without a signature.
+    if (trigger.type !== 'url')
+      throw new Problem('unauthorized', `trigger ${trigger.name} signs its requests, and this one is a hint`)
+    return askedByHint(config.host, trigger, proof.nonce)
+  }
+  if (trigger.type === 'url')
+    throw new Problem('unauthorized', `trigger ${trigger.name} can only hint, and this request chooses`)
+  const signed = { headers: proof.headers, body: fromBase64(proof.body) }
+  try {
+    return await verifyTriggered(config.host, trigger, signed, now.getTime(), { mayBeOld: true })
+  } catch (error) {
+    if (error instanceof Problem && error.code === 'request-stale') throw fromTheFuture(error.message, error)
+    throw error
   }
 }
 
-// The latest moment at which the token can have been sent to the hub: now, or its last second if that was within the time for which
-// the hub keeps requests. What the token says of itself is not verified here, it only chooses the clock by which verifyToken judges.
-function whenSent(token: string, now: Date): Date {
-  let expiresAt = 0
+async function askByToken(
+  { token, idempotencyKey, body }: Extract<Proof, { kind: 'token' }>,
+  { host, relay }: Config,
+  stack: StackConfig,
+  trusted: Trusted,
+  now: Date,
+): Promise<Asked> {
+  const keys = await trusted.publicKeys(now)
+  const revoked = await trusted.revoked(now)
+  const { issuedAt, expiresAt } = timesOf(token)
+  const verifyAt = (ms: number): Promise<Claims> =>
+    verifyToken(token, keys, { host, audience: relay, revoked, now: new Date(ms) })
+  // It was good when it was sent, at its last second at the latest: how long ago that is, `expiresAt` of the request says.
+  const claims = await verifyAt(Math.min(now.getTime(), expiresAt - 1000)).catch(async (fault: unknown) => {
+    const aheadMs = issuedAt - now.getTime()
+    const isGoodLater =
+      aheadMs > 0 &&
+      (await verifyAt(issuedAt).then(
+        () => true,
+        () => false,
+      ))
+    if (!isGoodLater) throw fault
+    throw fromTheFuture(
+      `the token was signed ${Math.round(aheadMs / 1000)} s in the future by this clock`,
+      fault,
+    )
+  })
+  return askedByToken(host, stack.name, claims, { idempotencyKey, body: fromBase64(body) })
+}
+
+// What the token says of itself, in milliseconds. It only chooses the clock by which verifyToken then judges.
+function timesOf(token: string): { issuedAt: number; expiresAt: number } {
   try {
-    expiresAt = (decodeJwt(token).exp ?? 0) * 1000
+    const { iat = 0, exp = 0 } = decodeJwt(token)
+    return { issuedAt: iat * 1000, expiresAt: exp * 1000 }
   } catch {
     // verifyToken says what is wrong with it.
+    return { issuedAt: 0, expiresAt: 0 }
   }
-  return new Date(Math.min(now.getTime(), Math.max(expiresAt - 1000, now.getTime() - REQUEST_TTL_MS)))
+}
+
+function fromTheFuture(message: string, cause: unknown): Problem {
+  return new Problem('request-stale', `${message}: either this host's clock or the sender's is wrong`, {
+    cause,
+    cure: `check the time service of both; they may differ by ${SIGNATURE_AGE_SECONDS_MAX} s`,
+  })
 }

@@ -1,9 +1,11 @@
 // What the relay answers over HTTP, as schemas: the relay's own types, its OpenAPI document and the command line's parser.
 
 import { z } from 'zod'
-import { DEPLOY_ID_PATTERN, STATUSES } from './deploy.ts'
+import { DEPLOY_ID_PATTERN, STATUSES, TRUSTS } from './deploy.ts'
 import { deployEventSchema, loggedEventSchema } from './events.ts'
+import { TOKENS_REVOKED_MAX } from './limits.ts'
 import { deployRequestSchema } from './request.ts'
+import { TOKEN_TTL_SECONDS_MAX } from './tokens.ts'
 
 const deployId = z.string().regex(DEPLOY_ID_PATTERN)
 
@@ -24,6 +26,24 @@ export const enrolmentSchema = z.strictObject({ publicKey: publicKeySchema })
 
 export const enrolledSchema = z.object({ status: z.enum(['enrolled', 'known']), host: z.string() })
 
+/** A new key of the host takes the place of the present one, whose tokens stay good for `keepSeconds`. Asked for with the present one. */
+export const rotationSchema = z.strictObject({
+  publicKey: publicKeySchema,
+  keepSeconds: z.number().int().min(0).max(TOKEN_TTL_SECONDS_MAX),
+})
+export type Rotation = z.infer<typeof rotationSchema>
+/** `keys` is how many keys count now. */
+export const rotatedSchema = z.object({ host: z.string(), keys: z.number() })
+
+/** The ids of all tokens that are revoked: it replaces what the relay knew. */
+export const revocationSchema = z.strictObject({
+  ids: z.array(z.string().min(1).max(64)).max(TOKENS_REVOKED_MAX),
+})
+export const revokedSchema = z.object({ host: z.string(), revoked: z.number() })
+
+/** To `POST …/session`, beside the cookie. Milliseconds since 1970. */
+export const sessionSchema = z.object({ expiresAt: z.number() })
+
 /** To a hook and to `POST …/deploys`: 202 `accepted`, 200 `duplicate` when the same request came before. */
 export const acceptedSchema = z.object({
   status: z.enum(['accepted', 'duplicate']),
@@ -38,6 +58,7 @@ export const deploySchema = z.object({
   stack: z.string(),
   trigger: z.string(),
   actor: z.string(),
+  trust: z.enum(TRUSTS),
   status: z.enum(STATUSES),
   acceptedAt: z.number(),
   finishedAt: z.number().nullable(),
@@ -67,10 +88,23 @@ export const hostSchema = z.object({
 })
 export type HostState = z.infer<typeof hostSchema>
 
+/**
+ * `fingerprint` tells the keys of a trigger apart; `lastUsed` is right to the minute. `stale` is the last request that was signed with one
+ * of them but not now, so that its sender's clock, or somebody who repeats old requests, can be found.
+ */
+const triggerStateSchema = z.object({
+  name: z.string(),
+  type: z.string(),
+  ttlMs: z.number(),
+  keys: z.array(z.object({ fingerprint: z.string(), lastUsed: z.number().nullable() })),
+  stale: z.object({ at: z.number(), message: z.string() }).nullable(),
+})
+export type TriggerState = z.infer<typeof triggerStateSchema>
+
 export const stackSchema = z.object({
   host: z.string(),
   stack: z.string(),
-  triggers: z.array(z.object({ name: z.string(), type: z.string() })),
+  triggers: z.array(triggerStateSchema),
   latest: deploySchema.nullable(),
 })
 export type StackState = z.infer<typeof stackSchema>

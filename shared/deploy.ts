@@ -29,6 +29,7 @@ export function nextStatus(status: Status, event: DeployEvent): Status {
     case 'accepted':
     case 'received':
     case 'warning':
+    case 'gap':
       return status
     case 'started':
     case 'planned':
@@ -48,6 +49,18 @@ export function nextStatus(status: Status, event: DeployEvent): Status {
   }
 }
 
+/**
+ * Whether the agent could verify the request for itself. A hint could only be believed, so it chooses nothing: it makes the agent look at
+ * an allowed repository again.
+ */
+export const TRUSTS = ['signed', 'hint'] as const
+export type Trust = (typeof TRUSTS)[number]
+
+/** Whether a request takes the place of an older one of its stack that waits. A hint says too little to replace what somebody asked for. */
+export function supersedes(newer: { readonly trust: Trust }, older: { readonly trust: Trust }): boolean {
+  return newer.trust === 'signed' || older.trust === 'hint'
+}
+
 /** A deploy as the API shows it. Times are milliseconds since 1970. */
 export interface Deploy {
   readonly id: string
@@ -55,6 +68,7 @@ export interface Deploy {
   readonly stack: string
   readonly trigger: string
   readonly actor: string
+  readonly trust: Trust
   readonly status: Status
   readonly acceptedAt: number
   readonly finishedAt: number | null

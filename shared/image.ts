@@ -27,7 +27,7 @@ export function parseImage(text: string): ImageRef | undefined {
   if (text.length > REFERENCE_CHARS_MAX) return undefined
   const match = REFERENCE.exec(text)
   const written = match?.[1]
-  if (!match || written === undefined) return undefined
+  if (!match || written === undefined || isCapitalHost(written)) return undefined
   return { repository: fullRepository(written), tag: match[2], digest: match[3], written }
 }
 
@@ -44,13 +44,20 @@ export function isImageId(text: string): boolean {
   return /^sha256:[a-f0-9]{64}$/.test(text)
 }
 
+// Docker takes `Acme/hello` for the repository `hello` of a registry `Acme`, which nobody means, and which in full and in lower case would
+// be read as `docker.io/acme/hello`: a policy would judge one and Docker pull the other.
+function isCapitalHost(written: string): boolean {
+  return /^[A-Za-z0-9-]*[A-Z][A-Za-z0-9-]*\//.test(written)
+}
+
 // Docker's rule: the first component is a registry if it has a dot or a colon or is `localhost`.
+// https://github.com/distribution/reference/blob/main/normalize.go
 function fullRepository(written: string): string {
   const slash = written.indexOf('/')
-  const first = slash < 0 ? '' : written.slice(0, slash)
-  const hasRegistry = first.includes('.') || first.includes(':') || first === 'localhost'
+  const registry = slash < 0 ? '' : written.slice(0, slash).toLowerCase()
+  const hasRegistry = registry.includes('.') || registry.includes(':') || registry === 'localhost'
   if (!hasRegistry) return `docker.io/${slash < 0 ? `library/${written}` : written}`
   const rest = written.slice(slash + 1)
-  if (first !== 'docker.io' && first !== 'index.docker.io') return `${first.toLowerCase()}/${rest}`
+  if (registry !== 'docker.io' && registry !== 'index.docker.io') return `${registry}/${rest}`
   return `docker.io/${rest.includes('/') ? rest : `library/${rest}`}`
 }

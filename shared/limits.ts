@@ -1,10 +1,13 @@
 // Every limit that both sides must agree on: its unit is its last word, the comment says why that number and what happens at it.
 
-/** A hook's body. Our own body is under 1 KiB; a larger one is answered 413 once it was read this far. */
-export const HOOK_BODY_BYTES_MAX = 256 * 1024
+/** A hook's body. Our own body is under 1 KiB, and what was signed must fit into one frame as base64. Longer: 413, once read this far. */
+export const HOOK_BODY_BYTES_MAX = 32 * 1024
 
-/** One socket frame either way. Far above any honest frame (a plan of 32 instances is 20 KiB); more closes the socket with 1009. */
-export const FRAME_BYTES_MAX = 1024 * 1024
+/** One socket frame either way: twice the largest honest one, a plan of 64 instances. More closes the socket with 1009. */
+export const FRAME_BYTES_MAX = 64 * 1024
+
+/** One event in a frame, with room around it. A longer one is shortened before it is stored (agent/shorten.ts): it must never be stuck. */
+export const EVENT_BYTES_MAX = FRAME_BYTES_MAX - 2048
 
 /** Clock difference that a signed request may have, either way: the tolerance of every Standard Webhooks library. Beyond it: 401. */
 export const SIGNATURE_AGE_SECONDS_MAX = 300
@@ -28,16 +31,46 @@ export const SILENCE_MS_MAX = 60_000
 
 /** Signed requests that wait for an absent agent expire after this: a day later nobody expects the deploy any more. */
 export const REQUEST_TTL_MS = 24 * 3600_000
+/** Hints say only that something may be new: an hour later the next one will have said it again. */
+export const HINT_TTL_MS = 3600_000
+/** The longest `ttl` of a trigger. The agent's journal must remember ids for longer than a request can be repeated. */
+export const REQUEST_TTL_MS_MAX = 7 * 24 * 3600_000
+
+/** The agent says `received` within a second. What it has not by then is offered again, then after twice the time each. */
+export const OFFER_AGAIN_MS = 30_000
+export const OFFER_AGAIN_MS_MAX = 3600_000
+/** Offers of one request that the agent never takes, over connections or time: some three hours. Then it is the request's own fault. */
+export const OFFERS_MAX = 10
+
+/** Requests of one host that are not over. With one waiting for each stack this is never seen; beyond it: 429. */
+export const PENDING_MAX = 256
+/** Verified requests of one trigger and of one host in a minute, all of which may come at once. Overridden by wrangler.toml. Beyond: 429. */
+export const TRIGGER_REQUESTS_PER_MINUTE = 60
+export const HOST_REQUESTS_PER_MINUTE = 240
 
 /** Log lines of a failing container that an event carries, and the length of one: a screenful. */
 export const LOG_LINES_MAX = 20
 export const LOG_LINE_CHARS_MAX = 300
 
-/** Finished deploys that the hub keeps for each host, with their events; older ones are deleted. 10 a day for 50 days. */
+/** Finished deploys that the hub keeps for each host, with how each ended; older ones are deleted. 10 a day for 50 days. */
 export const DEPLOYS_KEPT_MAX = 500
+export const DEPLOYS_KEPT_MS = 90 * 24 * 3600_000
+/** Finished deploys whose whole log is kept; of older ones the first and the last event. 10 a day for ten days, some 2 MB. */
+export const LOGS_KEPT_MAX = 100
+/** Events of one deploy. A roll of 64 instances has some 800; of a chattier one the oldest, but not the first, make room. */
+export const EVENTS_KEPT_MAX = 1000
 
 /** Deploys in one answer of the list route. */
 export const DEPLOYS_LISTED_MAX = 100
 
 /** A host, stack or trigger name: safe in a URL, a file name and a Durable Object's name without any escaping. */
 export const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/
+
+/** Tokens that are revoked before they expire: the list goes out with every hello. Whoever needs more rotates the key. */
+export const TOKENS_REVOKED_MAX = 250
+
+/** A browser's session, made from a token: long enough to watch a roll, then it is made again. */
+export const SESSION_SECONDS = 15 * 60
+
+/** A host's keys that count at one time: the newest, and those that it replaced and still vouches for. */
+export const HOST_KEYS_MAX = 4

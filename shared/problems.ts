@@ -1,5 +1,7 @@
 // Problem: the one error type for everything that can go wrong in operation. The codes are forever: users match on them.
 
+import { z } from 'zod'
+
 /** Every code there is, with what it means. The sentence of a single problem says where and what to do about it. */
 export const PROBLEMS = {
   'config-invalid': 'ropeway.yml cannot be used as it is',
@@ -8,6 +10,9 @@ export const PROBLEMS = {
   'agent-running': 'another process uses the same data directory',
   'request-invalid': 'the deploy request is not well formed',
   'request-unverified': 'what the relay delivered was not signed by a trigger or token of this host',
+  'request-stale': 'the request was signed too long ago, or by a clock that is ahead',
+  undeliverable: 'the agent was offered the request again and again and never took it',
+  'rate-limited': 'too many requests; it is safe to ask again after the time that the answer names',
   'stack-unknown': 'the host has no stack of that name',
   'image-not-allowed': 'the host’s policy does not allow this image repository',
   'env-not-allowed': 'the host’s policy does not allow this environment variable to be set',
@@ -97,4 +102,15 @@ export class Problem extends Error {
 export function reportOf(error: unknown): ProblemReport {
   if (error instanceof Problem) return error.toJSON()
   return { code: 'internal', message: error instanceof Error ? error.message : String(error) }
+}
+
+/** Room for a dozen faults; who has more is helped by the first ones. */
+const FAULTS_CHARS_MAX = 500
+
+/** What is wrong with a body, for its sender. Keys in it are the sender's choice: nothing of them may move a cursor or fill a log. */
+export function faultsOf(error: z.ZodError): string {
+  return z
+    .prettifyError(error)
+    .replaceAll(/\p{Cc}+/gu, ' ')
+    .slice(0, FAULTS_CHARS_MAX)
 }

@@ -2,8 +2,8 @@
 
 import { z } from 'zod'
 import { DEPLOY_ID_PATTERN } from './deploy.ts'
-import { loggedEventSchema } from './events.ts'
-import { FRAME_BYTES_MAX, NAME_PATTERN } from './limits.ts'
+import { agentLoggedEventSchema, declinedEventSchema } from './events.ts'
+import { FRAME_BYTES_MAX, NAME_PATTERN, TOKENS_REVOKED_MAX } from './limits.ts'
 import { IDEMPOTENCY_KEY_PATTERN, triggerSchema } from './triggers/index.ts'
 
 /** 1 (2026-11): first. Both sides must keep speaking to a neighbour one version older or newer. */
@@ -26,7 +26,10 @@ export const PONG = 'pong'
 const deployId = z.string().regex(DEPLOY_ID_PATTERN)
 const name = z.string().regex(NAME_PATTERN)
 
-/** What was signed, forwarded as it came, so that the agent can verify it for itself. `body` is base64. */
+/**
+ * What was signed, forwarded as it came, so that the agent can verify it for itself. `body` is base64. A hint has nothing to verify: its
+ * nonce only makes the deploy's id.
+ */
 export const proofSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('hook'), headers: z.record(z.string(), z.string()), body: z.base64() }),
   z.object({
@@ -35,6 +38,7 @@ export const proofSchema = z.discriminatedUnion('kind', [
     idempotencyKey: z.string().regex(IDEMPOTENCY_KEY_PATTERN),
     body: z.base64(),
   }),
+  z.object({ kind: z.literal('hint'), nonce: z.string().regex(/^[0-9a-f]{32}$/) }),
 ])
 export type Proof = z.infer<typeof proofSchema>
 
@@ -44,6 +48,8 @@ const helloSchema = z.object({
   agent: z.string().max(64),
   stacks: z.array(name).max(256),
   triggers: z.array(triggerSchema).max(1024),
+  /** Ids of the tokens that the host has revoked. */
+  revoked: z.array(z.string().max(64)).max(TOKENS_REVOKED_MAX).default([]),
 })
 
 export const fromAgentSchema = z.discriminatedUnion('type', [
@@ -52,8 +58,10 @@ export const fromAgentSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('events'),
     deploy: deployId,
-    events: z.array(loggedEventSchema).min(1).max(256),
+    events: z.array(agentLoggedEventSchema).min(1).max(256),
   }),
+  /** The agent's only word on a deploy that it does not take in, and keeps nothing of: said again if it is offered again. */
+  z.object({ type: z.literal('declined'), deploy: deployId, event: declinedEventSchema }),
 ])
 export type FromAgent = z.infer<typeof fromAgentSchema>
 export type Hello = z.infer<typeof helloSchema>
@@ -90,7 +98,8 @@ export function decodeFrame<T>(
   text: string | ArrayBuffer,
 ): { ok: true; frame: T } | { ok: false; close: number; reason: string } {
   if (typeof text !== 'string') return { ok: false, close: CLOSE.malformed, reason: 'binary frame' }
-  if (text.length > FRAME_BYTES_MAX)
+  // The first half keeps a huge one from being encoded only to be counted.
+  if (text.length > FRAME_BYTES_MAX || new TextEncoder().encode(text).length > FRAME_BYTES_MAX)
     return { ok: false, close: CLOSE.tooBig, reason: `frame over ${FRAME_BYTES_MAX} bytes` }
   let value: unknown
   try {
@@ -101,11 +110,9 @@ export function decodeFrame<T>(
   const parsed = schema.safeParse(value)
   if (parsed.success) return { ok: true, frame: parsed.data }
   const issue = parsed.error.issues[0]
-  return {
-    ok: false,
-    close: CLOSE.malformed,
-    reason: `${issue?.path.join('.')}: ${issue?.message}`.slice(0, 100),
-  }
+  // A close frame has room for 123 bytes, and the path may quote keys of the peer's choosing: no byte of them may break or bend anything.
+  const reason = `${issue?.path.join('.')}: ${issue?.message}`.replaceAll(/[^ -~]/g, '?').slice(0, 100)
+  return { ok: false, close: CLOSE.malformed, reason }
 }
 
 export function toBase64(bytes: Uint8Array): string {

@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { parseImage } from './image.ts'
 import { REQUEST_ENV_KEYS_MAX, REQUEST_ENV_VALUE_CHARS_MAX, REQUEST_REASON_CHARS_MAX } from './limits.ts'
-import { Problem } from './problems.ts'
+import { Problem, faultsOf } from './problems.ts'
 
 const envKey = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'not a name of an environment variable')
 // A NUL cannot be in an environment and a line break has no lossless form in an env list.
@@ -52,8 +52,7 @@ export function parseDeployRequest(body: Uint8Array): DeployRequest {
     throw new Problem('request-invalid', 'the body is not JSON', { cause })
   }
   const parsed = deployRequestSchema.safeParse(value)
-  if (!parsed.success)
-    throw new Problem('request-invalid', z.prettifyError(parsed.error).replaceAll('\n', ' '))
+  if (!parsed.success) throw new Problem('request-invalid', faultsOf(parsed.error))
   const fault = keyFault(text)
   if (fault !== undefined) throw new Problem('request-invalid', fault)
   return parsed.data

@@ -16,6 +16,8 @@ const CLOCK_TOLERANCE_SECONDS = 60
 export const TOKEN_TTL_SECONDS_MAX = 366 * 24 * 3600
 
 const claimsSchema = z.object({
+  iat: z.number(),
+  exp: z.number(),
   sub: z.string().min(1).max(200),
   jti: z.string().min(1).max(64),
   scope: z.array(z.enum(SCOPES)).min(1),
@@ -27,6 +29,9 @@ export interface Claims {
   /** Who acts, for the event log. */
   readonly actor: string
   readonly id: string
+  /** Milliseconds since 1970, as is `expiresAt`. */
+  readonly issuedAt: number
+  readonly expiresAt: number
   readonly scopes: readonly Scope[]
   /** The stacks that the token is for; undefined means all of the host. */
   readonly stacks: readonly string[] | undefined
@@ -64,15 +69,36 @@ export async function signToken(key: CryptoKey, options: TokenOptions): Promise<
     .sign(key)
 }
 
+export interface Expected {
+  readonly host: string
+  readonly audience: string
+  readonly now: Date
+  /** Ids of tokens that the host has revoked. */
+  readonly revoked?: readonly string[]
+}
+
 /**
- * Checks signature, algorithm, type, issuer, audience, expiry and age, then the claims' shapes.
- * Throws `unauthorized`; the message is for the log of whoever verifies, not for the caller.
+ * Checks signature, algorithm, type, issuer, audience, expiry and age, then the claims' shapes, and that it is not revoked. Any of the
+ * keys may have signed it: there are two while the host replaces its own. Throws `unauthorized`; the message is for the log of whoever
+ * verifies, not for the caller.
  */
-export async function verifyToken(
-  token: string,
-  key: JWK | CryptoKey,
-  expected: { host: string; audience: string; now: Date },
-): Promise<Claims> {
+export async function verifyToken(token: string, keys: readonly JWK[], expected: Expected): Promise<Claims> {
+  let fault: unknown
+  for (const key of keys)
+    try {
+      const claims = await verifyWith(token, key, expected)
+      if (expected.revoked?.includes(claims.id)) throw new Problem('unauthorized', 'the token is revoked')
+      return claims
+    } catch (error) {
+      // Of several keys only one can have signed it, and what that one says is what is wrong.
+      const isOthers =
+        error instanceof Problem && error.cause instanceof errors.JWSSignatureVerificationFailed
+      if (fault === undefined || !isOthers) fault = error
+    }
+  throw fault ?? new Problem('unauthorized', 'there is no key to verify the token with')
+}
+
+async function verifyWith(token: string, key: JWK, expected: Expected): Promise<Claims> {
   try {
     const { payload } = await jwtVerify(token, key, {
       algorithms: [ALGORITHM],
@@ -88,6 +114,8 @@ export async function verifyToken(
     return {
       actor: claims.sub,
       id: claims.jti,
+      issuedAt: claims.iat * 1000,
+      expiresAt: claims.exp * 1000,
       scopes: claims.scope,
       stacks: claims.stacks,
       bodySha256: claims.body,

@@ -26,6 +26,8 @@ export function describeEvent(picture: Picture, { event }: LoggedEvent): string 
   switch (event.type) {
     case 'accepted':
       return `accepted from ${event.actor} (${event.trust})${event.reason ? `: ${event.reason}` : ''}`
+    case 'gap':
+      return `events ${event.from} to ${event.to} are no longer kept`
     case 'received':
       return 'received by the agent'
     case 'started':

@@ -11,6 +11,7 @@ import { deployEventSchema } from '../shared/events.ts'
 import { stepSchema } from '../shared/plan.ts'
 import { PROBLEMS } from '../shared/problems.ts'
 import { CLOSE, fromAgentSchema, fromHubSchema } from '../shared/protocol.ts'
+import { defaultTtlMs, triggerSchema } from '../shared/triggers/index.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -105,11 +106,12 @@ describe('what is documented is what there is', () => {
     expect(links.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
   })
 
-  test('the annotated configuration parses, and shows every key of a stack', () => {
+  test('the annotated configuration parses, and shows every key of a stack and every type of trigger', () => {
     const example: unknown = parse(read('example/ropeway.example.yml'))
     const env = {
       ROPEWAY_HELLO_SECRET: `whsec_${btoa('0123456789abcdefghijklmnopqrstuv')}`,
       ROPEWAY_HELLO_SECRET_OLD: `whsec_${btoa('vutsrqponmlkjihgfedcba9876543210')}`,
+      ROPEWAY_HELLO_REGISTRY_SECRET: '0123456789abcdef0123456789abcdef',
     }
     const parsed = configSchema({ directory: join(ROOT, 'example'), env }).safeParse(example)
     expect(parsed.error).toBeUndefined()
@@ -117,6 +119,9 @@ describe('what is documented is what there is', () => {
     expect(Object.keys(stack).toSorted()).toEqual(
       ['allow', 'compose', 'drain', 'health', 'instances', 'project', 'proxy', 'soak', 'triggers'].toSorted(),
     )
+    const triggers = Object.values(parsed.data?.stacks['hello']?.triggers ?? {})
+    expect(triggers.map(({ type }) => type)).toEqual(typesOf(triggerSchema, 'type'))
+    expect(triggers.map(({ type, ttlMs }) => ttlMs === defaultTtlMs(type))).toEqual([true, true, true])
   })
 })
 

@@ -1,59 +1,87 @@
 // The relay's routes, as a table of contents. They parse and answer; what is true and what happens is the hub's business.
 
-import { Hono, type Context } from 'hono'
-import { DEPLOYS_LISTED_MAX, NAME_PATTERN } from '../shared/limits.ts'
+import { Hono } from 'hono'
+import type { z } from 'zod'
+import { revocationSchema, rotationSchema, type sessionSchema } from '../shared/api.ts'
+import { DEPLOYS_LISTED_MAX } from '../shared/limits.ts'
 import { IDEMPOTENCY_KEY_PATTERN } from '../shared/triggers/index.ts'
 import { acceptedResponse } from './accepted.ts'
-import { readBody, readJsonBody } from './body.ts'
+import { jsonBody, jsonBytes } from './body.ts'
+import { asHolder, asReader, sessionCookie } from './caller.ts'
 import { enroll } from './enroll.ts'
-import { relayOrigin, type Env } from './env.ts'
-import { receiveHook } from './hooks.ts'
-import type { Hub } from './hub/hub.ts'
-import type { Caller } from './hub/verify.ts'
+import { relayOrigin, type App } from './env.ts'
+import { every } from './every.ts'
+import { receiveHint, receiveHook } from './hooks.ts'
+import { limitRequests } from './limit.ts'
 import { openapi } from './openapi.ts'
-import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from './refusal.ts'
+import { watchPage } from './page.ts'
+import { isRefusal, refusalResponse, type Refusal } from './refusal.ts'
 import { streamEvents } from './watch.ts'
 
-type Ctx = Context<{ Bindings: Env }>
-
 const DEPLOYS_LISTED_DEFAULT = 20
-const TOKEN_CHARS_MAX = 8192
 
-export const app = new Hono<{ Bindings: Env }>()
+export const app = new Hono<App>()
 
-app.use(async (c, next) => {
-  await next()
-  if (c.res.status !== 101 && !c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
-})
+app.use(every)
+app.use('/hooks/:host/*', limitRequests)
+app.use('/agent/:host', limitRequests)
+app.use('/v1/hosts/:host/*', limitRequests)
 
 app.get('/healthz', (c) => c.json({ status: 'ok' }))
 app.get('/openapi.json', (c) => c.json(openapi(relayOrigin(c.env, c.req.raw))))
+app.get('/watch', () => watchPage())
 
-app.post('/hooks/:host/:stack/:trigger', (c) => receiveHook(c.env, c.req.raw, c.req.param()))
-app.all('/hooks/:host/:stack/:trigger', async (c) => {
-  await readBody(c.req.raw)
-  return refusalResponse({ refused: 'method', message: 'a hook is called by POST' })
-})
+app.post('/hooks/:host/:stack/:trigger', (c) => receiveHook(c, c.req.param()))
+app.post('/hooks/:host/:stack/:trigger/:secret', (c) => receiveHint(c, c.req.param()))
+app.all('/hooks/:host/:stack/:trigger/:secret?', () =>
+  refusalResponse({ refused: 'method', message: 'a hook is called by POST' }),
+)
 
 app.get('/agent/:host', (c) => {
   if (c.req.header('upgrade')?.toLowerCase() !== 'websocket')
     return refusalResponse({ refused: 'malformed', message: 'the agent connects by WebSocket' })
-  return asCaller(c, (hub, { audience }) =>
-    hub.fetch(new Request(`https://hub/agent?${new URLSearchParams({ audience })}`, c.req.raw)),
+  return asHolder(c, (hub, { audience }) =>
+    hub.fetch(`https://hub/agent?${new URLSearchParams({ audience })}`, { headers: c.req.raw.headers }),
   )
 })
 
-app.post('/v1/hosts/:host/enroll', (c) => enroll(c.env, c.req.raw, c.req.param('host')))
+app.post('/v1/hosts/:host/enroll', (c) => enroll(c, c.req.param('host')))
 
-app.get('/v1/hosts/:host', (c) => asCaller(c, async (hub, caller) => answer(await hub.hostState(caller))))
-
-app.get('/v1/hosts/:host/stacks/:stack', (c) =>
-  asCaller(c, async (hub, caller) => answer(await hub.stackState(caller, c.req.param('stack')))),
+app.post('/v1/hosts/:host/keys', (c) =>
+  asHolder(c, async (hub, caller) => {
+    const rotation = jsonBody(c, rotationSchema)
+    return answer(isRefusal(rotation) ? rotation : await hub.rotateKey(caller, rotation))
+  }),
 )
 
-app.post('/v1/hosts/:host/stacks/:stack/deploys', async (c) => {
-  const body = await readJsonBody(c.req.raw)
-  return asCaller(c, async (hub, caller) => {
+app.put('/v1/hosts/:host/revoked', (c) =>
+  asHolder(c, async (hub, caller) => {
+    const revocation = jsonBody(c, revocationSchema)
+    return answer(isRefusal(revocation) ? revocation : await hub.revoke(caller, revocation.ids))
+  }),
+)
+
+app.post('/v1/hosts/:host/session', (c) =>
+  asHolder(c, async (hub, caller) => {
+    const session = await hub.session(caller)
+    if (isRefusal(session)) return refusalResponse(session)
+    const { expiresAt } = session
+    const cookie = sessionCookie(c, session, Date.now())
+    return Response.json({ expiresAt } satisfies z.infer<typeof sessionSchema>, {
+      headers: { 'set-cookie': cookie },
+    })
+  }),
+)
+
+app.get('/v1/hosts/:host', (c) => asReader(c, async (hub, caller) => answer(await hub.hostState(caller))))
+
+app.get('/v1/hosts/:host/stacks/:stack', (c) =>
+  asReader(c, async (hub, caller) => answer(await hub.stackState(caller, c.req.param('stack')))),
+)
+
+app.post('/v1/hosts/:host/stacks/:stack/deploys', (c) =>
+  asHolder(c, async (hub, caller) => {
+    const body = jsonBytes(c)
     if (isRefusal(body)) return refusalResponse(body)
     const idempotencyKey = c.req.header('idempotency-key') ?? crypto.randomUUID()
     if (!IDEMPOTENCY_KEY_PATTERN.test(idempotencyKey))
@@ -67,11 +95,11 @@ app.post('/v1/hosts/:host/stacks/:stack/deploys', async (c) => {
     if (c.req.query('wait') === undefined)
       return acceptedResponse(accepted, { host, stack, origin: caller.audience })
     return streamEvents(hub, caller, { deploy: accepted.deploy, after: 0, scope: 'deploy' }, c.req.raw.signal)
-  })
-})
+  }),
+)
 
 app.get('/v1/hosts/:host/deploys', (c) =>
-  asCaller(c, async (hub, caller) => {
+  asReader(c, async (hub, caller) => {
     const limit = Number(c.req.query('limit') ?? DEPLOYS_LISTED_DEFAULT)
     if (!Number.isInteger(limit) || limit < 1 || limit > DEPLOYS_LISTED_MAX)
       return refusalResponse({
@@ -83,11 +111,11 @@ app.get('/v1/hosts/:host/deploys', (c) =>
 )
 
 app.get('/v1/hosts/:host/deploys/:id', (c) =>
-  asCaller(c, async (hub, caller) => answer(await hub.deployDetails(caller, c.req.param('id')))),
+  asReader(c, async (hub, caller) => answer(await hub.deployDetails(caller, c.req.param('id')))),
 )
 
 app.get('/v1/hosts/:host/deploys/:id/events', (c) =>
-  asCaller(c, async (hub, caller) => {
+  asReader(c, async (hub, caller) => {
     const deploy = c.req.param('id')
     // By the standard a browser sends back what it was sent; anything else means from the beginning.
     const after = Number(/^\d{1,15}$/.exec(c.req.header('last-event-id') ?? '')?.[0] ?? 0)
@@ -97,14 +125,13 @@ app.get('/v1/hosts/:host/deploys/:id/events', (c) =>
   }),
 )
 
-app.notFound(async (c) => {
-  await readBody(c.req.raw)
-  return refusalResponse({
+app.notFound(() =>
+  refusalResponse({
     refused: 'not-found',
     message: 'there is no such route',
     cure: 'see /openapi.json',
-  })
-})
+  }),
+)
 
 // The hub could not be reached or could not store: nothing was accepted, and the sender may try again. The message stays out of the
 // log, since it may quote what was sent.
@@ -116,18 +143,6 @@ app.onError((error) => {
     cure: 'try again in a few seconds',
   })
 })
-
-/** Runs a route for whoever sent a token, on the hub of the route's host. Whether the token is any good is for the hub to say. */
-async function asCaller(
-  c: Ctx,
-  route: (hub: DurableObjectStub<Hub>, caller: Caller) => Promise<Response>,
-): Promise<Response> {
-  const host = c.req.param('host') ?? ''
-  const token = /^Bearer ([\w.-]+)$/i.exec(c.req.header('authorization') ?? '')?.[1]
-  if (!NAME_PATTERN.test(host) || token === undefined || token.length > TOKEN_CHARS_MAX)
-    return refusalResponse(UNAUTHORIZED)
-  return route(c.env.HUB.getByName(host), { token, audience: relayOrigin(c.env, c.req.raw) })
-}
 
 function answer(value: object | Refusal): Response {
   return isRefusal(value) ? refusalResponse(value) : Response.json(value)

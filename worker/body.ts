@@ -1,6 +1,9 @@
 // A request's body as the raw bytes that were signed, and the gate before it: method is the route's, size and type are ours.
 
+import type { z } from 'zod'
 import { HOOK_BODY_BYTES_MAX } from '../shared/limits.ts'
+import { faultsOf } from '../shared/problems.ts'
+import type { Ctx } from './env.ts'
 import { isRefusal, type Refusal } from './refusal.ts'
 
 /** How much of a too large body is read and thrown away before the answer: enough for an honest mistake, too little to be fun. */
@@ -32,13 +35,30 @@ export async function readBody(request: Request): Promise<Uint8Array | Refusal> 
   return body
 }
 
-/** As readBody, for JSON that is not compressed: the only thing that our senders send. */
-export async function readJsonBody(request: Request): Promise<Uint8Array | Refusal> {
-  const body = await readBody(request)
+/** The body, if it is JSON that is not compressed: the only thing that our senders send. */
+export function jsonBytes(c: Ctx): Uint8Array | Refusal {
+  const body = c.get('body')
   if (isRefusal(body)) return body
-  if (request.headers.has('content-encoding'))
+  if (c.req.header('content-encoding') !== undefined)
     return { refused: 'media-type', message: 'the body must not be compressed' }
-  if (!JSON_TYPE.test(request.headers.get('content-type') ?? ''))
+  if (!JSON_TYPE.test(c.req.header('content-type') ?? ''))
     return { refused: 'media-type', message: 'the body must be application/json in UTF-8' }
   return body
+}
+
+/** The body as what the schema says. */
+export function jsonBody<T extends object>(c: Ctx, schema: z.ZodType<T>): T | Refusal {
+  const body = jsonBytes(c)
+  if (isRefusal(body)) return body
+  const parsed = schema.safeParse(parseJson(body))
+  if (parsed.success) return parsed.data
+  return { refused: 'malformed', message: faultsOf(parsed.error) }
+}
+
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body))
+  } catch {
+    return undefined
+  }
 }

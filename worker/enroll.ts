@@ -1,25 +1,20 @@
 // POST /v1/hosts/{host}/enroll: ties a host's name to its public key, for whoever holds the enrolment key. Once.
 
-import { z } from 'zod'
+import type { z } from 'zod'
 import { enrolledSchema, enrolmentSchema } from '../shared/api.ts'
 import { NAME_PATTERN } from '../shared/limits.ts'
-import { readJsonBody } from './body.ts'
-import type { Env } from './env.ts'
+import { jsonBody } from './body.ts'
+import type { Ctx } from './env.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse } from './refusal.ts'
 
-export async function enroll(env: Env, request: Request, host: string): Promise<Response> {
-  const body = await readJsonBody(request)
-  if (!(await holdsEnrollKey(request.headers.get('authorization') ?? '', env.ROPEWAY_ENROLL_KEY)))
+export async function enroll(c: Ctx, host: string): Promise<Response> {
+  if (!(await holdsEnrollKey(c.req.header('authorization') ?? '', c.env.ROPEWAY_ENROLL_KEY)))
     return refusalResponse(UNAUTHORIZED)
-  if (isRefusal(body)) return refusalResponse(body)
+  const enrolment = jsonBody(c, enrolmentSchema)
+  if (isRefusal(enrolment)) return refusalResponse(enrolment)
   if (!NAME_PATTERN.test(host))
     return refusalResponse({ refused: 'malformed', message: `a host's name must match ${NAME_PATTERN}` })
-  const enrolment = enrolmentSchema.safeParse(parseJson(body))
-  if (!enrolment.success) {
-    const message = z.prettifyError(enrolment.error).replaceAll('\n', ' ')
-    return refusalResponse({ refused: 'malformed', message })
-  }
-  const status = await env.HUB.getByName(host).enroll(host, enrolment.data.publicKey)
+  const status = await c.env.HUB.getByName(host).enroll(host, enrolment.publicKey)
   if (status === 'taken')
     return refusalResponse({
       refused: 'host-taken',
@@ -38,12 +33,4 @@ async function holdsEnrollKey(authorization: string, enrollKey: string | undefin
 
 function digest(text: string): Promise<ArrayBuffer> {
   return crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))
-}
-
-function parseJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body))
-  } catch {
-    return undefined
-  }
 }

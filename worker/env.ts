@@ -1,6 +1,8 @@
-// What the Worker is given by wrangler.toml, or by agent/relay.ts on a machine of yours.
+// What the Worker is given by wrangler.toml, or by agent/relay.ts on a machine of yours, and what its routes find in their context.
 
+import type { Context } from 'hono'
 import type { Hub } from './hub/hub.ts'
+import type { Refusal } from './refusal.ts'
 
 export interface Env {
   readonly HUB: DurableObjectNamespace<Hub>
@@ -8,7 +10,19 @@ export interface Env {
   readonly ROPEWAY_ENROLL_KEY: string
   /** The relay's public origin, where it is not the one that requests arrive under (a proxy that ends TLS, for instance). */
   readonly RELAY_URL?: string
+  /** Counts requests before any hub is asked (limit.ts). */
+  readonly REQUEST_LIMIT?: RateLimit
+  /** Numbers, as text: verified requests of one trigger and of one host in a minute. */
+  readonly TRIGGER_REQUESTS_PER_MINUTE?: string
+  readonly HOST_REQUESTS_PER_MINUTE?: string
 }
+
+export interface App {
+  Bindings: Env
+  /** The whole body, or why there is none to be had. */
+  Variables: { body: Uint8Array | Refusal }
+}
+export type Ctx = Context<App>
 
 /** The origin that tokens must be made for, and that links in answers begin with. */
 export function relayOrigin(env: Env, request: Request): string {

@@ -11,12 +11,17 @@ import {
   eventsSchema,
   healthSchema,
   hostSchema,
+  revocationSchema,
+  revokedSchema,
+  rotatedSchema,
+  rotationSchema,
+  sessionSchema,
   stackSchema,
 } from '../shared/api.ts'
 import { loggedEventSchema } from '../shared/events.ts'
 import { DEPLOYS_LISTED_MAX, NAME_PATTERN } from '../shared/limits.ts'
 import { deployRequestSchema } from '../shared/request.ts'
-import { IDEMPOTENCY_KEY_PATTERN } from '../shared/triggers/index.ts'
+import { IDEMPOTENCY_KEY_PATTERN, URL_SECRET_PATTERN } from '../shared/triggers/index.ts'
 
 const SCHEMAS = {
   Accepted: acceptedSchema,
@@ -30,6 +35,11 @@ const SCHEMAS = {
   Events: eventsSchema,
   Health: healthSchema,
   Host: hostSchema,
+  Revocation: revocationSchema,
+  Revoked: revokedSchema,
+  Rotated: rotatedSchema,
+  Rotation: rotationSchema,
+  Session: sessionSchema,
   Stack: stackSchema,
 } satisfies Record<string, z.ZodType>
 type SchemaName = keyof typeof SCHEMAS
@@ -48,6 +58,7 @@ const REFUSALS = {
   409: 'The host is enrolled with another key',
   413: 'The body is too large',
   415: 'The body is not application/json in UTF-8, or it is compressed',
+  429: 'Too many requests; come again after Retry-After',
   503: 'Nothing was stored; try again after Retry-After',
 }
 const refuses = (...statuses: (keyof typeof REFUSALS)[]) =>
@@ -66,7 +77,15 @@ const STACK = nameIn('stack')
 const DEPLOY = parameter('path', 'id', { type: 'string' })
 
 const TOKEN = [{ token: [] }]
-const BODY_REFUSALS = [400, 401, 413, 415, 503] as const
+/** What only reads is open to a browser's session too. */
+const READER = [{ token: [] }, { session: [] }]
+/** Any route of a host may answer these. */
+const HOST_REFUSALS = [401, 429, 503] as const
+const BODY_REFUSALS = [...HOST_REFUSALS, 400, 413, 415] as const
+const ACCEPTED = {
+  202: ok('Stored; the agent gets it now, or when it is back', 'Accepted'),
+  200: ok('The same request came before', 'Accepted'),
+}
 
 const PATHS = {
   '/hooks/{host}/{stack}/{trigger}': {
@@ -83,15 +102,25 @@ const PATHS = {
           'header',
           'webhook-signature',
           { type: 'string' },
-          '`v1,` and HMAC-SHA256 of `id.timestamp.body` in base64',
+          'Over `id.timestamp.body`, in base64: `v1,` and HMAC-SHA256, or `v1a,` and Ed25519, as the trigger’s type says',
         ),
       ],
       requestBody: asks('DeployRequest'),
-      responses: {
-        202: ok('Stored; the agent gets it now, or when it is back', 'Accepted'),
-        200: ok('The same request came before', 'Accepted'),
-        ...refuses(...BODY_REFUSALS),
-      },
+      responses: { ...ACCEPTED, ...refuses(...BODY_REFUSALS) },
+    },
+  },
+  '/hooks/{host}/{stack}/{trigger}/{secret}': {
+    post: {
+      operationId: 'hint',
+      summary: 'Say that something may be new, by an address that is a secret: for senders that cannot sign',
+      parameters: [
+        HOST,
+        STACK,
+        nameIn('trigger'),
+        parameter('path', 'secret', { type: 'string', pattern: URL_SECRET_PATTERN.source }),
+      ],
+      requestBody: { description: 'Anything; nobody looks at it', content: { '*/*': { schema: {} } } },
+      responses: { 202: ACCEPTED[202], ...refuses(...HOST_REFUSALS, 413) },
     },
   },
   '/v1/hosts/{host}/enroll': {
@@ -108,22 +137,62 @@ const PATHS = {
       },
     },
   },
+  '/v1/hosts/{host}/keys': {
+    post: {
+      operationId: 'rotateKey',
+      summary: 'Put a new key of the host in the place of its present one, which must have signed the token',
+      security: TOKEN,
+      parameters: [HOST],
+      requestBody: asks('Rotation'),
+      responses: { 200: ok('The new key counts', 'Rotated'), ...refuses(...BODY_REFUSALS, 403) },
+    },
+  },
+  '/v1/hosts/{host}/revoked': {
+    put: {
+      operationId: 'revoke',
+      summary: 'Name all tokens that are revoked before they expire',
+      security: TOKEN,
+      parameters: [HOST],
+      requestBody: asks('Revocation'),
+      responses: { 200: ok('They are', 'Revoked'), ...refuses(...BODY_REFUSALS, 403) },
+    },
+  },
+  '/v1/hosts/{host}/session': {
+    post: {
+      operationId: 'session',
+      summary: 'Get a cookie that may read for some minutes, for a browser’s event stream',
+      security: TOKEN,
+      parameters: [HOST],
+      responses: {
+        200: {
+          ...ok('The session has begun', 'Session'),
+          headers: {
+            'Set-Cookie': {
+              schema: { type: 'string' },
+              description: '`ropeway-{host}`, for this host alone',
+            },
+          },
+        },
+        ...refuses(...HOST_REFUSALS, 403),
+      },
+    },
+  },
   '/v1/hosts/{host}': {
     get: {
       operationId: 'host',
       summary: 'A host, its agent and its stacks',
-      security: TOKEN,
+      security: READER,
       parameters: [HOST],
-      responses: { 200: ok('The host', 'Host'), ...refuses(401, 403, 503) },
+      responses: { 200: ok('The host', 'Host'), ...refuses(...HOST_REFUSALS, 403) },
     },
   },
   '/v1/hosts/{host}/stacks/{stack}': {
     get: {
       operationId: 'stack',
       summary: 'A stack, its triggers and its latest deploy',
-      security: TOKEN,
+      security: READER,
       parameters: [HOST, STACK],
-      responses: { 200: ok('The stack', 'Stack'), ...refuses(401, 403, 404, 503) },
+      responses: { 200: ok('The stack', 'Stack'), ...refuses(...HOST_REFUSALS, 403, 404) },
     },
   },
   '/v1/hosts/{host}/stacks/{stack}/deploys': {
@@ -157,29 +226,29 @@ const PATHS = {
     get: {
       operationId: 'deploys',
       summary: 'The latest deploys, newest first',
-      security: TOKEN,
+      security: READER,
       parameters: [
         HOST,
         parameter('query', 'stack', { type: 'string' }),
         parameter('query', 'limit', { type: 'integer', minimum: 1, maximum: DEPLOYS_LISTED_MAX }),
       ],
-      responses: { 200: ok('The deploys', 'Deploys'), ...refuses(400, 401, 403, 503) },
+      responses: { 200: ok('The deploys', 'Deploys'), ...refuses(...HOST_REFUSALS, 400, 403) },
     },
   },
   '/v1/hosts/{host}/deploys/{id}': {
     get: {
       operationId: 'deployDetails',
       summary: 'A deploy, what it asked for and how it ended',
-      security: TOKEN,
+      security: READER,
       parameters: [HOST, DEPLOY],
-      responses: { 200: ok('The deploy', 'Deploy'), ...refuses(401, 403, 404, 503) },
+      responses: { 200: ok('The deploy', 'Deploy'), ...refuses(...HOST_REFUSALS, 403, 404) },
     },
   },
   '/v1/hosts/{host}/deploys/{id}/events': {
     get: {
       operationId: 'events',
       summary: 'The events of a deploy, as they happen, to its end',
-      security: TOKEN,
+      security: READER,
       parameters: [
         HOST,
         DEPLOY,
@@ -188,10 +257,10 @@ const PATHS = {
       responses: {
         200: {
           description:
-            '`id` is an event’s `seq`, `data` is an Event. With `Accept: application/json`, what there is so far',
+            '`id` is an event’s `seq`, `data` is an Event; of type `gap` where events are no longer kept. With `Accept: application/json`, what there is so far',
           content: { ...EVENT_STREAM, ...json('Events') },
         },
-        ...refuses(401, 403, 404, 503),
+        ...refuses(...HOST_REFUSALS, 403, 404),
       },
     },
   },
@@ -201,7 +270,16 @@ const PATHS = {
       summary: 'The agent’s WebSocket; shared/PROTOCOL.md has the frames',
       security: TOKEN,
       parameters: [HOST],
-      responses: { 101: { description: 'The socket is open' }, ...refuses(400, 401, 403, 503) },
+      responses: { 101: { description: 'The socket is open' }, ...refuses(...HOST_REFUSALS, 400, 403) },
+    },
+  },
+  '/watch': {
+    get: {
+      operationId: 'watch',
+      summary: 'A page that shows a deploy as it happens: `/watch#host=…&deploy=…&token=…`',
+      responses: {
+        200: { description: 'The page', content: { 'text/html': { schema: { type: 'string' } } } },
+      },
     },
   },
   '/healthz': {
@@ -240,6 +318,12 @@ export function openapi(origin: string): object {
           scheme: 'bearer',
           bearerFormat: 'JWT',
           description: 'As `ropeway token` prints it',
+        },
+        session: {
+          type: 'apiKey',
+          in: 'cookie',
+          name: 'ropeway-{host}',
+          description: 'As POST …/session sets it. For GET alone, and where no Authorization is sent',
         },
         enrolKey: { type: 'http', scheme: 'bearer', description: 'ROPEWAY_ENROLL_KEY' },
       },

@@ -13,6 +13,7 @@ const KINDS = {
   'host-taken': { status: 409, code: 'host-taken' },
   'too-big': { status: 413, code: 'request-invalid' },
   'media-type': { status: 415, code: 'request-invalid' },
+  'too-many': { status: 429, code: 'rate-limited' },
   unavailable: { status: 503, code: 'relay-unavailable' },
 } as const satisfies Record<string, { status: number; code: ProblemCode }>
 
@@ -27,6 +28,8 @@ export interface Refusal {
   readonly refused: keyof typeof KINDS
   readonly message: string
   readonly cure?: string | undefined
+  /** When to come again, where that is known better than by the kind. */
+  readonly retryAfterSeconds?: number | undefined
 }
 
 /** The same words for every kind of bad credentials, an unknown host included: nobody learns what exists by asking. */
@@ -36,7 +39,9 @@ export function isRefusal(value: object): value is Refusal {
   return 'refused' in value
 }
 
-export function refusalResponse({ refused, message, cure }: Refusal): Response {
+export function refusalResponse({ refused, message, cure, retryAfterSeconds }: Refusal): Response {
   const { status, code } = KINDS[refused]
-  return Response.json({ error: { code, message, cure } }, { status, headers: HEADERS[refused] ?? {} })
+  const headers = new Headers(HEADERS[refused])
+  if (retryAfterSeconds !== undefined) headers.set('retry-after', String(retryAfterSeconds))
+  return Response.json({ error: { code, message, cure } }, { status, headers })
 }

@@ -6,7 +6,7 @@ import { Problem } from '../../shared/problems.ts'
 import { signToken, type Scope } from '../../shared/tokens.ts'
 import type { Access } from '../api.ts'
 import { findConfig, loadConfig, stackOf, type Config } from '../config.ts'
-import { loadKey } from '../identity.ts'
+import { loadKey, type HostKey } from '../identity.ts'
 import { relayOrigin } from '../relay-origin.ts'
 import type { Io, RemoteOptions } from './io.ts'
 
@@ -44,23 +44,31 @@ export async function remote(options: RemoteOptions, io: Io): Promise<Remote> {
       throw new Problem('usage-invalid', `${config.path} has the ${name} ${own}, not ${value}`, {
         cure: 'another one needs a token in ROPEWAY_TOKEN',
       })
-  const { privateKey } = await loadKey(options.data)
+  const key = await loadKey(options.data)
   return {
     relay: config.relay,
     host: config.host,
-    token: ({ scopes, stack, bodySha256 }) =>
-      signToken(privateKey, {
-        host: config.host,
-        audience: config.relay,
-        actor: `cli:${userName()}`,
-        scopes,
-        stacks: stack === undefined ? undefined : [stack],
-        ...(bodySha256 === undefined ? {} : { bodySha256 }),
-        ttlSeconds: COMMAND_TOKEN_SECONDS,
-        now: new Date(),
-      }),
+    token: (wish) => hostToken(key, config, wish),
     checkStack: (stack) => void stackOf(config, stack),
   }
+}
+
+/** A token of the host's own, in the name of whoever is at the command line. */
+export function hostToken(
+  { privateKey }: HostKey,
+  { relay, host }: Access,
+  { scopes, stack, bodySha256 }: TokenWish,
+): Promise<string> {
+  return signToken(privateKey, {
+    host,
+    audience: relay,
+    actor: `cli:${userName()}`,
+    scopes,
+    stacks: stack === undefined ? undefined : [stack],
+    ...(bodySha256 === undefined ? {} : { bodySha256 }),
+    ttlSeconds: COMMAND_TOKEN_SECONDS,
+    now: new Date(),
+  })
 }
 
 /** ropeway.yml without its triggers. */

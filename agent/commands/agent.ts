@@ -3,7 +3,7 @@
 import { startAgent } from '../agent.ts'
 import { realPorts } from '../adapters/index.ts'
 import { findConfig, loadConfig } from '../config.ts'
-import { loadKey } from '../identity.ts'
+import { openIdentity } from '../identity.ts'
 import { Journal } from '../journal.ts'
 import type { Log } from '../log.ts'
 import { timeOf } from '../progress.ts'
@@ -12,7 +12,9 @@ import { EXIT, print, type ConfigOptions, type Io } from './io.ts'
 
 export async function run(options: ConfigOptions, io: Io): Promise<number> {
   const config = await loadConfig(findConfig(options.config), io.env)
-  const key = await loadKey(options.data)
+  const identity = openIdentity(options.data)
+  // A host that cannot sign finds out now.
+  await identity.signingKey()
   const journal = new Journal(options.data)
   const log: Log = (level, message) => {
     const at = Date.now()
@@ -22,7 +24,7 @@ export async function run(options: ConfigOptions, io: Io): Promise<number> {
   try {
     await startAgent({
       config,
-      key,
+      identity,
       journal,
       ports: realPorts(),
       roll,

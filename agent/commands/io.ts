@@ -2,6 +2,7 @@
 
 export interface Io {
   readonly env: NodeJS.ProcessEnv
+  readonly stdin: NodeJS.ReadableStream
   readonly stdout: NodeJS.WriteStream
   readonly stderr: NodeJS.WriteStream
   /** The first SIGINT or SIGTERM. */

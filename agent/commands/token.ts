@@ -1,8 +1,9 @@
 // `ropeway token`: prints one token, signed here; nobody else has to be asked.
 
+import { decodeJwt } from 'jose'
 import { Problem } from '../../shared/problems.ts'
 import { SCOPES, signToken, TOKEN_TTL_SECONDS_MAX, type Scope } from '../../shared/tokens.ts'
-import { parseDuration } from '../config-schema.ts'
+import { parseLifetime } from '../config-values.ts'
 import { stackOf } from '../config.ts'
 import { loadKey } from '../identity.ts'
 import { readConfig, userName } from './access.ts'
@@ -36,7 +37,9 @@ export async function run(options: TokenOptions, io: Io): Promise<number> {
     ttlSeconds,
     now: new Date(),
   })
-  print(io, options.json ? JSON.stringify({ token }) : token)
+  // `revoke` takes the id as well: whoever keeps it need not keep the token.
+  const { jti, exp } = decodeJwt(token)
+  print(io, options.json ? JSON.stringify({ token, id: jti, expiresAt: Number(exp) * 1000 }) : token)
   return EXIT.success
 }
 
@@ -47,8 +50,7 @@ function scopeOf(text: string): Scope {
 }
 
 function secondsOf(text: string): number {
-  const days = /^(\d{1,3})d$/.exec(text)?.[1]
-  const ttl = days === undefined ? (parseDuration(text) ?? 0) / 1000 : Number(days) * 24 * 3600
+  const ttl = (parseLifetime(text) ?? 0) / 1000
   if (Number.isInteger(ttl) && ttl >= 1 && ttl <= TOKEN_TTL_SECONDS_MAX) return ttl
   throw new Problem('usage-invalid', `--ttl ${text} is not a time as 15m, 1h or 30d, at most 366d`)
 }

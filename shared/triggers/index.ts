@@ -1,12 +1,18 @@
 // Triggers: the named ways to ask for a deploy. The hub verifies with this code before it stores, the agent again before it runs.
 
 import { z } from 'zod'
-import { deployId } from '../deploy.ts'
-import { NAME_PATTERN } from '../limits.ts'
+import { deployId, type Trust } from '../deploy.ts'
+import {
+  HINT_TTL_MS,
+  NAME_PATTERN,
+  REQUEST_TTL_MS,
+  REQUEST_TTL_MS_MAX,
+  SIGNATURE_AGE_SECONDS_MAX,
+} from '../limits.ts'
 import { Problem } from '../problems.ts'
 import { parseDeployRequest, type DeployRequest } from '../request.ts'
 import { allows, sha256Hex, type Claims } from '../tokens.ts'
-import { secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
+import { publicKeyFault, secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
 
 /** The headers a verifier may read (lower case), and the raw bytes that were signed. */
 export interface SignedRequest {
@@ -14,24 +20,39 @@ export interface SignedRequest {
   readonly body: Uint8Array
 }
 
-/** What the agent pushes to its hub for each trigger in ropeway.yml. `secrets` are tried in order. */
+const common = {
+  stack: z.string().regex(NAME_PATTERN),
+  name: z.string().regex(NAME_PATTERN),
+  /** How long a request may wait for the agent. */
+  ttlMs: z.number().int().positive().max(REQUEST_TTL_MS_MAX),
+}
+const pair = <T extends z.ZodType>(key: T) => z.array(key).min(1).max(2)
+
+/** What the agent pushes to its hub for each trigger in ropeway.yml. Of two keys both count, so that one can be replaced. */
 export const triggerSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('standard-webhooks'),
-    stack: z.string().regex(NAME_PATTERN),
-    name: z.string().regex(NAME_PATTERN),
-    secrets: z
-      .array(z.string().refine((secret) => secretFault(secret) === undefined, 'not a usable secret'))
-      .min(1)
-      .max(2),
+    ...common,
+    keys: pair(z.string().refine((secret) => secretFault(secret) === undefined, 'not a usable secret')),
   }),
+  /** The same signed with Ed25519: the relay holds the public key alone, so not even a stolen one can sign. */
+  z.object({
+    type: z.literal('standard-webhooks-v1a'),
+    ...common,
+    keys: pair(z.string().refine((key) => publicKeyFault(key) === undefined, 'not a usable public key')),
+  }),
+  /** A hint: the secret is the last part of the address. Only its SHA-256 (hex) leaves the host. */
+  z.object({ type: z.literal('url'), ...common, keys: pair(z.string().regex(/^[0-9a-f]{64}$/)) }),
 ])
 export type Trigger = z.infer<typeof triggerSchema>
 export type TriggerType = Trigger['type']
+export type SignedTrigger = Exclude<Trigger, { type: 'url' }>
 
 /** The headers that each type's signature needs: just these are stored and forwarded to the agent. */
 export const SIGNED_HEADERS: Record<TriggerType, readonly string[]> = {
   'standard-webhooks': ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
+  'standard-webhooks-v1a': ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
+  url: [],
 }
 
 /** What a verified request asks for, and the id of its deploy: the same for every delivery of the same request. */
@@ -39,25 +60,70 @@ export interface Asked {
   readonly id: string
   readonly request: DeployRequest
   readonly actor: string
+  readonly trust: Trust
+  /** How long it may wait for the agent. */
+  readonly ttlMs: number
+  /** When it was signed, by the signer's clock: milliseconds since 1970. Undefined where that is not known of this one request. */
+  readonly signedAt: number | undefined
+  /** When the agent must not begin it any more, by what was signed. Infinity for a hint. */
+  readonly expiresAt: number
 }
 
 /**
- * Verifies a request by its trigger's type alone: the route has chosen the trigger, no header can.
- * Throws `unauthorized` when it is not the sender's, then `request-invalid` when it is but makes no sense.
+ * Verifies a signed request by its trigger's type alone: the route has chosen the trigger, no header can. `key` is the one of the
+ * trigger's keys that fits. Throws `unauthorized` when the request is not the sender's, `request-stale` when it is but its time is not
+ * now, then `request-invalid` when it makes no sense. The agent sets `mayBeOld`, for a request may have waited in the hub: it looks at
+ * `expiresAt` instead, since the hub's own word on when it came in would prove nothing.
  */
 export async function verifyTriggered(
   host: string,
-  trigger: Trigger,
+  trigger: SignedTrigger,
   signed: SignedRequest,
   nowMs: number,
-  ageSecondsMax?: number,
-): Promise<Asked> {
-  const eventId = await verifyStandardWebhook(signed, trigger.secrets, nowMs, ageSecondsMax)
+  { mayBeOld = false }: { mayBeOld?: boolean } = {},
+): Promise<Asked & { readonly key: string }> {
+  const { eventId, signedAt, key } = await verifyStandardWebhook(signed, trigger, nowMs, { mayBeOld })
   return {
     id: await deployId(host, trigger.stack, trigger.name, eventId),
     request: parseDeployRequest(signed.body),
     actor: trigger.name,
+    trust: 'signed',
+    ttlMs: trigger.ttlMs,
+    signedAt,
+    expiresAt: signedAt + trigger.ttlMs + SIGNATURE_AGE_SECONDS_MAX * 1000,
+    key,
   }
+}
+
+/** The key of a `url` trigger that a secret is for, or undefined. SHA-256 comes before the comparison, so its time says nothing. */
+export async function verifyUrlSecret(trigger: Trigger, secret: string): Promise<string | undefined> {
+  const hash = await sha256Hex(new TextEncoder().encode(secret))
+  return trigger.type === 'url' ? trigger.keys.find((key) => key === hash) : undefined
+}
+
+/** What a hint asks for: nothing but to look again at what its stack runs. */
+export async function askedByHint(
+  host: string,
+  trigger: Pick<Trigger, 'stack' | 'name' | 'ttlMs'>,
+  nonce: string,
+): Promise<Asked> {
+  return {
+    id: await deployId(host, trigger.stack, trigger.name, '@hint', nonce),
+    request: {},
+    actor: trigger.name,
+    trust: 'hint',
+    ttlMs: trigger.ttlMs,
+    signedAt: undefined,
+    expiresAt: Infinity,
+  }
+}
+
+/** What a `url` trigger's secret may be: at least 24 characters that need no escaping in an address. */
+export const URL_SECRET_PATTERN = /^[A-Za-z0-9_-]{24,128}$/
+
+/** How long requests of a type may wait where ropeway.yml does not say. */
+export function defaultTtlMs(type: TriggerType): number {
+  return type === 'url' ? HINT_TTL_MS : REQUEST_TTL_MS
 }
 
 /** The trigger's name of a deploy that a token asked for. */
@@ -70,7 +136,7 @@ export const IDEMPOTENCY_KEY_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
  * What a token's request asks for. The claims are those of a token that verifyToken has found good: hub and agent each verify for
  * themselves. Throws `unauthorized` when they do not allow this, then `request-invalid` when the body makes no sense.
  *
- *     const asked = await askedByToken(host, stack, await verifyToken(proof.token, key, expected), {
+ *     const asked = await askedByToken(host, stack, await verifyToken(proof.token, keys, expected), {
  *       idempotencyKey: proof.idempotencyKey,
  *       body: fromBase64(proof.body),
  *     })
@@ -87,10 +153,21 @@ export async function askedByToken(
   if (claims.bodySha256 !== undefined && claims.bodySha256 !== bodySha256)
     throw new Problem('unauthorized', 'the token was made for another body')
   // A token that is bound to one body is one request, however often it is sent. `@token` can be no trigger's name.
-  const parts = claims.bodySha256 === undefined ? [claims.id, asked.idempotencyKey, bodySha256] : [claims.id]
+  const isBound = claims.bodySha256 !== undefined
+  const parts = isBound ? [claims.id] : [claims.id, asked.idempotencyKey, bodySha256]
   return {
     id: await deployId(host, stack, '@token', ...parts),
     request: parseDeployRequest(asked.body),
     actor: claims.actor,
+    trust: 'signed',
+    ttlMs: REQUEST_TTL_MS,
+    // A token for any body was made long before the request: its time does not order requests.
+    signedAt: isBound ? claims.issuedAt : undefined,
+    expiresAt: claims.expiresAt + REQUEST_TTL_MS,
   }
+}
+
+/** A few characters that tell a trigger's keys apart and give nothing of them away. */
+export async function fingerprint(key: string): Promise<string> {
+  return (await sha256Hex(new TextEncoder().encode(`ropeway fingerprint ${key}`))).slice(0, 8)
 }

@@ -1,20 +1,30 @@
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { loadOrCreateKey } from '../../agent/identity.ts'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { decodeJwt } from 'jose'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { loadOrCreateKey, openIdentity } from '../../agent/identity.ts'
 import type { AgentOptions } from '../../agent/agent.ts'
 import { Journal } from '../../agent/journal.ts'
-import { REQUEST_TTL_MS } from '../../shared/limits.ts'
+import { PENDING_MAX, REQUEST_TTL_MS } from '../../shared/limits.ts'
+import { Problem } from '../../shared/problems.ts'
 import type { DeployFrame } from '../../shared/protocol.ts'
 import { verifyToken } from '../../shared/tokens.ts'
 import {
   configFor,
+  hintFrame,
   HOST,
   hookFrame,
   OTHER_SECRET,
+  PRIVATE_KEY,
+  PUBLIC_KEY,
   runAgent,
   SECRET,
   stackConfig,
+  takenIn,
   tempDir,
   tokenFrame,
+  type HookParts,
 } from '../support/host.ts'
 import { startHub, type Behaviour, type Hub } from '../support/hub.ts'
 import { until } from '../support/until.ts'
@@ -32,6 +42,9 @@ async function ended(hub: Hub, id: string): Promise<string[]> {
   await until(`the end of ${id}`, () => FINAL.includes(hub.types(id).at(-1) ?? ''))
   return hub.types(id)
 }
+
+const signed = (eventId: string, secondsAgo: number, over: HookParts = {}) =>
+  hookFrame({ eventId, atSeconds: nowSeconds() - secondsAgo, ...over })
 
 /** A roll that waits until it is told to go on, or to stop. */
 function heldRoll() {
@@ -72,7 +85,7 @@ test('it connects with a token of scope agent, for this relay, and pushes its tr
   await runAgent(dir, hub.url)
   await until('hello', () => hub.hellos.length === 1)
   const { publicJwk } = await loadOrCreateKey(dir)
-  const claims = await verifyToken(hub.tokens[0] ?? '', publicJwk, {
+  const claims = await verifyToken(hub.tokens[0] ?? '', [publicJwk], {
     host: HOST,
     audience: hub.url,
     now: new Date(),
@@ -80,7 +93,12 @@ test('it connects with a token of scope agent, for this relay, and pushes its tr
   expect(claims.scopes).toEqual(['agent'])
   expect(hub.hellos[0]).toMatchObject({
     stacks: ['hello'],
-    triggers: [{ type: 'standard-webhooks', stack: 'hello', name: 'deploy', secrets: [SECRET] }],
+    triggers: [
+      { type: 'standard-webhooks', stack: 'hello', name: 'deploy', keys: [SECRET] },
+      { type: 'url', name: 'hinted' },
+      { type: 'standard-webhooks-v1a', name: 'asymmetric', keys: [PUBLIC_KEY] },
+    ],
+    revoked: [],
   })
 })
 
@@ -153,9 +171,10 @@ describe('exactly once', () => {
   })
 })
 
-async function refused(
+/** The agent's answer to a frame of a relay that lies, delivered twice: always the same, and nothing of it is kept. */
+async function declined(
   make: (relay: string, dir: string) => Promise<DeployFrame>,
-  code = 'request-unverified',
+  expected: object = failedBy('request-unverified'),
 ) {
   const hub = await hubFor()
   const dir = tempDir()
@@ -164,10 +183,17 @@ async function refused(
   await until('connected', () => agent.connects.count === 1)
   const frame = await make(hub.url, dir)
   hub.deliver(frame)
-  expect(await ended(hub, frame.id)).toEqual(['received', 'failed'])
+  hub.deliver(frame)
+  await until('two answers', () => hub.declined.length === 2)
+  for (const answer of hub.declined)
+    expect(answer).toEqual({ deploy: frame.id, event: expect.objectContaining(expected) })
   expect(agent.rolls).toEqual([])
-  expect(hub.log(frame.id)[1]?.event).toMatchObject({ problem: { code } })
+  expect(hub.batches).toEqual([])
+  expect(agent.journal.has(frame.id)).toBe(false)
+  expect(agent.journal.unfinished()).toEqual([])
+  return hub.declined[0]?.event
 }
+const failedBy = (code: string) => ({ type: 'failed', problem: expect.objectContaining({ code }) })
 const withProof = (frame: DeployFrame, change: Record<string, unknown>): DeployFrame => ({
   ...frame,
   proof: { ...frame.proof, ...change } as DeployFrame['proof'],
@@ -188,65 +214,541 @@ async function crashed(dir: string): Promise<{ running: DeployFrame; queued: Dep
   const running = await hookFrame({ eventId: 'running' })
   const queued = await hookFrame({ eventId: 'queued' })
   const journal = new Journal(dir)
-  journal.receive(running, Date.now())
+  journal.receive(takenIn({ id: running.id }), Date.now())
   journal.append(running.id, { type: 'started' }, Date.now())
   journal.record(running.id, '{"step":3}')
-  journal.receive(queued, Date.now())
+  journal.receive(takenIn({ id: queued.id }), Date.now())
   journal.close()
   return { running, queued }
 }
 
 describe('what nobody signed is never run', () => {
-  test('wrong secret', () => refused(() => hookFrame({ secret: OTHER_SECRET })))
+  test('wrong secret', () => declined(() => hookFrame({ secret: OTHER_SECRET })))
   test('altered body', () =>
-    refused(async () => withProof(await hookFrame(), { body: btoa('{"reason":"x"}') })))
+    declined(async () => withProof(await hookFrame(), { body: btoa('{"reason":"x"}') })))
   test('altered id in the headers', () =>
-    refused(async () => {
+    declined(async () => {
       const frame = await hookFrame()
       if (frame.proof.kind !== 'hook') throw new Error()
       return withProof(frame, { headers: { ...frame.proof.headers, 'webhook-id': 'msg_2' } })
     }))
   test('signed for another stack', () =>
-    refused(async () => ({ ...(await hookFrame({ stack: 'other', secret: SECRET })) })))
-  test('moved to another stack', () => refused(async () => ({ ...(await hookFrame()), stack: 'other' })))
+    declined(async () => ({ ...(await hookFrame({ stack: 'other', secret: SECRET })) })))
+  test('moved to another stack', () => declined(async () => ({ ...(await hookFrame()), stack: 'other' })))
   test('under another deploy id, as a replay must be', () =>
-    refused(async () => ({ ...(await hookFrame()), id: '0000000000000000' })))
+    declined(async () => ({ ...(await hookFrame()), id: '0000000000000000' })))
   test('a trigger that the host does not have', () =>
-    refused(async () => ({ ...(await hookFrame()), trigger: 'ghost' })))
-  test('signed longer ago than the hub keeps requests', () =>
-    refused(() => hookFrame({ atSeconds: nowSeconds() - REQUEST_TTL_MS / 1000 - 400 })))
-  test('signed in the future', () => refused(() => hookFrame({ atSeconds: nowSeconds() + 400 })))
+    declined(async () => ({ ...(await hookFrame()), trigger: 'ghost' })))
+  test('signed longer ago than the trigger lets requests wait', () =>
+    declined(() => hookFrame({ atSeconds: nowSeconds() - REQUEST_TTL_MS / 1000 - 400 }), { type: 'expired' }))
+  test('signed in the future, which names the clocks', async () => {
+    const event = await declined(
+      () => hookFrame({ atSeconds: nowSeconds() + 400 }),
+      failedBy('request-stale'),
+    )
+    expect(JSON.stringify(event)).toMatch(/signed (399|400) s in the future .*clock or the sender's is wrong/)
+  })
   test('a stack that the host does not have', () =>
-    refused(() => hookFrame({ stack: 'ghost' }), 'stack-unknown'))
-  test('signed, but no request', () => refused(() => hookFrame({ body: '{"oops":1}' }), 'request-invalid'))
+    declined(() => hookFrame({ stack: 'ghost' }), failedBy('stack-unknown')))
+  test('signed, but no request', () =>
+    declined(() => hookFrame({ body: '{"oops":1}' }), failedBy('request-invalid')))
+  test('a hint in the place of a signature', () => declined(() => hintFrame('a', 'deploy')))
+  test('a hint in the place of an Ed25519 signature', () => declined(() => hintFrame('a', 'asymmetric')))
+  test('a signature for a trigger that may only hint', () =>
+    declined(() => hookFrame({ trigger: 'hinted', body: '{"image":"evil:1"}' })))
+  test('a hint under another id, as a second run of the first would be', () =>
+    declined(async () => ({ ...(await hintFrame('a')), id: '0000000000000000' })))
+  test('an HMAC with the text of the public key as its secret', () =>
+    declined(() => hookFrame({ trigger: 'asymmetric', secret: PUBLIC_KEY.replace('whpk_', 'whsec_') })))
+  test('an HMAC with that text as bytes', () =>
+    declined(() => hookFrame({ trigger: 'asymmetric', secret: `whsec_${btoa(PUBLIC_KEY)}` })))
+  test('an Ed25519 signature for an HMAC trigger', () => declined(() => hookFrame({ secret: PRIVATE_KEY })))
 
   test('a token of another key', () =>
-    refused(async (relay) => tokenFrame(await loadOrCreateKey(tempDir()), { relay })))
+    declined(async (relay) => tokenFrame(await loadOrCreateKey(tempDir()), { relay })))
   test('a token for another relay', () =>
-    refused(async (_, dir) => tokenFrame(await loadOrCreateKey(dir), { relay: 'https://elsewhere.example' })))
+    declined(async (_, dir) =>
+      tokenFrame(await loadOrCreateKey(dir), { relay: 'https://elsewhere.example' }),
+    ))
   test('a token that may only read', () =>
-    refused(async (relay, dir) => tokenFrame(await loadOrCreateKey(dir), { relay, scopes: ['read'] })))
+    declined(async (relay, dir) => tokenFrame(await loadOrCreateKey(dir), { relay, scopes: ['read'] })))
   test('a token for another stack', () =>
-    refused(async (relay, dir) => tokenFrame(await loadOrCreateKey(dir), { relay, stacks: ['other'] })))
+    declined(async (relay, dir) => tokenFrame(await loadOrCreateKey(dir), { relay, stacks: ['other'] })))
   test('a token for another body', () =>
-    refused(async (relay, dir) =>
+    declined(async (relay, dir) =>
       tokenFrame(await loadOrCreateKey(dir), { relay, boundTo: '{"reason":"a"}', body: '{"reason":"b"}' }),
     ))
-  test('a token that expired longer ago than the hub keeps requests', () =>
-    refused(async (relay, dir) =>
-      tokenFrame(await loadOrCreateKey(dir), { relay, now: new Date(Date.now() - REQUEST_TTL_MS - 600_000) }),
+  test('a token that expired longer ago than requests may wait', () =>
+    declined(
+      async (relay, dir) =>
+        tokenFrame(await loadOrCreateKey(dir), {
+          relay,
+          now: new Date(Date.now() - REQUEST_TTL_MS - 600_000),
+        }),
+      { type: 'expired' },
+    ))
+  test('a token from the future, which names the clocks', async () => {
+    const event = await declined(
+      async (relay, dir) =>
+        tokenFrame(await loadOrCreateKey(dir), { relay, now: new Date(Date.now() + 400_000) }),
+      failedBy('request-stale'),
+    )
+    expect(JSON.stringify(event)).toMatch(/signed (398|399|400) s in the future .*clock or the sender's/)
+  })
+  test('somebody else’s token from the future', () =>
+    declined(async (relay) =>
+      tokenFrame(await loadOrCreateKey(tempDir()), { relay, now: new Date(Date.now() + 400_000) }),
     ))
   test('no token at all', () =>
-    refused(async (relay, dir) =>
+    declined(async (relay, dir) =>
       withProof(await tokenFrame(await loadOrCreateKey(dir), { relay }), { token: 'x' }),
     ))
   test('a free token’s request under another key', () =>
-    refused(async (relay, dir) =>
+    declined(async (relay, dir) =>
       withProof(await tokenFrame(await loadOrCreateKey(dir), { relay }), { idempotencyKey: 'key-2' }),
     ))
 })
 
+test('a flood of forged frames leaves nothing in the journal, and a signed one gets through', async () => {
+  const hub = await hubFor()
+  const dir = tempDir()
+  const agent = await runAgent(dir, hub.url)
+  await until('connected', () => agent.connects.count === 1)
+  const key = await loadOrCreateKey(tempDir())
+  const forged = await Promise.all(
+    Array.from({ length: 100 }, async (_, n) => [
+      await hookFrame({ eventId: `msg_${n}`, secret: OTHER_SECRET, body: `{"reason":"${'x'.repeat(400)}"}` }),
+      await tokenFrame(key, { relay: hub.url, idempotencyKey: `key-${n}` }),
+    ]),
+  )
+  for (const frame of forged.flat()) hub.deliver(frame)
+  const honest = await hookFrame()
+  hub.deliver(honest)
+  expect(await ended(hub, honest.id)).toEqual(['received', 'started', 'succeeded'])
+  expect(hub.declined).toHaveLength(200)
+  expect(agent.rolls).toHaveLength(1)
+  await agent.stop()
+  const rows = new DatabaseSync(join(dir, 'journal.sqlite'))
+  expect(rows.prepare('SELECT id FROM deploys').all()).toEqual([{ id: honest.id }])
+  expect(rows.prepare('SELECT count(*) AS events FROM events').get()).toEqual({ events: 3 })
+  rows.close()
+})
+
+test('a relay that delivers more than it can have waiting is not heard beyond that', async () => {
+  const hub = await hubFor()
+  const dir = tempDir()
+  await loadOrCreateKey(dir)
+  const { promise: held, resolve: release } = Promise.withResolvers<void>()
+  let reads = 0
+  const identity = openIdentity(dir)
+  const agent = await runAgent(dir, hub.url, {
+    identity: {
+      ...identity,
+      publicKeys: async (now) => {
+        reads += 1
+        await held
+        return identity.publicKeys(now)
+      },
+    },
+  })
+  await until('connected', () => agent.connects.count === 1)
+  const frame = await tokenFrame(await loadOrCreateKey(tempDir()), { relay: hub.url })
+  for (let n = 0; n < PENDING_MAX + 50; n += 1) hub.deliver(frame)
+  await until('the first is looked at', () => reads === 1)
+  hub.send({ type: 'welcome', v: 1, generation: 2, at: Date.now() })
+  await until('all have come', () => agent.connects.count === 2)
+  release()
+  await until('the answers', () => hub.declined.length === PENDING_MAX)
+  const honest = await hookFrame()
+  hub.deliver(honest)
+  await ended(hub, honest.id)
+  expect(hub.declined).toHaveLength(PENDING_MAX)
+})
+
+test('neither a proof nor a token is kept', async () => {
+  const hub = await hubFor()
+  const dir = tempDir()
+  const agent = await runAgent(dir, hub.url)
+  await until('connected', () => agent.connects.count === 1)
+  const hook = await hookFrame()
+  const byToken = await tokenFrame(await loadOrCreateKey(dir), { relay: hub.url })
+  for (const frame of [hook, byToken]) {
+    hub.deliver(frame)
+    await ended(hub, frame.id)
+  }
+  await agent.stop()
+  const text = readFileSync(join(dir, 'journal.sqlite'), 'latin1')
+  expect(text).toContain(hook.id)
+  if (hook.proof.kind !== 'hook' || byToken.proof.kind !== 'token') throw new Error()
+  expect(text).not.toContain(hook.proof.headers['webhook-signature'])
+  expect(text).not.toContain(byToken.proof.token.slice(0, 40))
+})
+
+describe('in the order in which it was signed', () => {
+  test('an older request that comes after a newer one is superseded by it, also after a restart', async () => {
+    const hub = await hubFor()
+    const dir = tempDir()
+    const first = await runAgent(dir, hub.url)
+    await until('connected', () => first.connects.count === 1)
+    const newer = await signed('newer', 10)
+    hub.deliver(newer)
+    await ended(hub, newer.id)
+    const older = await signed('older', 11)
+    hub.deliver(older)
+    await until('an answer', () => hub.declined.length === 1)
+    expect(hub.declined[0]).toEqual({ deploy: older.id, event: { type: 'superseded', by: newer.id } })
+    await first.stop()
+
+    const second = await runAgent(dir, hub.url)
+    await until('connected', () => second.connects.count === 1)
+    hub.deliver(older)
+    await until('the same answer', () => hub.declined.length === 2)
+    expect(hub.declined[1]).toEqual(hub.declined[0])
+    expect(second.rolls).toEqual([])
+  })
+
+  test('requests of one second, of other triggers and of other stacks are in no order', async () => {
+    const hub = await hubFor()
+    const config = configFor(hub.url, [stackConfig('hello'), stackConfig('other')])
+    const agent = await runAgent(tempDir(), hub.url, { config })
+    await until('connected', () => agent.connects.count === 1)
+    const frames = [
+      await signed('a', 10),
+      await signed('b', 10),
+      await signed('c', 20, { trigger: 'asymmetric', secret: PRIVATE_KEY }),
+      await signed('d', 30, { stack: 'other' }),
+      await hintFrame('e'),
+    ]
+    for (const frame of frames) {
+      hub.deliver(frame)
+      expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'succeeded'])
+    }
+    expect(hub.declined).toEqual([])
+  })
+
+  test('a finished one that is delivered again neither runs nor is told anew', async () => {
+    const hub = await hubFor()
+    const agent = await runAgent(tempDir(), hub.url)
+    await until('connected', () => agent.connects.count === 1)
+    const [a, b] = [await signed('a', 20), await signed('b', 10)]
+    for (const frame of [a, b]) {
+      hub.deliver(frame)
+      await ended(hub, frame.id)
+    }
+    await until('stored', () => agent.journal.unacked().length === 0)
+    const told = hub.batches.length
+    // It is older than b, but it was taken in: that it ran is all that there is to say.
+    hub.deliver(a)
+    const marker = await signed('marker', 5)
+    hub.deliver(marker)
+    await ended(hub, marker.id)
+    expect(hub.declined).toEqual([])
+    expect(hub.batches.slice(told).every(({ deploy }) => deploy === marker.id)).toBe(true)
+    expect(agent.rolls).toHaveLength(3)
+  })
+
+  test('a request waits as long as its trigger says', async () => {
+    const hub = await hubFor()
+    const trigger = { type: 'standard-webhooks', stack: 'hello', name: 'deploy' } as const
+    const config = configFor(hub.url, [
+      stackConfig('hello', SECRET, [{ ...trigger, ttlMs: 60_000, keys: [SECRET] }]),
+    ])
+    const agent = await runAgent(tempDir(), hub.url, { config })
+    await until('connected', () => agent.connects.count === 1)
+    // A minute, and the five that clocks may differ.
+    const [late, inTime] = [await signed('late', 365), await signed('in-time', 350)]
+    hub.deliver(late)
+    hub.deliver(inTime)
+    expect(await ended(hub, inTime.id)).toEqual(['received', 'started', 'succeeded'])
+    expect(hub.declined).toEqual([{ deploy: late.id, event: { type: 'expired' } }])
+  })
+
+  test('what waited here while the agent was away for too long is not begun any more', async () => {
+    const hub = await hubFor()
+    const dir = tempDir()
+    const journal = new Journal(dir)
+    const [late, inTime, hint] = ['aaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbb', 'cccccccccccccccc'] as const
+    journal.receive(takenIn({ id: late, expiresAt: Date.now() - 1000 }), 1)
+    journal.receive(takenIn({ id: inTime, expiresAt: Date.now() + 60_000 }), 2)
+    journal.receive(takenIn({ id: hint, trust: 'hint', expiresAt: Infinity }), 3)
+    journal.close()
+    const agent = await runAgent(dir, hub.url)
+    expect(await ended(hub, late)).toEqual(['received', 'expired'])
+    expect(await ended(hub, inTime)).toEqual(['received', 'started', 'succeeded'])
+    expect(await ended(hub, hint)).toEqual(['received', 'started', 'succeeded'])
+    expect(agent.rolls).toHaveLength(2)
+  })
+})
+
+describe('hints', () => {
+  test('a hint runs, and chooses nothing', async () => {
+    const hub = await hubFor()
+    const requests: object[] = []
+    const agent = await runAgent(tempDir(), hub.url, {
+      roll: async (_stack, request, _ports, { emit }) => {
+        requests.push(request)
+        emit({ type: 'started' })
+        emit({ type: 'succeeded', ms: 1, changed: false, services: {} })
+      },
+    })
+    await until('connected', () => agent.connects.count === 1)
+    const frame = await hintFrame('a')
+    hub.deliver(frame)
+    expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'succeeded'])
+    expect(requests).toEqual([{}])
+  })
+
+  test('a flood of hints during a roll: one waits, the signed request among them is not replaced', async () => {
+    const hub = await hubFor()
+    const { roll, begun, release } = heldRoll()
+    const agent = await runAgent(tempDir(), hub.url, { roll })
+    await until('connected', () => agent.connects.count === 1)
+    const running = await hookFrame({ eventId: 'running', body: '{"reason":"running"}' })
+    const waiting = await hookFrame({ eventId: 'waiting', body: '{"reason":"waiting"}' })
+    hub.deliver(running)
+    const hints = await Promise.all(Array.from({ length: 100 }, (_, n) => hintFrame(`n${n}`)))
+    for (const hint of hints.slice(0, 50)) hub.deliver(hint)
+    hub.deliver(waiting)
+    for (const hint of hints.slice(50)) hub.deliver(hint)
+    const last = hints.at(-1)?.id ?? ''
+    await until('all are taken in', () => hub.types(last).length === 1)
+    expect(agent.journal.unfinished().map(({ id }) => id)).toEqual([running.id, waiting.id, last])
+    for (const count of [2, 3]) {
+      release()
+      await until(`${count} begun`, () => begun.length === count)
+    }
+    release()
+    await ended(hub, last)
+    expect(begun).toEqual(['running', 'waiting', ''])
+  })
+})
+
+describe('a full disk', () => {
+  const FULL = new Error('database or disk is full')
+  const full = () => {
+    throw FULL
+  }
+
+  test('what cannot be stored is not received: it is told once, and taken in when it is offered again', async () => {
+    const hub = await hubFor()
+    const agent = await runAgent(tempDir(), hub.url)
+    await until('connected', () => agent.connects.count === 1)
+    const broken = vi.spyOn(agent.journal, 'receive').mockImplementation(full)
+    const frame = await hookFrame()
+    for (let n = 0; n < 5; n += 1) hub.deliver(frame)
+    await until('five attempts', () => broken.mock.calls.length === 5)
+    const warnings = () => agent.logs.filter((line) => line.includes('disk is full'))
+    expect(warnings()).toHaveLength(1)
+    expect([hub.batches, hub.declined]).toEqual([[], []])
+    broken.mockRestore()
+    hub.deliver(frame)
+    expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'succeeded'])
+    expect(agent.logs).toContain('warn: the journal can be written again')
+    expect(agent.rolls).toHaveLength(1)
+  })
+
+  test('a roll ends although its events cannot be stored; they come in order, once there is room', async () => {
+    const hub = await hubFor()
+    let broken: { mockRestore(): void } | undefined
+    const agent = await runAgent(tempDir(), hub.url, {
+      roll: async (_stack, _request, _ports, { emit }) => {
+        emit({ type: 'started' })
+        broken = vi.spyOn(agent.journal, 'append').mockImplementation(full)
+        for (let step = 0; step < 3; step += 1) emit({ type: 'step-progress', step, facts: {} })
+        emit({ type: 'succeeded', ms: 1, changed: true, services: {} })
+      },
+    })
+    await until('connected', () => agent.connects.count === 1)
+    const frame = await hookFrame()
+    hub.deliver(frame)
+    await until('it is over', () => agent.logs.some((line) => line.includes('succeeded in')))
+    await until('what came before', () => hub.types(frame.id).length > 1)
+    expect(hub.types(frame.id)).toEqual(['received', 'started'])
+    expect(agent.logs.filter((line) => line.includes('disk is full'))).toHaveLength(1)
+    broken?.mockRestore()
+    expect(await ended(hub, frame.id)).toEqual([
+      'received',
+      'started',
+      ...Array(3).fill('step-progress'),
+      'succeeded',
+    ])
+    expect(hub.log(frame.id).flatMap(({ event }) => ('step' in event ? [event.step] : []))).toEqual([0, 1, 2])
+    await until('told', () => agent.logs.includes('warn: the journal can be written again'))
+  })
+
+  test('what waits at the end is stored at the end', async () => {
+    const hub = await hubFor()
+    const dir = tempDir()
+    let broken: { mockRestore(): void } | undefined
+    const agent = await runAgent(dir, hub.url, {
+      roll: async (_stack, _request, _ports, { emit }) => {
+        emit({ type: 'started' })
+        broken = vi.spyOn(agent.journal, 'append').mockImplementation(full)
+        emit({ type: 'succeeded', ms: 1, changed: true, services: {} })
+      },
+    })
+    await until('connected', () => agent.connects.count === 1)
+    const frame = await hookFrame()
+    hub.deliver(frame)
+    await until('it is over', () => agent.logs.some((line) => line.includes('succeeded in')))
+    broken?.mockRestore()
+    await agent.stop()
+    expect(hub.types(frame.id)).toEqual(['received', 'started', 'succeeded'])
+  })
+
+  test('a roll’s note that cannot be kept ends the roll on its way there, and not on its way back', async () => {
+    const hub = await hubFor()
+    const thrown: unknown[] = []
+    const agent = await runAgent(tempDir(), hub.url, {
+      roll: async (_stack, _request, _ports, { emit, remember }) => {
+        emit({ type: 'started' })
+        vi.spyOn(agent.journal, 'record').mockImplementation(full)
+        try {
+          remember('there')
+        } catch (error) {
+          thrown.push(error)
+        }
+        emit({ type: 'undoing', steps: [] })
+        remember('back')
+        emit({ type: 'failed', ms: 1, problem: { code: 'internal', message: 'undone' } })
+      },
+    })
+    await until('connected', () => agent.connects.count === 1)
+    const frame = await hookFrame()
+    hub.deliver(frame)
+    expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'undoing', 'failed'])
+    expect(thrown).toMatchObject([
+      { message: expect.stringContaining('disk is full'), cure: expect.any(String) },
+    ])
+  })
+
+  test('a note is not kept before the events that it follows: its deploy must be known to have begun', async () => {
+    const hub = await hubFor()
+    const kept = vi.fn()
+    const agent = await runAgent(tempDir(), hub.url, {
+      roll: async (_stack, _request, _ports, { emit, remember }) => {
+        vi.spyOn(agent.journal, 'append').mockImplementationOnce(full).mockImplementationOnce(full)
+        vi.spyOn(agent.journal, 'record').mockImplementation(kept)
+        emit({ type: 'started' })
+        expect(() => remember('there')).toThrow('disk is full')
+        expect(kept).not.toHaveBeenCalled()
+        remember('there')
+        expect(kept).toHaveBeenCalledOnce()
+        emit({ type: 'succeeded', ms: 1, changed: true, services: {} })
+      },
+    })
+    await until('connected', () => agent.connects.count === 1)
+    const frame = await hookFrame()
+    hub.deliver(frame)
+    expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'succeeded'])
+  })
+
+  test('an agent that starts on a full disk, and cannot even forget, starts all the same', async () => {
+    const hub = await hubFor()
+    const trim = vi.spyOn(Journal.prototype, 'trim').mockImplementation(full)
+    onTestFinished(() => trim.mockRestore())
+    const agent = await runAgent(tempDir(), hub.url)
+    await until('connected', () => agent.connects.count === 1)
+    expect(trim).toHaveBeenCalledOnce()
+    const frame = await hookFrame()
+    hub.deliver(frame)
+    expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'succeeded'])
+  })
+
+  test('an acknowledgement that cannot be kept is asked for again', async () => {
+    const hub = await hubFor()
+    const agent = await runAgent(tempDir(), hub.url)
+    await until('connected', () => agent.connects.count === 1)
+    const broken = vi.spyOn(agent.journal, 'acknowledge').mockImplementation(full)
+    const frame = await hookFrame()
+    hub.deliver(frame)
+    await ended(hub, frame.id)
+    await until('acknowledged', () => broken.mock.calls.length > 1)
+    expect(agent.logs.filter((line) => line.startsWith('warn'))).toEqual([
+      expect.stringContaining('the journal cannot be written (database or disk is full)'),
+    ])
+    broken.mockRestore()
+    hub.drop()
+    await until('stored', () => agent.journal.unacked().length === 0)
+    expect(agent.rolls).toHaveLength(1)
+  })
+})
+
+test('keys that cannot be read are this host’s fault: the request stays with the relay', async () => {
+  const hub = await hubFor()
+  const dir = tempDir()
+  const key = await loadOrCreateKey(dir)
+  const identity = openIdentity(dir)
+  let isDamaged = true
+  const agent = await runAgent(dir, hub.url, {
+    identity: {
+      ...identity,
+      publicKeys: async (now) => {
+        if (isDamaged) throw new Problem('key-unusable', 'host-key.json is damaged')
+        return identity.publicKeys(now)
+      },
+    },
+  })
+  await until('connected', () => agent.connects.count === 1)
+  const frame = await tokenFrame(key, { relay: hub.url })
+  hub.deliver(frame)
+  await until('a word', () => agent.logs.some((line) => line.includes('stays with the relay')))
+  isDamaged = false
+  hub.deliver(frame)
+  expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'succeeded'])
+  expect(hub.declined).toEqual([])
+})
+
+test('a revoked token counts no more, at once', async () => {
+  const hub = await hubFor()
+  const dir = tempDir()
+  const key = await loadOrCreateKey(dir)
+  const ids: string[] = []
+  const agent = await runAgent(dir, hub.url, {
+    identity: { ...openIdentity(dir), revoked: async () => ids },
+  })
+  await until('connected', () => agent.connects.count === 1)
+  const good = await tokenFrame(key, { relay: hub.url })
+  hub.deliver(good)
+  await ended(hub, good.id)
+  const revoked = await tokenFrame(key, { relay: hub.url })
+  if (revoked.proof.kind !== 'token') throw new Error()
+  ids.push(String(decodeJwt(revoked.proof.token).jti))
+  hub.deliver(revoked)
+  await until('an answer', () => hub.declined.length === 1)
+  expect(hub.declined[0]).toMatchObject({
+    deploy: revoked.id,
+    event: { problem: { code: 'request-unverified', message: expect.stringContaining('revoked') } },
+  })
+  hub.drop()
+  await until('it dials again', () => hub.hellos.length === 2)
+  expect(hub.hellos.map((hello) => hello.revoked)).toEqual([[], ids])
+})
+
+test('a token of the former key counts as long as that key does', async () => {
+  const hub = await hubFor()
+  const dir = tempDir()
+  const former = await loadOrCreateKey(tempDir())
+  const present = await loadOrCreateKey(dir)
+  const keys = [present.publicJwk, former.publicJwk]
+  const agent = await runAgent(dir, hub.url, {
+    identity: { ...openIdentity(dir), publicKeys: async () => keys },
+  })
+  await until('connected', () => agent.connects.count === 1)
+  for (const key of [former, present]) {
+    const frame = await tokenFrame(key, { relay: hub.url })
+    hub.deliver(frame)
+    expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'succeeded'])
+  }
+  keys.pop()
+  hub.deliver(await tokenFrame(former, { relay: hub.url }))
+  await until('an answer', () => hub.declined.length === 1)
+  expect(hub.declined[0]?.event).toMatchObject({ problem: { code: 'request-unverified' } })
+})
+
 describe('what was signed runs', () => {
+  test('an Ed25519 signature, of which the relay has the public key only', () =>
+    runs(() => hookFrame({ trigger: 'asymmetric', secret: PRIVATE_KEY })))
   test('a hook that waited in the hub for most of a day', () =>
     runs(() => hookFrame({ atSeconds: nowSeconds() - REQUEST_TTL_MS / 1000 + 60 })))
   test('a free token', () => runs(async (relay, dir) => tokenFrame(await loadOrCreateKey(dir), { relay })))

@@ -1,55 +1,14 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, writeFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { existsSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { loadOrCreateKey } from '../../agent/identity.ts'
 import type { DeployEvent } from '../../shared/events.ts'
 import { sha256Hex, verifyToken } from '../../shared/tokens.ts'
-import { HOST, tempDir } from '../support/host.ts'
+import { fakeRelay, hostDir, json, ropeway, withToken, type Seen } from '../support/cli.ts'
+import { HOST } from '../support/host.ts'
 
-const MAIN = join(import.meta.dirname, '../../agent/main.ts')
 const ID = '0123456789abcdef'
-
-interface Ran {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-async function ropeway(
-  args: readonly string[],
-  env: Record<string, string> = {},
-  cwd = tempDir(),
-): Promise<Ran> {
-  const child = spawn(process.execPath, [MAIN, ...args], {
-    cwd,
-    env: { PATH: process.env['PATH'], ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  onTestFinished(() => void child.kill('SIGKILL'))
-  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
-  return { code: child.exitCode, stdout, stderr }
-}
-
-function hostDir(relay = 'http://127.0.0.1:9'): string {
-  const dir = tempDir()
-  writeFileSync(join(dir, 'docker-compose.yml'), 'services: {}\n')
-  writeFileSync(
-    join(dir, 'ropeway.yml'),
-    `relay: ${relay}
-host: ${HOST}
-stacks:
-  hello:
-    compose: ./docker-compose.yml
-    triggers: { deploy: { type: standard-webhooks, secret: { env: NOT_SET } } }
-`,
-  )
-  return dir
-}
 
 describe('usage and configuration errors exit 2 with one sentence', () => {
   test.each([
@@ -61,6 +20,9 @@ describe('usage and configuration errors exit 2 with one sentence', () => {
     [['status', 'a', 'b'], /too many arguments/],
     [['token'], /there is no .*ropeway\.yml .*\(config-invalid\)\. Write one/],
     [['agent', '--config', '/nowhere.yml'], /\/nowhere\.yml cannot be read/],
+    [['revoke'], /there is no .*ropeway\.yml/],
+    [['rotate-key', '--keep', '367d'], /--keep 367d is not a time as 0s, 24h or 30d/],
+    [['rotate-key', '--keep', '1.5'], /--keep 1\.5 is not a time/],
     [['relay', '--port', '99999'], /--port should be a number/],
     [['relay', '--port', '0'], /ROPEWAY_ENROLL_KEY is not set/],
     [['watch', '--relay', 'http://example.com', '--host', 'a'], /there is no .*ropeway\.yml/],
@@ -116,70 +78,6 @@ test.each([['--help'], ['help'], ['deploy', '--help'], ['--version']])(
   },
 )
 
-describe('token', () => {
-  test('prints one token and nothing else, good for what was asked', async () => {
-    const dir = hostDir()
-    const { publicJwk } = await loadOrCreateKey(dir)
-    const args = ['token', '--scope', 'read,deploy', '--stack', 'hello', '--ttl', '1h', '--actor', 'ci']
-    const { code, stdout, stderr } = await ropeway([...args, '--data', dir], {}, dir)
-    expect([code, stderr]).toEqual([0, ''])
-    expect(stdout).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/)
-    const check = (now: Date) =>
-      verifyToken(stdout.trim(), publicJwk, { host: HOST, audience: 'http://127.0.0.1:9', now })
-    expect(await check(new Date())).toMatchObject({
-      actor: 'ci',
-      scopes: ['read', 'deploy'],
-      stacks: ['hello'],
-    })
-    await expect(check(new Date(Date.now() + 3600_000 + 120_000))).rejects.toThrow('not valid')
-  })
-
-  test.each([
-    ['--scope', 'agent'],
-    ['--scope', 'everything'],
-    ['--ttl', '10y'],
-    ['--ttl', '367d'],
-    ['--ttl', '0s'],
-    ['--stack', 'ghost'],
-  ])('%s %s is refused', async (...args) => {
-    const dir = hostDir()
-    await loadOrCreateKey(dir)
-    const { code, stdout } = await ropeway(['token', ...args, '--data', dir], {}, dir)
-    expect([code, stdout]).toEqual([2, ''])
-  })
-})
-
-interface Seen {
-  readonly method: string
-  readonly url: string
-  readonly headers: IncomingMessage['headers']
-  readonly body: string
-}
-
-/** A relay's HTTP side that answers as the test says. */
-async function fakeRelay(
-  answer: (seen: Seen, response: ServerResponse) => void,
-): Promise<{ url: string; seen: Seen[] }> {
-  const seen: Seen[] = []
-  const server = createServer((request, response) => {
-    void text(request).then((body) => {
-      const one = { method: request.method ?? '', url: request.url ?? '', headers: request.headers, body }
-      seen.push(one)
-      answer(one, response)
-    })
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen }
-}
-
-const json = (response: ServerResponse, status: number, body: unknown) => {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-}
 const accepted = (url: string) => ({
   status: 'accepted',
   deploy: { id: ID, host: HOST, stack: 'hello', url: `${url}/x` },
@@ -226,7 +124,7 @@ describe('deploy', () => {
     const [post, get] = relay.seen
     expect(post?.url).toBe(`/v1/hosts/${HOST}/stacks/hello/deploys`)
     expect(JSON.parse(post?.body ?? '')).toEqual({ image: 'hello:v2', env: { A: 'b=c' }, reason: 'why' })
-    const claims = await verifyToken(post?.headers.authorization?.slice(7) ?? '', publicJwk, {
+    const claims = await verifyToken(post?.headers.authorization?.slice(7) ?? '', [publicJwk], {
       host: HOST,
       audience: relay.url,
       now: new Date(),
@@ -284,7 +182,7 @@ describe('deploy', () => {
 
   test('with a token it needs neither ropeway.yml nor key', async () => {
     const relay = await fakeRelay((_, response) => json(response, 202, accepted(relay.url)))
-    const env = { ROPEWAY_TOKEN: 'abc', ROPEWAY_RELAY: relay.url, ROPEWAY_HOST: HOST }
+    const env = withToken(relay.url)
     const { code, stdout } = await ropeway(['deploy', 'hello', '--no-wait'], env)
     expect([code, stdout]).toEqual([0, `${ID}\n`])
     expect(relay.seen[0]?.headers.authorization).toBe('Bearer abc')
@@ -298,22 +196,131 @@ describe('deploy', () => {
     const relay = await fakeRelay((_, response) =>
       json(response, 401, { error: { code: 'unauthorized', message: 'no', cure: 'enroll' } }),
     )
-    const env = { ROPEWAY_TOKEN: 'abc', ROPEWAY_RELAY: relay.url, ROPEWAY_HOST: HOST }
+    const env = withToken(relay.url)
     const { code, stderr } = await ropeway(['deploy', 'hello'], env)
     expect([code, stderr]).toEqual([1, 'ropeway: no (unauthorized). Enroll.\n'])
     expect(relay.seen).toHaveLength(1)
   })
 
   test('a relay that is not there exits 1', async () => {
-    const env = { ROPEWAY_TOKEN: 'abc', ROPEWAY_RELAY: 'http://127.0.0.1:9', ROPEWAY_HOST: HOST }
+    const env = withToken('http://127.0.0.1:9')
     const { code, stderr } = await ropeway(['status'], env)
     expect(stderr).toMatch(/^ropeway: http:\/\/127\.0\.0\.1:9 does not answer: .* \(relay-unreachable\)\./)
     expect(code).toBe(1)
   })
 
   test('a stack that is no name never becomes a part of the URL', async () => {
-    const env = { ROPEWAY_TOKEN: 'abc', ROPEWAY_RELAY: 'http://127.0.0.1:9', ROPEWAY_HOST: HOST }
+    const env = withToken('http://127.0.0.1:9')
     expect((await ropeway(['deploy', '../../x'], env)).code).toBe(2)
+  })
+})
+
+const limited = (response: ServerResponse, seconds: string) => {
+  response.setHeader('retry-after', seconds)
+  json(response, 429, { error: { code: 'rate-limited', message: 'too many' } })
+}
+
+describe('a relay that refuses', () => {
+  test('because it was asked too often is asked again after the time that it names', async () => {
+    const times: number[] = []
+    const relay = await fakeRelay((_, response) => {
+      times.push(Date.now())
+      if (times.length === 1) limited(response, '1')
+      else json(response, 202, accepted(relay.url))
+    })
+    const { code, stdout } = await ropeway(['deploy', 'hello', '--no-wait'], withToken(relay.url))
+    expect([code, stdout]).toEqual([0, `${ID}\n`])
+    // Timers may be a millisecond early.
+    expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(995)
+  })
+
+  test('and names a long time is left alone, and the time is told', async () => {
+    const relay = await fakeRelay((_, response) => limited(response, '60'))
+    const { code, stderr } = await ropeway(['deploy', 'hello'], withToken(relay.url))
+    expect([code, stderr]).toEqual([1, 'ropeway: too many (rate-limited). Try again in 60 s.\n'])
+    expect(relay.seen).toHaveLength(1)
+  })
+
+  test.each([
+    [-3600, /is 3[56]\d\d s ahead of the relay’s/],
+    [3600, /is 3[56]\d\d s behind the relay’s/],
+    [-20, undefined],
+    [20, undefined],
+  ])('a token, with a clock %i s from ours, may mean that ours is wrong', async (seconds, expected) => {
+    const relay = await fakeRelay((_, response) => {
+      response.setHeader('date', new Date(Date.now() + seconds * 1000).toUTCString())
+      json(response, 401, { error: { code: 'unauthorized', message: 'no' } })
+    })
+    const { code, stderr } = await ropeway(['status'], withToken(relay.url))
+    expect(code).toBe(1)
+    if (expected) expect(stderr).toMatch(expected)
+    else expect(stderr).toBe('ropeway: no (unauthorized).\n')
+  })
+
+  test('an enrolment key says nothing of clocks', async () => {
+    const relay = await fakeRelay((_, response) => {
+      response.setHeader('date', new Date(0).toUTCString())
+      json(response, 401, { error: { code: 'unauthorized', message: 'no' } })
+    })
+    const dir = hostDir(relay.url)
+    const env = { ROPEWAY_ENROLL_KEY: '0123456789abcdef' }
+    const { stderr } = await ropeway(['enroll', '--data', dir], env, dir)
+    expect(stderr).toBe('ropeway: no (unauthorized).\n')
+  })
+})
+
+describe('status', () => {
+  const state = {
+    host: HOST,
+    agent: { status: 'online', since: 1000, lastSeen: 2000, version: '0.1.0' },
+    stacks: ['hello'],
+  }
+  const triggers = [
+    {
+      name: 'deploy',
+      type: 'standard-webhooks',
+      ttlMs: 1000,
+      keys: [
+        { fingerprint: '0a1b2c3d', lastUsed: 3600_000 },
+        { fingerprint: 'deadbeef', lastUsed: null },
+      ],
+      stale: { at: 7200_000, message: 'the request was signed 400 s ago by this clock' },
+    },
+    {
+      name: 'hint',
+      type: 'url',
+      ttlMs: 1000,
+      keys: [{ fingerprint: 'cafecafe', lastUsed: null }],
+      stale: null,
+    },
+  ]
+  const answer = ({ url }: Seen, response: ServerResponse) => {
+    if (url.includes('/deploys')) json(response, 200, { deploys: [] })
+    else if (url.includes('/stacks/'))
+      json(response, 200, { host: HOST, stack: 'hello', triggers, latest: null })
+    else json(response, 200, state)
+  }
+
+  test('of a stack shows its triggers, when each key was last used, and a sender whose clock is wrong', async () => {
+    const relay = await fakeRelay(answer)
+    const { code, stdout } = await ropeway(['status', 'hello'], withToken(relay.url))
+    expect(code).toBe(0)
+    expect(stdout.trimEnd().split('\n')).toEqual([
+      `${HOST}: agent online since 1970-01-01 00:00:01Z, 0.1.0`,
+      'stacks: hello',
+      'trigger deploy: standard-webhooks, key 0a1b2c3d last used 1970-01-01 01:00:00Z, key deadbeef not used yet',
+      '  last request signed by the sender but not now: 1970-01-01 02:00:00Z, the request was signed 400 s ago by this clock; check its clock',
+      'trigger hint: url, key cafecafe not used yet',
+    ])
+    const asJson = await ropeway(['status', 'hello', '--json'], withToken(relay.url))
+    expect(JSON.parse(asJson.stdout)).toEqual({ ...state, triggers, deploys: [] })
+  })
+
+  test('of the host asks for no stack', async () => {
+    const relay = await fakeRelay(answer)
+    const { stdout } = await ropeway(['status'], withToken(relay.url))
+    expect(stdout).not.toContain('trigger')
+    expect(relay.seen.filter(({ url }) => url.includes('/stacks/'))).toEqual([])
   })
 })
 
@@ -326,13 +333,14 @@ test('watch without an argument follows the latest deploy', async () => {
       stack: 'hello',
       trigger: 'api',
       actor: 'ci',
+      trust: 'signed',
       status: 'running',
       acceptedAt: 1,
       finishedAt: null,
     }
     json(response, 200, { deploys: [deploy] })
   })
-  const env = { ROPEWAY_TOKEN: 'abc', ROPEWAY_RELAY: relay.url, ROPEWAY_HOST: HOST }
+  const env = withToken(relay.url)
   const { code, stdout } = await ropeway(['watch'], env)
   expect(stdout).toContain('succeeded')
   expect(code).toBe(0)
@@ -340,21 +348,4 @@ test('watch without an argument follows the latest deploy', async () => {
     `/v1/hosts/${HOST}/deploys?limit=1`,
     `/v1/hosts/${HOST}/deploys/${ID}/events`,
   ])
-})
-
-test('enroll makes a key and sends only its public half', async () => {
-  const relay = await fakeRelay((_, response) => json(response, 201, { status: 'enrolled', host: HOST }))
-  const dir = hostDir(relay.url)
-  const data = join(dir, 'data')
-  const { code, stdout } = await ropeway(
-    ['enroll', '--data', data],
-    { ROPEWAY_ENROLL_KEY: '0123456789abcdef' },
-    dir,
-  )
-  expect(code).toBe(0)
-  expect(stdout).toContain(`${HOST} is enrolled at ${relay.url}`)
-  const { publicJwk } = await loadOrCreateKey(data)
-  expect(relay.seen[0]).toMatchObject({ method: 'POST', url: `/v1/hosts/${HOST}/enroll` })
-  expect(JSON.parse(relay.seen[0]?.body ?? '')).toEqual({ publicKey: publicJwk })
-  expect(relay.seen[0]?.headers.authorization).toBe('Bearer 0123456789abcdef')
 })

@@ -1,11 +1,19 @@
+import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { findConfig, loadConfig } from '../../agent/config.ts'
-import { parseDuration } from '../../agent/config-schema.ts'
+import { parseDuration, parseLifetime } from '../../agent/config-values.ts'
 import { relayOrigin } from '../../agent/relay-origin.ts'
 import { Problem } from '../../shared/problems.ts'
+import { triggerSchema } from '../../shared/triggers/index.ts'
 import { OTHER_SECRET, SECRET, tempDir } from '../support/host.ts'
+
+const THIRD_SECRET = `whsec_${btoa('abcdefghijklmnopqrstuvwx')}`
+const PUBLIC_KEY = 'whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo='
+const OTHER_PUBLIC_KEY = `whpk_${btoa('0123456789abcdefghijklmnopqrstuv')}`
+const URL_SECRET = '0123456789abcdef-0123456789_ABCDEF'
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
 function write(text: string): string {
   const dir = tempDir()
@@ -30,6 +38,14 @@ stacks:
   hello:
     compose: ./docker-compose.yml
 `
+
+const trigger = (type: string, name: string, ttlMs: number, keys: readonly string[]) => ({
+  type,
+  stack: 'hello',
+  name,
+  ttlMs,
+  keys,
+})
 
 describe('what is right', () => {
   test('a stack needs nothing but its compose file; the rest are the documented defaults', async () => {
@@ -77,9 +93,12 @@ stacks:
     allow: { images: [ghcr.io/acme/hello, hello], env: [MESSAGE] }
     triggers:
       deploy: { type: standard-webhooks, secret: { env: A } }
-      ci: { type: standard-webhooks, secret: [{ env: B }, { file: ./secret }] }
+      ci: { type: standard-webhooks, secret: [{ env: B }, { file: ./secret }], ttl: 90m }
+      release: { type: standard-webhooks-v1a, publicKey: ${PUBLIC_KEY}, ttl: 7d }
+      other: { type: standard-webhooks-v1a, publicKey: [${OTHER_PUBLIC_KEY}] }
+      registry: { type: url, secret: { env: U } }
 `)
-    const config = await loadConfig(path, { A: SECRET, B: OTHER_SECRET })
+    const config = await loadConfig(path, { A: THIRD_SECRET, B: OTHER_SECRET, U: URL_SECRET })
     expect(config.relay).toBe('https://ropeway.acme.workers.dev')
     expect(config.stacks[0]).toEqual({
       name: 'hello',
@@ -98,19 +117,40 @@ stacks:
       soakMs: 1500,
       allow: { images: ['ghcr.io/acme/hello', 'docker.io/library/hello'], env: ['MESSAGE'] },
       triggers: [
-        { type: 'standard-webhooks', stack: 'hello', name: 'deploy', secrets: [SECRET] },
-        { type: 'standard-webhooks', stack: 'hello', name: 'ci', secrets: [OTHER_SECRET, SECRET] },
+        trigger('standard-webhooks', 'deploy', 24 * 3600_000, [THIRD_SECRET]),
+        trigger('standard-webhooks', 'ci', 5400_000, [OTHER_SECRET, SECRET]),
+        trigger('standard-webhooks-v1a', 'release', 7 * 24 * 3600_000, [PUBLIC_KEY]),
+        trigger('standard-webhooks-v1a', 'other', 24 * 3600_000, [OTHER_PUBLIC_KEY]),
+        trigger('url', 'registry', 3600_000, [sha256(URL_SECRET)]),
       ],
     })
   })
 
+  test('the plain secret of a url trigger is nowhere in the configuration', async () => {
+    const path = write(`${MINIMAL}    triggers: { a: { type: url, secret: { env: U } } }\n`)
+    expect(JSON.stringify(await loadConfig(path, { U: URL_SECRET }))).not.toContain(URL_SECRET)
+  })
+
+  test('every trigger is one that the relay takes', async () => {
+    const path = write(`${MINIMAL}    triggers:
+      a: { type: standard-webhooks, secret: { env: A } }
+      b: { type: standard-webhooks-v1a, publicKey: [${PUBLIC_KEY}, ${OTHER_PUBLIC_KEY}] }
+      c: { type: url, secret: [{ env: U }, { env: V }], ttl: 1s }
+`)
+    const { stacks } = await loadConfig(path, { A: SECRET, U: URL_SECRET, V: `${URL_SECRET}2` })
+    for (const each of stacks[0]?.triggers ?? []) expect(triggerSchema.parse(each)).toEqual(each)
+    expect(stacks[0]?.triggers).toHaveLength(3)
+  })
+
   test('a command without the agent’s environment reads all but the triggers', async () => {
-    const path = write(
-      `${MINIMAL}    triggers: { deploy: { type: standard-webhooks, secret: { env: NOT_SET } } }\n`,
-    )
+    const path = write(`${MINIMAL}    triggers:
+      deploy: { type: standard-webhooks, secret: { env: NOT_SET } }
+      again: { type: standard-webhooks, secret: [{ env: NOT_SET }, { file: ./nowhere }] }
+      hint: { type: url, secret: { env: NOT_SET } }
+`)
     const config = await loadConfig(path, {}, { withSecrets: false })
     expect(config.stacks[0]?.triggers).toEqual([])
-    await expect(loadConfig(path, {})).rejects.toThrow('has a fault')
+    await expect(loadConfig(path, {})).rejects.toThrow('has 4 faults')
   })
 })
 
@@ -132,9 +172,19 @@ stacks:
       short: { type: standard-webhooks, secret: { env: SHORT } }
       inline: { type: standard-webhooks, secret: whsec_abc }
       odd: { type: smoke-signal, secret: { file: ./nowhere } }
+      none: { secret: { env: SHORT } }
+      gone: { type: standard-webhooks, secret: { file: ./nowhere } }
+      mixed: { type: standard-webhooks, secret: { env: GOOD }, publicKey: ${PUBLIC_KEY} }
+      public: { type: standard-webhooks-v1a, secret: { env: GOOD } }
+      private: { type: standard-webhooks-v1a, publicKey: whsk_abc }
+      hidden: { type: standard-webhooks-v1a, publicKey: { env: GOOD } }
+      hint: { type: url, secret: { env: SHORT }, publicKey: ${PUBLIC_KEY} }
+      soon: { type: url, secret: { env: U }, ttl: 500ms }
+      late: { type: standard-webhooks, secret: { env: GOOD }, ttl: 8d }
+      when: { type: standard-webhooks-v1a, publicKey: ${PUBLIC_KEY}, ttl: 3600 }
   other: {}
 `,
-      { SHORT: 'whsec_YWJj' },
+      { SHORT: 'whsec_YWJj', GOOD: SECRET, U: URL_SECRET },
     )
     expect(faults.map((fault) => fault.replace(/\/tmp\/[^/]+/g, 'DIR'))).toEqual([
       'line 1: relay: sends tokens in the clear over a public network: use https',
@@ -152,9 +202,20 @@ stacks:
       'line 12: stacks.hello.triggers.deploy.secret: NOT_SET is not set in the environment',
       'line 13: stacks.hello.triggers.short.secret: SHORT has 3 bytes, fewer than 24',
       'line 14: stacks.hello.triggers.inline.secret: should be { env: NAME } or { file: PATH }: the secret itself does not belong into this file',
-      'line 15: stacks.hello.triggers.odd.type: should be standard-webhooks',
-      'line 15: stacks.hello.triggers.odd.secret: DIR/nowhere cannot be read: ENOENT',
-      'line 16: stacks.other.compose: is missing',
+      'line 15: stacks.hello.triggers.odd.type: should be standard-webhooks, standard-webhooks-v1a or url',
+      'line 16: stacks.hello.triggers.none.type: is missing',
+      'line 17: stacks.hello.triggers.gone.secret: DIR/nowhere cannot be read: ENOENT',
+      'line 18: stacks.hello.triggers.mixed.publicKey: belongs to type standard-webhooks-v1a; this one has a secret',
+      'line 19: stacks.hello.triggers.public.publicKey: is missing',
+      'line 19: stacks.hello.triggers.public.secret: belongs to type standard-webhooks; this one has the sender’s publicKey',
+      'line 20: stacks.hello.triggers.private.publicKey: is not `whpk_` and an Ed25519 public key in base64',
+      'line 21: stacks.hello.triggers.hidden.publicKey: should be the key itself, as whpk_…',
+      'line 22: stacks.hello.triggers.hint.secret: SHORT is not 24 to 128 letters, digits, - and _, as `openssl rand -hex 24` makes them',
+      'line 22: stacks.hello.triggers.hint.publicKey: belongs to type standard-webhooks-v1a; this one has a secret',
+      'line 23: stacks.hello.triggers.soon.ttl: should be from 1s to 7d',
+      'line 24: stacks.hello.triggers.late.ttl: should be from 1s to 7d',
+      'line 25: stacks.hello.triggers.when.ttl: should be a duration as 30m, 24h or 7d',
+      'line 26: stacks.other.compose: is missing',
     ])
   })
 
@@ -166,6 +227,62 @@ stacks:
     )
     expect(faults).toHaveLength(2)
     expect(faults.join()).not.toContain('c2VjcmV0')
+  })
+
+  const SHARED =
+    'no signature covers the address, so whoever has a request to one could repeat it at the other. Give each its own'
+  const bare = SECRET.replace('whsec_', '')
+  // Base64 of 24 bytes without padding: it could be a signing secret as well as a part of an address.
+  const ambiguous = 'QUJDREVGR0hJSktMTU5PUFFSU1RVVldY'
+  test.each([
+    ['as it is', ['standard-webhooks', SECRET], ['standard-webhooks', SECRET]],
+    ['with and without its prefix', ['standard-webhooks', SECRET], ['standard-webhooks', bare]],
+    ['in an address', ['url', URL_SECRET], ['url', URL_SECRET]],
+    [
+      'in an address, where it is logged, and to sign',
+      ['standard-webhooks', `whsec_${ambiguous}`],
+      ['url', ambiguous],
+    ],
+  ])('a secret that two triggers share: %s', async (_, [type, one], [otherType, two]) => {
+    const text = `${MINIMAL}    triggers: { a: { type: ${type}, secret: { env: ONE } } }
+  other:
+    compose: ./docker-compose.yml
+    triggers:
+      b:
+        type: ${otherType}
+        secret: { env: TWO }
+`
+    const faults = await faultsOf(text, { ONE: one, TWO: two })
+    expect(faults).toEqual([
+      `line 12: stacks.other.triggers.b.secret: is the same as stacks.hello.triggers.a.secret: ${SHARED}`,
+    ])
+    expect((await loadConfig(write(text), {}, { withSecrets: false })).stacks).toHaveLength(2)
+  })
+
+  test('a public key that two triggers share', async () => {
+    const a = `{ type: standard-webhooks-v1a, publicKey: [${OTHER_PUBLIC_KEY}, ${PUBLIC_KEY}] }`
+    const b = `{ type: standard-webhooks-v1a, publicKey: ${PUBLIC_KEY} }`
+    expect(await faultsOf(`${MINIMAL}    triggers:\n      a: ${a}\n      b: ${b}\n`)).toEqual([
+      `line 8: stacks.hello.triggers.b.publicKey: is the same as stacks.hello.triggers.a.publicKey: ${SHARED}`,
+    ])
+  })
+
+  test('the same secret twice in one trigger, and shared ones, are told beside other faults', async () => {
+    const faults = await faultsOf(
+      `${MINIMAL}    soak: 1
+    triggers:
+      a: { type: standard-webhooks, secret: [{ env: A }, { file: ./secret }] }
+      b: { type: standard-webhooks, secret: { env: A } }
+      c: { type: standard-webhooks, secret: { env: NOT_SET } }
+`,
+      { A: SECRET },
+    )
+    expect(faults).toEqual([
+      'line 6: stacks.hello.soak: should be a duration as 100ms, 60s, 2m or 1h',
+      'line 8: stacks.hello.triggers.a.secret.1: is there twice',
+      `line 9: stacks.hello.triggers.b.secret: is the same as stacks.hello.triggers.a.secret: ${SHARED}`,
+      'line 10: stacks.hello.triggers.c.secret: NOT_SET is not set in the environment',
+    ])
   })
 
   test.each([
@@ -233,6 +350,15 @@ test.each([
   [60, undefined],
 ])('the duration %s', (text, ms) => {
   expect(parseDuration(text)).toBe(ms)
+})
+
+test.each([
+  ['7d', 7 * 24 * 3600_000],
+  ['90m', 5400_000],
+  ['1.5d', undefined],
+  ['1w', undefined],
+])('the lifetime %s', (text, ms) => {
+  expect(parseLifetime(text)).toBe(ms)
 })
 
 test.each([

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { keyPath, loadKey, loadOrCreateKey } from '../../agent/identity.ts'
+import { keyPath, loadKey, loadOrCreateKey, openIdentity } from '../../agent/identity.ts'
 import { signToken, verifyToken } from '../../shared/tokens.ts'
 import { tempDir } from '../support/host.ts'
 
@@ -25,7 +25,7 @@ test('the key is made once, for the owner alone, and signs what its public half 
   expect(again.publicJwk).toEqual(made.publicJwk)
   const now = new Date()
   const token = await signToken(again.privateKey, { ...OPTIONS, now })
-  const claims = await verifyToken(token, made.publicJwk, { host: 'vps-1', audience: 'https://r', now })
+  const claims = await verifyToken(token, [made.publicJwk], { host: 'vps-1', audience: 'https://r', now })
   expect(claims.actor).toBe('a')
 })
 
@@ -34,6 +34,20 @@ test('many that make it at once get the same key', async () => {
   const keys = await Promise.all(Array.from({ length: 8 }, () => loadOrCreateKey(dir)))
   expect(new Set(keys.map(({ publicJwk }) => publicJwk.x)).size).toBe(1)
   expect(readdirSync(dir)).toEqual(['host-key.json'])
+})
+
+test('an identity is read anew at each question', async () => {
+  const dir = tempDir()
+  const identity = openIdentity(dir)
+  await expect(identity.signingKey()).rejects.toMatchObject({ code: 'key-unusable' })
+  const { publicJwk } = await loadOrCreateKey(dir)
+  const now = new Date()
+  expect((await identity.signingKey()).publicJwk).toEqual(publicJwk)
+  expect(await identity.publicKeys(now)).toEqual([publicJwk])
+  expect(await identity.revoked(now)).toEqual([])
+  writeFileSync(join(dir, 'revoked.json'), JSON.stringify([{ id: 'a', until: now.getTime() + 1 }]))
+  expect(await identity.revoked(now)).toEqual(['a'])
+  expect(await identity.revoked(new Date(now.getTime() + 1))).toEqual([])
 })
 
 test('without a key, the cure is to enroll, and none is made', async () => {

@@ -3,25 +3,21 @@ import { once } from 'node:events'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { DatabaseSync } from 'node:sqlite'
 import { expect, onTestFinished, test } from 'vitest'
-import { Journal } from '../../agent/journal.ts'
-import type { DeployFrame } from '../../shared/protocol.ts'
-import { tempDir } from '../support/host.ts'
+import { HINTS_KEPT_MAX, Journal, KEPT_MS, type TakenIn } from '../../agent/journal.ts'
+import { EVENT_BYTES_MAX, REQUEST_TTL_MS_MAX, SIGNATURE_AGE_SECONDS_MAX } from '../../shared/limits.ts'
+import { takenIn, tempDir } from '../support/host.ts'
 
 const ID = '0123456789abcdef'
 const OTHER = 'fedcba9876543210'
 const DAY_MS = 24 * 3600_000
 
-function frame(id = ID, stack = 'hello'): DeployFrame {
-  return {
-    type: 'deploy',
-    id,
-    stack,
-    trigger: 'deploy',
-    acceptedAt: 5,
-    proof: { kind: 'hook', headers: {}, body: '' },
-  }
+function deploy(id = ID, stack = 'hello', over: Partial<TakenIn> = {}): TakenIn {
+  return takenIn({ id, stack, signedAt: 5, expiresAt: 6, ...over })
 }
+
+const idOf = (n: number) => n.toString().padStart(16, '0')
 
 function open(dir = tempDir()): Journal {
   const journal = new Journal(dir)
@@ -37,38 +33,38 @@ function open(dir = tempDir()): Journal {
 
 test('a deploy is received once, with its first event', () => {
   const journal = open()
-  expect(journal.receive(frame(), 10)).toBe('new')
-  expect(journal.receive(frame(), 20)).toBe('known')
+  expect(journal.receive(deploy(), 10)).toBe('new')
+  expect(journal.receive(deploy(), 20)).toBe('known')
   expect(journal.eventsAfter(ID, 0, 9)).toEqual([{ seq: 1, at: 10, event: { type: 'received' } }])
-  expect(journal.unfinished()).toEqual([{ frame: frame(), status: 'queued', receivedAt: 10 }])
+  expect(journal.unfinished()).toEqual([{ ...deploy(), status: 'queued' }])
 })
 
 test('it is still known after a restart, also when it is over', () => {
   const dir = tempDir()
   const before = open(dir)
-  before.receive(frame(), 10)
+  before.receive(deploy(), 10)
   before.append(ID, { type: 'cancelled' }, 11)
   before.close()
   const after = open(dir)
-  expect(after.receive(frame(), 20)).toBe('known')
+  expect(after.receive(deploy(), 20)).toBe('known')
   expect(after.unfinished()).toEqual([])
 })
 
 test('events count from 1 without gaps and move the status', () => {
   const journal = open()
-  journal.receive(frame(), 10)
-  journal.receive(frame(OTHER, 'other'), 11)
+  journal.receive(deploy(), 10)
+  journal.receive(deploy(OTHER, 'other'), 11)
   expect(journal.append(ID, { type: 'started' }, 12)).toEqual({ seq: 2, at: 12, event: { type: 'started' } })
   expect(journal.statusOf(ID)).toBe('running')
   expect(journal.append(OTHER, { type: 'started' }, 13).seq).toBe(2)
   expect(journal.append(ID, { type: 'succeeded', ms: 1, changed: true, services: {} }, 14).seq).toBe(3)
   expect(journal.statusOf(ID)).toBe('succeeded')
-  expect(journal.unfinished().map((deploy) => deploy.frame.id)).toEqual([OTHER])
+  expect(journal.unfinished().map(({ id }) => id)).toEqual([OTHER])
 })
 
 test('nothing is appended after a final event, nor to a deploy that is not there', () => {
   const journal = open()
-  journal.receive(frame(), 10)
+  journal.receive(deploy(), 10)
   journal.append(ID, { type: 'cancelled' }, 11)
   expect(() => journal.append(ID, { type: 'started' }, 12)).toThrow('started after cancelled')
   expect(() => journal.append(OTHER, { type: 'started' }, 12)).toThrow(OTHER)
@@ -77,7 +73,7 @@ test('nothing is appended after a final event, nor to a deploy that is not there
 
 test('acknowledged events are no longer due; acknowledging never goes back or beyond the log', () => {
   const journal = open()
-  journal.receive(frame(), 10)
+  journal.receive(deploy(), 10)
   journal.append(ID, { type: 'started' }, 11)
   journal.acknowledge(ID, 3)
   expect(journal.unacked()).toEqual([{ id: ID, acked: 0 }])
@@ -93,7 +89,7 @@ test('acknowledged events are no longer due; acknowledging never goes back or be
 test('a roll’s note is kept', () => {
   const dir = tempDir()
   const before = open(dir)
-  before.receive(frame(), 10)
+  before.receive(deploy(), 10)
   expect(before.recordOf(ID)).toBeUndefined()
   before.record(ID, '{"step":3}')
   before.close()
@@ -102,19 +98,124 @@ test('a roll’s note is kept', () => {
 
 test('what finished a month ago is forgotten; what has not finished is not', () => {
   const journal = open()
-  journal.receive(frame(), 0)
-  journal.receive(frame(OTHER), 0)
+  journal.receive(deploy(), 0)
+  journal.receive(deploy(OTHER), 0)
   journal.append(ID, { type: 'cancelled' }, DAY_MS)
   journal.trim(30 * DAY_MS)
-  expect(journal.receive(frame(), 0)).toBe('known')
+  expect(journal.receive(deploy(), 0)).toBe('known')
   journal.trim(31 * DAY_MS + 1)
-  expect(journal.receive(frame(OTHER), 0)).toBe('known')
-  expect(journal.receive(frame(), 0)).toBe('new')
+  expect(journal.receive(deploy(OTHER), 0)).toBe('known')
+  expect(journal.receive(deploy(), 0)).toBe('new')
+})
+
+test('what ran is known for longer than its request can be repeated: by a trigger, or by a token of a year', () => {
+  expect(KEPT_MS).toBeGreaterThan(2 * (REQUEST_TTL_MS_MAX + SIGNATURE_AGE_SECONDS_MAX * 1000))
+  const journal = open()
+  journal.receive(deploy(ID, 'hello', { expiresAt: 366 * DAY_MS }), 0)
+  journal.append(ID, { type: 'cancelled' }, DAY_MS)
+  journal.trim(300 * DAY_MS)
+  expect(journal.has(ID)).toBe(true)
+  expect(journal.eventsAfter(ID, 0, 9)).toEqual([])
+  expect(journal.unacked()).toEqual([])
+  journal.trim(366 * DAY_MS + KEPT_MS + 1)
+  expect(journal.has(ID)).toBe(false)
+})
+
+test('of finished hints the newest thousand are kept; one that waits, and signed requests, are', () => {
+  const journal = open()
+  const hint = { trust: 'hint', signedAt: undefined, expiresAt: Infinity } as const
+  journal.receive(deploy(), 0)
+  journal.append(ID, { type: 'cancelled' }, 1)
+  journal.receive(deploy(idOf(0), 'hello', hint), 1)
+  for (let n = 1; n <= HINTS_KEPT_MAX + 50; n += 1) {
+    journal.receive(deploy(idOf(n), 'hello', hint), n)
+    journal.append(idOf(n), { type: 'superseded', by: idOf(n + 1) }, n)
+  }
+  // A flood does not wait for the hour at which the rest is trimmed.
+  expect(journal.unacked().length).toBeLessThanOrEqual(HINTS_KEPT_MAX + 3)
+  journal.trim(1)
+  expect(journal.has(ID)).toBe(true)
+  expect(journal.has(idOf(0))).toBe(true)
+  expect(journal.has(idOf(50))).toBe(false)
+  expect(journal.has(idOf(51))).toBe(true)
+  expect(journal.unacked()).toHaveLength(HINTS_KEPT_MAX + 2)
+  expect(journal.unfinished().map(({ id, expiresAt }) => [id, expiresAt])).toEqual([[idOf(0), Infinity]])
+})
+
+test('the newest of a stack’s trigger is the one that was signed last, whenever it came and however it ended', () => {
+  const journal = open()
+  const ids = ['a', 'b', 'c', 'd', 'e'].map((letter) => letter.repeat(16))
+  const [a = '', b = '', c = '', d = '', e = ''] = ids
+  expect(journal.newest('hello', 'deploy')).toBeUndefined()
+  journal.receive(deploy(a, 'hello', { signedAt: 30 }), 1)
+  journal.receive(deploy(b, 'hello', { signedAt: 20 }), 2)
+  journal.receive(deploy(c, 'other', { signedAt: 40 }), 3)
+  journal.receive(deploy(d, 'hello', { signedAt: 50, trigger: 'second' }), 4)
+  journal.receive(deploy(e, 'hello', { signedAt: undefined }), 5)
+  journal.append(a, { type: 'cancelled' }, 6)
+  expect(journal.newest('hello', 'deploy')).toEqual({ id: a, signedAt: 30 })
+  expect(journal.newest('hello', 'second')).toEqual({ id: d, signedAt: 50 })
+})
+
+test('an event that no frame could carry is stored shorter', () => {
+  const journal = open()
+  journal.receive(deploy(), 1)
+  const { event } = journal.append(
+    ID,
+    { type: 'step-progress', step: 0, facts: { text: 'x'.repeat(99_999) } },
+    1,
+  )
+  expect(JSON.stringify(event).length).toBeLessThan(EVENT_BYTES_MAX)
+  expect(journal.eventsAfter(ID, 1, 9)).toEqual([{ seq: 2, at: 1, event }])
+})
+
+test.each([0, 1, 3])('a file of format %i is refused with a cure, and left as it is', (version) => {
+  const dir = tempDir()
+  const write = new DatabaseSync(join(dir, 'journal.sqlite'))
+  write.exec(`CREATE TABLE deploys (id TEXT PRIMARY KEY, frame TEXT); PRAGMA user_version = ${version}`)
+  write.close()
+  expect(() => open(dir)).toThrow(
+    expect.objectContaining({
+      code: 'usage-invalid',
+      message: expect.stringContaining(`format ${version}, this agent writes 2`),
+      cure: expect.stringContaining('the version of ropeway that wrote it'),
+    }),
+  )
+  const read = new DatabaseSync(join(dir, 'journal.sqlite'))
+  expect(read.prepare('SELECT name FROM sqlite_schema').all()).toContainEqual({ name: 'deploys' })
+  read.close()
+})
+
+test('an event that cannot be read is told as a warning, and those after it come all the same', () => {
+  const dir = tempDir()
+  const before = open(dir)
+  before.receive(deploy(), 1)
+  before.append(ID, { type: 'started' }, 2)
+  before.append(ID, { type: 'cancelled' }, 3)
+  before.close()
+  const write = new DatabaseSync(join(dir, 'journal.sqlite'))
+  write.exec(`UPDATE events SET body = '{"type":"danced"}' WHERE seq = 2`)
+  write.close()
+  expect(
+    open(dir)
+      .eventsAfter(ID, 0, 9)
+      .map(({ event }) => event),
+  ).toEqual([
+    { type: 'received' },
+    { type: 'warning', problem: { code: 'event-unreadable', message: expect.any(String) } },
+    { type: 'cancelled' },
+  ])
+})
+
+test('a clock that lies about the time of signing does not keep a deploy out', () => {
+  const journal = open()
+  journal.receive(deploy(ID, 'hello', { signedAt: 1.5, expiresAt: 1e300 }), 1)
+  expect(journal.unfinished()).toMatchObject([{ signedAt: 1, expiresAt: Number.MAX_SAFE_INTEGER }])
 })
 
 test('only the owner can read it', () => {
   const dir = tempDir()
-  open(dir).receive(frame(), 0)
+  open(dir).receive(deploy(), 0)
   for (const file of ['journal.sqlite', 'journal.sqlite-wal'])
     expect(statSync(join(dir, file)).mode & 0o077).toBe(0)
 })

@@ -1,7 +1,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { nextDelay, RESTED, type BackoffState, type LossReason } from '../../agent/backoff.ts'
 import { Link, type LinkOptions } from '../../agent/link.ts'
-import { PROTOCOL_VERSION, type DeployFrame } from '../../shared/protocol.ts'
+import { PROTOCOL_VERSION, type DeployFrame, type FromAgent, type Hello } from '../../shared/protocol.ts'
+import { FRAME_BYTES_MAX, PING_INTERVAL_MS, SILENCE_MS_MAX } from '../../shared/limits.ts'
+import { Problem } from '../../shared/problems.ts'
 import { hookFrame } from '../support/host.ts'
 import { startHub, type Behaviour, type Hub } from '../support/hub.ts'
 import { until } from '../support/until.ts'
@@ -44,9 +46,19 @@ interface Running {
   stop(): Promise<void>
 }
 
+const HELLO = {
+  type: 'hello',
+  v: PROTOCOL_VERSION,
+  agent: 'test',
+  stacks: ['hello'],
+  triggers: [],
+  revoked: [],
+} satisfies Hello
+
 async function running(
   behaviour: Partial<Behaviour> = {},
   timing: LinkOptions['timing'] = {},
+  { hello = async () => HELLO, onDeploy }: Partial<Pick<LinkOptions, 'hello' | 'onDeploy'>> = {},
 ): Promise<Running> {
   const hub = await startHub(behaviour)
   const stop = new AbortController()
@@ -59,10 +71,10 @@ async function running(
     relay: hub.url,
     host: 'vps-1',
     token: async () => `token-${(tokens += 1)}`,
-    hello: { type: 'hello', v: PROTOCOL_VERSION, agent: 'test', stacks: ['hello'], triggers: [] },
+    hello,
     log: (level, message) => logs.push(`${level}: ${message}`),
     onWelcome: () => (welcomes.count += 1),
-    onDeploy: (frame) => deploys.push(frame),
+    onDeploy: onDeploy ?? ((frame) => deploys.push(frame)),
     onStored: () => {},
     timing: {
       wait: (delayMs, reason) => {
@@ -95,9 +107,7 @@ async function running(
 test('it says hello, takes deploys, and ends when told to', async () => {
   const { hub, link, welcomes, deploys, stop } = await running()
   await until('welcome', () => welcomes.count === 1)
-  expect(hub.hellos).toEqual([
-    { type: 'hello', v: PROTOCOL_VERSION, agent: 'test', stacks: ['hello'], triggers: [] },
-  ])
+  expect(hub.hellos).toEqual([HELLO])
   const frame = await hookFrame()
   hub.deliver(frame)
   await until('deploy', () => deploys.length === 1)
@@ -139,6 +149,17 @@ test('a half-open relay, which takes all and answers nothing, is left', async ()
   expect(logs.join('\n')).toContain('the relay has gone silent')
 })
 
+test('silence is counted from the last thing heard: a minute, of which two pings may be missed', async () => {
+  expect(SILENCE_MS_MAX).toBeLessThanOrEqual(60_000)
+  expect(SILENCE_MS_MAX).toBeGreaterThan(2 * PING_INTERVAL_MS)
+  const { hub, welcomes, logs } = await running({}, { pingMs: 20, silenceMs: 300 })
+  await until('welcome', () => welcomes.count === 1)
+  await until('pings over more than the limit of silence', () => hub.pings.count > 30)
+  expect(welcomes.count).toBe(1)
+  hub.behaviour.answersPings = false
+  await until('it is left', () => logs.some((line) => line.includes('has gone silent')))
+})
+
 test('a relay that never welcomes is left, even if it answers pings', async () => {
   const { hub, welcomes, logs, link } = await running({ welcomes: false }, { pingMs: 5, welcomeMs: 60 })
   await until('a second attempt', () => hub.hellos.length >= 2)
@@ -165,6 +186,93 @@ test.each([401, 403, 404])(
     expect(logs[0]).toMatch(/^warn: .*ropeway enroll/)
   },
 )
+
+test.each([
+  [401, -600_000, 'ahead of'],
+  [403, 600_000, 'behind'],
+  [404, -31_500, 'ahead of'],
+])(
+  'an answer of %i by a clock %i ms off ours names the clocks, not the key',
+  async (status, clockOffsetMs, words) => {
+    const { waits, logs } = await running({ refuseWith: status, clockOffsetMs })
+    await until('a wait', () => waits.length >= 1)
+    expect(waits[0]?.reason).toBe('unauthorized')
+    expect(logs[0]).toMatch(
+      new RegExp(`^warn: .*vps-1's clock is (600|599|601|32|31) s ${words} the relay's`),
+    )
+    expect(logs[0]).not.toContain('enroll')
+  },
+)
+
+test('a hello that cannot be made is told, and tried again: the agent goes on', async () => {
+  let failures = 2
+  const { hub, logs, welcomes } = await running(
+    {},
+    {},
+    {
+      hello: async () => {
+        if (failures > 0) {
+          failures -= 1
+          throw new Problem('key-unusable', 'revoked.json is damaged')
+        }
+        return HELLO
+      },
+    },
+  )
+  await until('welcome', () => welcomes.count === 1)
+  expect(hub.tokens).toHaveLength(1)
+  expect(logs).toHaveLength(2)
+  expect(logs[0]).toMatch(/^warn: .*revoked.json is damaged/)
+})
+
+test('each connection has a hello of its own', async () => {
+  let made = 0
+  const { hub, welcomes } = await running(
+    {},
+    {},
+    { hello: async () => ({ ...HELLO, revoked: [`t${(made += 1)}`] }) },
+  )
+  await until('welcome', () => welcomes.count === 1)
+  hub.drop()
+  await until('a second welcome', () => welcomes.count === 2)
+  expect(hub.hellos.map(({ revoked }) => revoked)).toEqual([['t1'], ['t2']])
+})
+
+test('whoever cannot deal with a frame neither ends the connection nor the process', async () => {
+  let calls = 0
+  const { hub, logs, welcomes, link } = await running(
+    {},
+    {},
+    {
+      onDeploy: () => {
+        calls += 1
+        throw new Error('database or disk is full')
+      },
+    },
+  )
+  await until('welcome', () => welcomes.count === 1)
+  hub.deliver(await hookFrame())
+  hub.deliver(await hookFrame())
+  await until('both frames', () => calls === 2)
+  expect(link.isUp).toBe(true)
+  expect(logs.join('\n')).toContain('database or disk is full')
+})
+
+const progress = (text: string): FromAgent => ({
+  type: 'events',
+  deploy: '0123456789abcdef',
+  events: [{ seq: 1, at: 1, event: { type: 'step-progress', step: 0, facts: { text } } }],
+})
+
+test('a frame of ours that is too long is never sent: the relay would only close the socket again', async () => {
+  const { hub, link, logs, welcomes } = await running()
+  await until('welcome', () => welcomes.count === 1)
+  expect(link.send(progress('→'.repeat(FRAME_BYTES_MAX / 3)))).toBe(false)
+  expect(link.send(progress('small'))).toBe(true)
+  await until('the small one', () => hub.batches.length === 1)
+  expect(welcomes.count).toBe(1)
+  expect(logs).toHaveLength(1)
+})
 
 test('a close with 4401 is one too', async () => {
   const { waits } = await running({ closeWith: 4401 })

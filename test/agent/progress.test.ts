@@ -81,6 +81,13 @@ describe('the view', () => {
   })
 })
 
+test('events that are no longer kept are one line, and the steps at work stay', () => {
+  const { view } = after(FAILED.slice(0, 8))
+  const gap: LoggedEvent = { seq: 9, at: 1, event: { type: 'gap', from: 2, to: 9 } }
+  const next = nextView(view, gap, false)
+  expect(next).toEqual({ view, finished: ['· events 2 to 9 are no longer kept'] })
+})
+
 test('in a pipe, each event that has words is one line with its time', () => {
   const { stdout, text } = fakeStdout(false)
   const progress = createProgress({ stdout, json: false, env: {} })

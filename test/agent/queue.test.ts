@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest'
 import { Queue } from '../../agent/queue.ts'
+import type { Trust } from '../../shared/deploy.ts'
 import { until } from '../support/until.ts'
 
 interface Deploy {
   readonly id: string
   readonly stack: string
+  readonly trust: Trust
 }
 
 function world() {
@@ -22,13 +24,14 @@ function world() {
     ends.get(id)?.()
     await until(`${id} ends`, () => log.includes(`${id} ends`))
   }
-  return { log, queue, end }
+  const add = (id: string, { stack = 's', trust = 'signed' as Trust } = {}) => queue.add({ id, stack, trust })
+  return { log, queue, add, end }
 }
 
 test('one deploy of a stack at a time', async () => {
-  const { log, queue, end } = world()
-  queue.add({ id: 'a', stack: 's' })
-  queue.add({ id: 'b', stack: 's' })
+  const { log, add, end } = world()
+  add('a')
+  add('b')
   expect(log).toEqual(['a begins'])
   await end('a')
   await until('b begins', () => log.includes('b begins'))
@@ -37,8 +40,8 @@ test('one deploy of a stack at a time', async () => {
 })
 
 test('a newer one replaces the one that waits, never the one that runs', async () => {
-  const { log, queue, end } = world()
-  for (const id of ['a', 'b', 'c', 'd']) queue.add({ id, stack: 's' })
+  const { log, add, end } = world()
+  for (const id of ['a', 'b', 'c', 'd']) add(id)
   expect(log).toEqual(['a begins', 'b superseded by c', 'c superseded by d'])
   await end('a')
   await until('d begins', () => log.includes('d begins'))
@@ -47,30 +50,62 @@ test('a newer one replaces the one that waits, never the one that runs', async (
   await end('d')
 })
 
+test('a hint replaces a waiting hint only; a signed request replaces all that wait', async () => {
+  const { log, add, end } = world()
+  const hint = { trust: 'hint' } as const
+  add('a')
+  add('b')
+  add('h1', hint)
+  add('h2', hint)
+  expect(log).toEqual(['a begins', 'h1 superseded by h2'])
+  add('c')
+  expect(log.slice(2)).toEqual(['b superseded by c', 'h2 superseded by c'])
+  add('h3', hint)
+  await end('a')
+  await until('c begins', () => log.includes('c begins'))
+  await end('c')
+  await until('h3 begins', () => log.includes('h3 begins'))
+  await end('h3')
+})
+
+test('those that wait run in the order in which they came', async () => {
+  const { log, add, end } = world()
+  add('a')
+  add('h', { trust: 'hint' })
+  // A hint that came before is part of what a signed request replaces; one that came after waits behind it.
+  add('b')
+  add('i', { trust: 'hint' })
+  for (const id of ['a', 'b', 'i']) {
+    await until(`${id} begins`, () => log.includes(`${id} begins`))
+    await end(id)
+  }
+  expect(log).toEqual(['a begins', 'h superseded by b', 'a ends', 'b begins', 'b ends', 'i begins', 'i ends'])
+})
+
 test('different stacks run side by side', async () => {
-  const { log, queue, end } = world()
-  queue.add({ id: 'a', stack: 's' })
-  queue.add({ id: 'b', stack: 't' })
+  const { log, add, end } = world()
+  add('a')
+  add('b', { stack: 't' })
   expect(log).toEqual(['a begins', 'b begins'])
   await end('b')
   await end('a')
 })
 
 test('a stack whose queue ran empty starts anew', async () => {
-  const { log, queue, end } = world()
-  queue.add({ id: 'a', stack: 's' })
+  const { log, add, end } = world()
+  add('a')
   await end('a')
-  queue.add({ id: 'b', stack: 's' })
+  add('b')
   await until('b begins', () => log.includes('b begins'))
   await end('b')
 })
 
 test('stopping waits for what runs and starts nothing more', async () => {
-  const { log, queue, end } = world()
-  queue.add({ id: 'a', stack: 's' })
-  queue.add({ id: 'b', stack: 's' })
+  const { log, queue, add, end } = world()
+  add('a')
+  add('b')
   const stopped = queue.stop().then(() => log.push('stopped'))
-  queue.add({ id: 'c', stack: 't' })
+  add('c', { stack: 't' })
   await end('a')
   await stopped
   expect(log).toEqual(['a begins', 'a ends', 'stopped'])

@@ -16,6 +16,7 @@ import type { Readable } from 'node:stream'
 import { parseArgs, promisify } from 'node:util'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import { until } from '../support/stack.ts'
+import { byteReader } from './bytes.ts'
 import { SECRET, startHost, startNode, startProgram } from './host.ts'
 import { atEnd, bench, say } from './lifetime.ts'
 import { pause } from './load.ts'
@@ -29,7 +30,6 @@ const requests = Number(values.requests)
 const WARM_UP = 20
 /** Between two requests, so that each meets processes at rest: what the one before left to store or to reap is done. */
 const REST_MS = 15
-const EFFECT_MS_MAX = 10_000
 const BODY = JSON.stringify({ env: { MESSAGE: '{service},v2' } })
 
 interface Receiver {
@@ -175,30 +175,6 @@ function sender(url: string): Send {
       request.on('error', reject)
       request.end(BODY)
     })
-}
-
-/** The moment of each byte, in order. */
-function byteReader(stream: Readable): { next(): Promise<number> } {
-  const arrived: number[] = []
-  let wake: (() => void) | undefined
-  stream.on('data', (chunk: Buffer) => {
-    const at = performance.now()
-    for (let count = 0; count < chunk.length; count += 1) arrived.push(at)
-    wake?.()
-  })
-  return {
-    async next() {
-      if (arrived.length === 0)
-        await new Promise<void>((resolve, reject) => {
-          const timer = setTimeout(() => reject(new Error('no effect came')), EFFECT_MS_MAX)
-          wake = () => {
-            clearTimeout(timer)
-            resolve()
-          }
-        })
-      return arrived.shift() ?? Number.NaN
-    },
-  }
 }
 
 async function freePort(): Promise<number> {

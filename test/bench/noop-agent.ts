@@ -5,7 +5,7 @@ import { writeSync } from 'node:fs'
 import { startAgent } from '../../agent/agent.ts'
 import { realPorts } from '../../agent/adapters/index.ts'
 import { loadConfig } from '../../agent/config.ts'
-import { loadKey } from '../../agent/identity.ts'
+import { openIdentity } from '../../agent/identity.ts'
 import { Journal } from '../../agent/journal.ts'
 
 const [path = '', data = ''] = process.argv.slice(2)
@@ -15,7 +15,7 @@ process.once('SIGTERM', () => stop.abort())
 const journal = new Journal(data)
 await startAgent({
   config: await loadConfig(path, process.env),
-  key: await loadKey(data),
+  identity: openIdentity(data),
   journal,
   ports: realPorts(),
   roll: async (_stack, _request, _ports, { emit }) => {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares Ropeway with its peers and prints markdown tables: run.sh [rolls|hooks|agent] [--rounds N]. All three by default.
+# Compares Ropeway with its peers and prints markdown tables: run.sh [rolls|hooks|agent|relay] [options of that one]. All by default.
 # Numbers are ratios within one run: the peers run beside it on the same machine, in turns.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -9,13 +9,26 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # Far above what a benchmark takes on two slow cores: one that hangs must end, with its cleaning up.
 SECONDS_MAX=2400
 
-all=(rolls hooks agent)
+all=(rolls hooks agent relay)
 case ${1:-} in
-rolls | hooks | agent)
+rolls | hooks | agent | relay)
   all=("$1")
   shift
   ;;
 esac
+
+export PATH=$PWD/node_modules/.bin:$PATH
+measure() { timeout --foreground --kill-after=60 "$SECONDS_MAX" node "test/bench/$1.ts" "${@:2}"; }
+
+# Ten thousand agents take a file each, on both sides.
+ulimit -n "$(ulimit -Hn)"
+
+# The relay alone needs no engine.
+if [ "${all[*]}" = relay ]; then
+  node test/bench/machine.ts --without-engine
+  measure relay "$@"
+  exit
+fi
 
 is_running() { [ -n "$(engine_dockerd default)$(engine_dockerd newest)" ]; }
 # An engine that was there before may be in somebody's use.
@@ -28,9 +41,6 @@ tear_down() {
 trap tear_down EXIT
 exports=$(bash test/machine/setup.sh)
 eval "$exports"
-export PATH=$PWD/node_modules/.bin:$PATH
 
 node test/bench/machine.ts
-for one in "${all[@]}"; do
-  timeout --foreground --kill-after=60 "$SECONDS_MAX" node "test/bench/$one.ts" "$@"
-done
+for one in "${all[@]}"; do measure "$one" "$@"; done

@@ -1,171 +1,212 @@
-// Standard Webhooks: the specification's published vectors, the reference library as oracle, and what it accepts but we do not.
+// What a verified request asks for, whichever way it came: signed, by a token, or as a hint.
 
-import { Webhook } from 'standardwebhooks'
 import { describe, expect, test } from 'vitest'
+import { HINT_TTL_MS, REQUEST_TTL_MS, REQUEST_TTL_MS_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
-import { askedByToken, triggerSchema, verifyTriggered, type Trigger } from '../../shared/triggers/index.ts'
-import {
-  secretFault,
-  signStandardWebhook,
-  verifyStandardWebhook,
-} from '../../shared/triggers/standard-webhooks.ts'
 import { sha256Hex, type Claims } from '../../shared/tokens.ts'
+import {
+  askedByHint,
+  askedByToken,
+  defaultTtlMs,
+  fingerprint,
+  triggerSchema,
+  URL_SECRET_PATTERN,
+  verifyTriggered,
+  verifyUrlSecret,
+  type SignedTrigger,
+  type Trigger,
+} from '../../shared/triggers/index.ts'
+import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
+import { V1, V1A } from './vectors.ts'
 
-// https://github.com/standard-webhooks/standard-webhooks, libraries/*/tests
-const VECTOR = {
-  secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
-  id: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
-  timestamp: '1614265330',
-  body: '{"test": 2432232314}',
-  signature: 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=',
-}
-const BAD = 'v1,Ceo5qEr07ixe2NLpvHk3FH9bwy/WavXrAFQ/9tdO6mc='
-const OTHER_SECRET = `whsec_${Buffer.from('another secret of 32 bytes, not ').toString('base64')}`
 const NOW = 1614265330_000
+const OTHER_SECRET = `whsec_${Buffer.from('another secret of 32 bytes, not ').toString('base64')}`
+const URL_SECRET = 'cdb6e15f-9d2f4f61bcf40e-_'
 
-function verify(change: Partial<typeof VECTOR> & { now?: number; secrets?: string[] } = {}): Promise<string> {
-  const { id, timestamp, body, signature, secret, now = NOW, secrets = [secret] } = { ...VECTOR, ...change }
-  const headers = { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signature }
-  return verifyStandardWebhook({ headers, body: Buffer.from(body) }, secrets, now)
-}
-
-describe('published vectors', () => {
-  test('the vector verifies, and signing makes it', async () => {
-    expect(await verify()).toBe(VECTOR.id)
-    const signed = await signStandardWebhook(VECTOR.secret, {
-      id: VECTOR.id,
-      timestampSeconds: Number(VECTOR.timestamp),
-      body: Buffer.from(VECTOR.body),
-    })
-    expect(signed['webhook-signature']).toBe(VECTOR.signature)
-  })
-
-  test.each([
-    ['a secret without its prefix', { secret: VECTOR.secret.slice(6) }],
-    ['the good one among bad ones', { signature: `${BAD} ${VECTOR.signature} ${BAD}` }],
-    ['the second of two secrets', { secrets: [OTHER_SECRET, VECTOR.secret] }],
-    ['300 s late', { now: NOW + 300_000 }],
-    ['300 s early', { now: NOW - 300_000 }],
-  ])('%s is good', async (_, change) => {
-    expect(await verify(change)).toBe(VECTOR.id)
-  })
-
-  test.each([
-    [
-      'the specification’s mix with v2',
-      { signature: `${BAD} v2,Ceo5qEr07ixe2NLpvHk3FH9bwy/WavXrAFQ/9tdO6mc= ${VECTOR.signature}` },
-    ],
-    ['v1 and no signature', { signature: 'v1,' }],
-    ['a short signature', { signature: 'v1,dawfeoifkpqwoekfpqoekf' }],
-    ['another version', { signature: VECTOR.signature.replace('v1', 'v2') }],
-    ['words', { signature: 'v1,invalid_signature' }],
-    ['a bad one', { signature: BAD }],
-    [
-      'the asymmetric one',
-      {
-        signature:
-          'v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==',
-      },
-    ],
-    ['the right one called asymmetric', { signature: VECTOR.signature.replace('v1', 'v1a') }],
-    ['301 s late', { now: NOW + 301_000 }],
-    ['301 s early', { now: NOW - 301_000 }],
-    ['another id', { id: 'msg_other' }],
-    ['another body', { body: `${VECTOR.body} ` }],
-    ['another time', { timestamp: '1614265331' }],
-    ['another secret', { secret: OTHER_SECRET }],
-    ['junk after the time', { timestamp: `${VECTOR.timestamp}abc` }],
-    ['the time twice', { timestamp: `${VECTOR.timestamp}, ${VECTOR.timestamp}` }],
-    ['the id twice', { id: `${VECTOR.id}, ${VECTOR.id}` }],
-    ['the signature twice, by comma', { signature: `${VECTOR.signature}, ${VECTOR.signature}` }],
-    ['two spaces between', { signature: `${BAD}  ${VECTOR.signature}` }],
-    ['a space before', { signature: ` ${VECTOR.signature}` }],
-    ['six of them', { signature: Array(6).fill(VECTOR.signature).join(' ') }],
-    ['a dot in the id', { id: 'msg.1' }],
-    ['an id with a line break', { id: 'msg\n' }],
-    ['an id with a NUL', { id: 'msg\0' }],
-    ['no id', { id: '' }],
-    ['a space before the time', { timestamp: ' 1614265330' }],
-    ['not canonical base64', { signature: VECTOR.signature.replace('1OE=', '1OF=') }],
-    ['base64 without padding', { signature: VECTOR.signature.slice(0, -1) }],
-  ])('%s is refused', async (_, change) => {
-    await expect(verify(change)).rejects.toMatchObject({ code: 'unauthorized' })
-  })
-})
-
-describe('against the reference library', () => {
-  test.each(['', '{}', '{"reason":"♥ é 日本"}', ' '.repeat(5000)])('body %j', async (body) => {
-    const now = Math.floor(Date.now() / 1000)
-    const theirs = new Webhook(VECTOR.secret).sign('msg_1', new Date(now * 1000), body)
-    const ours = await signStandardWebhook(VECTOR.secret, {
-      id: 'msg_1',
-      timestampSeconds: now,
-      body: Buffer.from(body),
-    })
-    expect(ours['webhook-signature']).toBe(theirs)
-    expect(
-      await verify({ id: 'msg_1', timestamp: String(now), body, signature: theirs, now: now * 1000 }),
-    ).toBe('msg_1')
-  })
-})
-
-test.each([
-  ['good', VECTOR.secret, undefined],
-  ['good without prefix', VECTOR.secret.slice(6), undefined],
-  ['64 bytes', Buffer.from(Array.from({ length: 64 }, (_, i) => i)).toString('base64'), undefined],
-  ['empty', '', 'has 0 bytes, fewer than 24'],
-  ['a prefix', 'whsec_', 'has 0 bytes, fewer than 24'],
-  ['23 bytes', Buffer.from('abcdefghijklmnopqrstuvw').toString('base64'), 'has 23 bytes, fewer than 24'],
-  ['65 bytes', Buffer.alloc(65, 'ab').toString('base64'), 'has 65 bytes, more than 64'],
-  ['all zero', Buffer.alloc(32).toString('base64'), 'is one byte repeated'],
-  ['words', 'correct horse battery staple', 'is not `whsec_` and base64'],
-  ['unpadded', 'MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS', 'is not `whsec_` and base64'],
-])('secret: %s', (_, secret, fault) => {
-  expect(secretFault(secret)).toBe(fault)
-  const trigger = { type: 'standard-webhooks', stack: 'hello', name: 'deploy', secrets: [secret] }
-  expect(triggerSchema.safeParse(trigger).success).toBe(fault === undefined)
-})
-
-const TRIGGER: Trigger = {
+const TRIGGER: SignedTrigger = {
   type: 'standard-webhooks',
   stack: 'hello',
   name: 'deploy',
-  secrets: [VECTOR.secret],
+  ttlMs: 60_000,
+  keys: [V1.secret],
+}
+const ASYMMETRIC: SignedTrigger = { ...TRIGGER, type: 'standard-webhooks-v1a', keys: [V1A.publicKey] }
+const HINT: Trigger = {
+  ...TRIGGER,
+  type: 'url',
+  keys: [await sha256Hex(Buffer.from('not it')), await sha256Hex(Buffer.from(URL_SECRET))],
 }
 
-async function triggered(trigger: Trigger, id: string, body: string, host = 'vps-1') {
-  const headers = await signStandardWebhook(VECTOR.secret, {
+async function triggered(
+  trigger: SignedTrigger,
+  { id = 'msg_1', body = '{}', host = 'vps-1', signWith = '', now = NOW, mayBeOld = false } = {},
+): ReturnType<typeof verifyTriggered> {
+  const usual = trigger.type === 'standard-webhooks' ? V1.secret : V1A.signingKey
+  const headers = await signStandardWebhook(signWith === '' ? usual : signWith, {
     id,
     timestampSeconds: NOW / 1000,
     body: Buffer.from(body),
   })
-  return verifyTriggered(host, trigger, { headers, body: Buffer.from(body) }, NOW)
+  return verifyTriggered(host, trigger, { headers, body: Buffer.from(body) }, now, { mayBeOld })
 }
 
-test('a deploy’s id is of host, stack, trigger and the sender’s id alone', async () => {
-  const { id } = await triggered(TRIGGER, 'msg_1', '{}')
-  expect(id).toMatch(/^[0-9a-hjkmnp-tv-z]{16}$/)
-  expect((await triggered(TRIGGER, 'msg_1', '{"reason":"x"}')).id).toBe(id)
-  expect((await triggered({ ...TRIGGER, secrets: [OTHER_SECRET, VECTOR.secret] }, 'msg_1', '{}')).id).toBe(id)
-  const others = await Promise.all([
-    triggered(TRIGGER, 'msg_2', '{}'),
-    triggered({ ...TRIGGER, stack: 'other' }, 'msg_1', '{}'),
-    triggered({ ...TRIGGER, name: 'other' }, 'msg_1', '{}'),
-    triggered(TRIGGER, 'msg_1', '{}', 'vps-2'),
-  ])
-  expect(new Set([id, ...others.map((asked) => asked.id)]).size).toBe(5)
+describe('signed', () => {
+  test.each([
+    ['v1', TRIGGER, V1.secret],
+    ['v1a', ASYMMETRIC, V1A.publicKey],
+  ])('%s: what is asked, when, until when, and by which key', async (_, trigger, key) => {
+    expect(await triggered(trigger, { body: '{"reason":"x"}' })).toEqual({
+      id: expect.stringMatching(/^[0-9a-hjkmnp-tv-z]{16}$/),
+      request: { reason: 'x' },
+      actor: 'deploy',
+      trust: 'signed',
+      ttlMs: 60_000,
+      signedAt: NOW,
+      // The trigger's ttl, and the difference that the clocks may have.
+      expiresAt: NOW + 60_000 + 300_000,
+      key,
+    })
+  })
+
+  test('a deploy’s id is of host, stack, trigger and the sender’s id alone', async () => {
+    const { id } = await triggered(TRIGGER)
+    expect((await triggered(TRIGGER, { body: '{"reason":"x"}' })).id).toBe(id)
+    expect((await triggered({ ...TRIGGER, keys: [OTHER_SECRET, V1.secret] })).id).toBe(id)
+    expect((await triggered({ ...TRIGGER, ttlMs: 1 })).id).toBe(id)
+    expect((await triggered(ASYMMETRIC)).id).toBe(id)
+    const others = await Promise.all([
+      triggered(TRIGGER, { id: 'msg_2' }),
+      triggered({ ...TRIGGER, stack: 'other' }),
+      triggered({ ...TRIGGER, name: 'other' }),
+      triggered(TRIGGER, { host: 'vps-2' }),
+    ])
+    expect(new Set([id, ...others.map((asked) => asked.id)]).size).toBe(5)
+  })
+
+  test('the signature is judged first, then the time, then the body', async () => {
+    const old = { now: NOW + 301_000, body: 'x' }
+    await expect(triggered({ ...TRIGGER, keys: [OTHER_SECRET] }, old)).rejects.toMatchObject({
+      code: 'unauthorized',
+    })
+    await expect(triggered(TRIGGER, old)).rejects.toMatchObject({ code: 'request-stale' })
+    await expect(triggered(TRIGGER, { body: 'x' })).rejects.toMatchObject({ code: 'request-invalid' })
+  })
+
+  test('what has waited may be old: its ttl is for the agent to judge', async () => {
+    const now = NOW + 10 * REQUEST_TTL_MS_MAX
+    expect((await triggered(TRIGGER, { now, mayBeOld: true })).expiresAt).toBeLessThan(now)
+  })
+
+  test.each<[string, SignedTrigger, string]>([
+    ['v1 where v1a is wanted', ASYMMETRIC, V1.secret],
+    ['v1a where v1 is wanted', TRIGGER, V1A.signingKey],
+    ['v1 with the public key, where v1a is wanted', ASYMMETRIC, `whsec_${V1A.publicKey.slice(5)}`],
+  ])('%s is refused', async (_, trigger, signWith) => {
+    await expect(triggered(trigger, { signWith })).rejects.toMatchObject({ code: 'unauthorized' })
+  })
 })
 
-test('the signature is judged before the body', async () => {
-  await expect(triggered(TRIGGER, 'msg_1', 'x')).rejects.toMatchObject({ code: 'request-invalid' })
-  await expect(triggered({ ...TRIGGER, secrets: [OTHER_SECRET] }, 'msg_1', 'x')).rejects.toMatchObject({
-    code: 'unauthorized',
+describe('a hint', () => {
+  test('its secret fits by its hash alone, and says which key', async () => {
+    expect(await verifyUrlSecret(HINT, URL_SECRET)).toBe(HINT.keys[1])
+    expect(await verifyUrlSecret(HINT, 'not it')).toBe(HINT.keys[0])
+    for (const wrong of ['', `${URL_SECRET} `, URL_SECRET.toUpperCase(), HINT.keys[1] ?? ''])
+      expect(await verifyUrlSecret(HINT, wrong)).toBeUndefined()
   })
+
+  test('the secret of a signed trigger is none, not even its hash', async () => {
+    for (const trigger of [TRIGGER, ASYMMETRIC])
+      for (const key of [...trigger.keys, URL_SECRET])
+        expect(await verifyUrlSecret(trigger, key)).toBeUndefined()
+  })
+
+  test('it asks for nothing, and each one is its own deploy', async () => {
+    const nonce = '0'.repeat(32)
+    const asked = await askedByHint('vps-1', HINT, nonce)
+    expect(asked).toEqual({
+      id: expect.stringMatching(/^[0-9a-hjkmnp-tv-z]{16}$/),
+      request: {},
+      actor: 'deploy',
+      trust: 'hint',
+      ttlMs: 60_000,
+      signedAt: undefined,
+      expiresAt: Infinity,
+    })
+    expect((await askedByHint('vps-1', HINT, nonce)).id).toBe(asked.id)
+    const others = await Promise.all([
+      askedByHint('vps-1', HINT, '1'.repeat(32)),
+      askedByHint('vps-2', HINT, nonce),
+      askedByHint('vps-1', { ...HINT, stack: 'other' }, nonce),
+      askedByHint('vps-1', { ...HINT, name: 'other' }, nonce),
+    ])
+    expect(new Set([asked.id, ...others.map(({ id }) => id)]).size).toBe(5)
+  })
+
+  test.each([
+    [URL_SECRET, true],
+    ['a'.repeat(24), true],
+    ['a'.repeat(128), true],
+    ['a'.repeat(23), false],
+    ['a'.repeat(129), false],
+    [`${'a'.repeat(24)}\n`, false],
+    [`${'a'.repeat(24)}/`, false],
+    [`${'a'.repeat(24)}%20`, false],
+    [`${'a'.repeat(24)}é`, false],
+  ])('the secret %j in an address: %s', (secret, isOne) => {
+    expect(URL_SECRET_PATTERN.test(secret)).toBe(isOne)
+  })
+})
+
+test('the usual ttl is a day for what was signed and an hour for a hint', () => {
+  expect(defaultTtlMs('standard-webhooks')).toBe(REQUEST_TTL_MS)
+  expect(defaultTtlMs('standard-webhooks-v1a')).toBe(REQUEST_TTL_MS)
+  expect(defaultTtlMs('url')).toBe(HINT_TTL_MS)
+})
+
+describe('the schema', () => {
+  const HASH = 'a'.repeat(64)
+  test.each<[string, object, boolean]>([
+    ['v1', TRIGGER, true],
+    ['v1a', ASYMMETRIC, true],
+    ['a hint', HINT, true],
+    ['two keys', { ...TRIGGER, keys: [V1.secret, OTHER_SECRET] }, true],
+    ['the longest ttl', { ...TRIGGER, ttlMs: REQUEST_TTL_MS_MAX }, true],
+    ['a longer one', { ...TRIGGER, ttlMs: REQUEST_TTL_MS_MAX + 1 }, false],
+    ['no ttl', { ...TRIGGER, ttlMs: undefined }, false],
+    ['a ttl of 0', { ...TRIGGER, ttlMs: 0 }, false],
+    ['a ttl of half a millisecond', { ...TRIGGER, ttlMs: 0.5 }, false],
+    ['no key', { ...TRIGGER, keys: [] }, false],
+    ['three keys', { ...TRIGGER, keys: [V1.secret, V1.secret, V1.secret] }, false],
+    ['a public key as a secret', { ...TRIGGER, keys: [V1A.publicKey] }, false],
+    ['a secret as a public key', { ...ASYMMETRIC, keys: [V1.secret] }, false],
+    ['one good key and one bad', { ...TRIGGER, keys: [V1.secret, 'whsec_'] }, false],
+    ['a hint with its plain secret', { ...HINT, keys: [URL_SECRET] }, false],
+    ['a hint with a hash in upper case', { ...HINT, keys: [HASH.toUpperCase()] }, false],
+    ['a hint with a hash and a line break', { ...HINT, keys: [`${HASH}\n`] }, false],
+    ['another type', { ...TRIGGER, type: 'github' }, false],
+    ['a type of the prototype', { ...TRIGGER, type: 'constructor' }, false],
+    ['a bad name', { ...TRIGGER, name: '@token' }, false],
+    ['a bad stack', { ...TRIGGER, stack: '../hello' }, false],
+  ])('%s', (_, trigger, isOne) => {
+    expect(triggerSchema.safeParse(trigger).success).toBe(isOne)
+  })
+})
+
+test('a fingerprint is short, always the same, tells keys apart and holds none of them', async () => {
+  const keys = [V1.secret, OTHER_SECRET, V1A.publicKey, HINT.keys[0] ?? '']
+  const prints = await Promise.all(keys.map(fingerprint))
+  for (const print of prints) expect(print).toMatch(/^[0-9a-f]{8}$/)
+  expect(new Set(prints).size).toBe(keys.length)
+  expect(await Promise.all(keys.map(fingerprint))).toEqual(prints)
+  // Not a plain hash: that of a `url` trigger is the key itself.
+  expect(await sha256Hex(Buffer.from(V1.secret))).not.toContain(prints[0])
 })
 
 const CLAIMS: Claims = {
   actor: 'ci',
   id: 'jti-1',
+  issuedAt: NOW,
+  expiresAt: NOW + 1000,
   scopes: ['deploy'],
   stacks: undefined,
   bodySha256: undefined,
@@ -175,7 +216,16 @@ const asked = (claims: Claims, stack = 'hello', idempotencyKey = 'k', body = '{}
 
 test('a token’s request is told apart by token, stack, key and body', async () => {
   const first = await asked(CLAIMS)
-  expect(first).toMatchObject({ actor: 'ci', request: {} })
+  expect(first).toEqual({
+    id: expect.stringMatching(/^[0-9a-hjkmnp-tv-z]{16}$/),
+    request: {},
+    actor: 'ci',
+    trust: 'signed',
+    ttlMs: REQUEST_TTL_MS,
+    // It was made long before, and for many: its time says nothing of this request.
+    signedAt: undefined,
+    expiresAt: NOW + 1000 + REQUEST_TTL_MS,
+  })
   expect((await asked(CLAIMS)).id).toBe(first.id)
   const others = await Promise.all([
     asked({ ...CLAIMS, id: 'jti-2' }),
@@ -189,6 +239,7 @@ test('a token’s request is told apart by token, stack, key and body', async ()
 test('a token bound to a body is one request, whatever the key', async () => {
   const bound = { ...CLAIMS, bodySha256: await sha256Hex(Buffer.from('{}')) }
   expect((await asked(bound)).id).toBe((await asked(bound, 'hello', 'k2')).id)
+  expect((await asked(bound)).signedAt).toBe(NOW)
   await expect(asked(bound, 'hello', 'k', '{ }')).rejects.toMatchObject({ code: 'unauthorized' })
 })
 

@@ -6,18 +6,24 @@ import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { startAgent, type AgentOptions } from '../../agent/agent.ts'
 import type { Config, StackConfig } from '../../agent/config.ts'
-import { loadOrCreateKey, type HostKey } from '../../agent/identity.ts'
-import { Journal } from '../../agent/journal.ts'
+import { loadOrCreateKey, openIdentity, type HostKey } from '../../agent/identity.ts'
+import { Journal, type TakenIn } from '../../agent/journal.ts'
 import type { Ports } from '../../agent/ports.ts'
 import { deployId } from '../../shared/deploy.ts'
+import { HINT_TTL_MS, REQUEST_TTL_MS } from '../../shared/limits.ts'
 import { toBase64, type DeployFrame } from '../../shared/protocol.ts'
 import { sha256Hex, signToken, type Scope } from '../../shared/tokens.ts'
-import { TOKEN_TRIGGER } from '../../shared/triggers/index.ts'
+import { TOKEN_TRIGGER, type Trigger } from '../../shared/triggers/index.ts'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import { STACK_DEFAULTS } from './stack-config.ts'
 
 export const SECRET = `whsec_${btoa('0123456789abcdefghijklmn')}`
 export const OTHER_SECRET = `whsec_${btoa('nmlkjihgfedcba9876543210')}`
+/** The Ed25519 pair of RFC 8032's first test, as Standard Webhooks writes it. */
+const SEED = '9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60'
+const POINT = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'
+export const PUBLIC_KEY = `whpk_${Buffer.from(POINT, 'hex').toString('base64')}`
+export const PRIVATE_KEY = `whsk_${Buffer.from(SEED + POINT, 'hex').toString('base64')}`
 export const HOST = 'vps-1'
 
 export function tempDir(): string {
@@ -26,13 +32,24 @@ export function tempDir(): string {
   return dir
 }
 
-export function stackConfig(name = 'hello', secret = SECRET): StackConfig {
+/** A stack that `deploy` may sign for, `hinted` may hint at, and `asymmetric` signs for with a key of its own. */
+export function stackConfig(name = 'hello', secret = SECRET, triggers?: readonly Trigger[]): StackConfig {
   return {
     name,
     compose: ['/nowhere/docker-compose.yml'],
     project: undefined,
     ...STACK_DEFAULTS,
-    triggers: [{ type: 'standard-webhooks', stack: name, name: 'deploy', secrets: [secret] }],
+    triggers: triggers ?? [
+      { type: 'standard-webhooks', stack: name, name: 'deploy', ttlMs: REQUEST_TTL_MS, keys: [secret] },
+      { type: 'url', stack: name, name: 'hinted', ttlMs: HINT_TTL_MS, keys: ['0'.repeat(64)] },
+      {
+        type: 'standard-webhooks-v1a',
+        stack: name,
+        name: 'asymmetric',
+        ttlMs: REQUEST_TTL_MS,
+        keys: [PUBLIC_KEY],
+      },
+    ],
   }
 }
 
@@ -44,6 +61,7 @@ const encoder = new TextEncoder()
 
 export interface HookParts {
   readonly stack?: string
+  readonly trigger?: string
   readonly eventId?: string
   readonly secret?: string
   readonly body?: string
@@ -52,7 +70,7 @@ export interface HookParts {
 
 /** A hook's frame as an honest hub delivers it. */
 export async function hookFrame(parts: HookParts = {}): Promise<DeployFrame> {
-  const { stack = 'hello', eventId = 'msg_1', secret = SECRET, body = '{}' } = parts
+  const { stack = 'hello', trigger = 'deploy', eventId = 'msg_1', secret = SECRET, body = '{}' } = parts
   const bytes = encoder.encode(body)
   const headers = await signStandardWebhook(secret, {
     id: eventId,
@@ -61,11 +79,39 @@ export async function hookFrame(parts: HookParts = {}): Promise<DeployFrame> {
   })
   return {
     type: 'deploy',
-    id: await deployId(HOST, stack, 'deploy', eventId),
+    id: await deployId(HOST, stack, trigger, eventId),
     stack,
-    trigger: 'deploy',
+    trigger,
     acceptedAt: Date.now(),
     proof: { kind: 'hook', headers, body: toBase64(bytes) },
+  }
+}
+
+/** A hint's frame, of which anybody could have made up the nonce. */
+export async function hintFrame(nonce: string, trigger = 'hinted', stack = 'hello'): Promise<DeployFrame> {
+  const padded = Buffer.from(nonce).toString('hex').padEnd(32, '0').slice(0, 32)
+  return {
+    type: 'deploy',
+    id: await deployId(HOST, stack, trigger, '@hint', padded),
+    stack,
+    trigger,
+    acceptedAt: Date.now(),
+    proof: { kind: 'hint', nonce: padded },
+  }
+}
+
+/** A deploy as the journal takes it in. */
+export function takenIn(over: Partial<TakenIn> & Pick<TakenIn, 'id'>): TakenIn {
+  const signedAt = over.signedAt ?? Date.now()
+  return {
+    stack: 'hello',
+    trigger: 'deploy',
+    actor: 'deploy',
+    trust: 'signed',
+    request: {},
+    signedAt,
+    expiresAt: signedAt + REQUEST_TTL_MS,
+    ...over,
   }
 }
 
@@ -120,7 +166,7 @@ export interface RunningAgent {
 export async function runAgent(
   dir: string,
   relay: string,
-  over: Partial<Pick<AgentOptions, 'config' | 'roll' | 'recover' | 'timing'>> = {},
+  over: Partial<Pick<AgentOptions, 'config' | 'identity' | 'roll' | 'recover' | 'timing'>> = {},
 ): Promise<RunningAgent> {
   const stop = new AbortController()
   const journal = new Journal(dir)
@@ -134,9 +180,10 @@ export async function runAgent(
       emit({ type: 'started' })
       emit({ type: 'succeeded', ms: 1, changed: true, services: {} })
     })
+  await loadOrCreateKey(dir)
   const ended = startAgent({
     config: over.config ?? configFor(relay),
-    key: await loadOrCreateKey(dir),
+    identity: over.identity ?? openIdentity(dir),
     journal,
     ports: {} as Ports,
     roll: async (stack, request, ports, context) => {

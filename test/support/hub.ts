@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer, type WebSocket } from 'ws'
-import type { LoggedEvent } from '../../shared/events.ts'
+import type { DeclinedEvent } from '../../shared/events.ts'
+import type { AgentLoggedEvent as LoggedEvent } from '../../agent/journal.ts'
 import {
   decodeFrame,
   encodeFrame,
@@ -23,6 +24,8 @@ export interface Hub {
   readonly hellos: Hello[]
   /** Every frame of events as it came, repetitions included. */
   readonly batches: { deploy: string; events: LoggedEvent[] }[]
+  /** What the agent did not take in, as often as it said so. */
+  readonly declined: { deploy: string; event: DeclinedEvent }[]
   readonly pings: { count: number }
   /** What a hub would have stored: by deploy, without repetitions. Throws on a gap. */
   log(deploy: string): LoggedEvent[]
@@ -45,6 +48,7 @@ export interface Behaviour {
   refuseWith: number | undefined
   /** Closes each socket with this code after the welcome. */
   closeWith: number | undefined
+  /** Of the welcome, and of the `date` of an answer to the upgrade. */
   clockOffsetMs: number
 }
 
@@ -53,6 +57,7 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
   const server = new WebSocketServer({ noServer: true })
   const sockets = new Set<WebSocket>()
   const batches: Hub['batches'] = []
+  const declined: Hub['declined'] = []
   const pings = { count: 0 }
   const tokens: string[] = []
   const hellos: Hello[] = []
@@ -70,6 +75,7 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
     tokens,
     hellos,
     batches,
+    declined,
     pings,
     sockets,
     behaviour,
@@ -92,7 +98,10 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
   http.on('upgrade', (request, socket, head) => {
     tokens.push(request.headers.authorization?.replace('Bearer ', '') ?? '')
     if (hub.behaviour.refuseWith !== undefined) {
-      socket.end(`HTTP/1.1 ${hub.behaviour.refuseWith} No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+      const date = new Date(Date.now() + hub.behaviour.clockOffsetMs).toUTCString()
+      socket.end(
+        `HTTP/1.1 ${hub.behaviour.refuseWith} No\r\nDate: ${date}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+      )
       return
     }
     server.handleUpgrade(request, socket, head, (ws) => {
@@ -123,6 +132,10 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
           }),
         )
       if (hub.behaviour.closeWith !== undefined) ws.close(hub.behaviour.closeWith, 'told to')
+      return
+    }
+    if (frame.type === 'declined') {
+      declined.push({ deploy: frame.deploy, event: frame.event })
       return
     }
     batches.push({ deploy: frame.deploy, events: frame.events })

@@ -7,12 +7,14 @@ const [dir = '', id = ''] = process.argv.slice(2)
 const journal = new Journal(dir)
 journal.receive(
   {
-    type: 'deploy',
     id,
     stack: 'hello',
     trigger: 'deploy',
-    acceptedAt: 1,
-    proof: { kind: 'hook', headers: {}, body: '' },
+    actor: 'deploy',
+    trust: 'signed',
+    request: {},
+    signedAt: 1,
+    expiresAt: 2,
   },
   1,
 )

@@ -5,9 +5,11 @@ import { exportJWK, generateKeyPair, type CryptoKey } from 'jose'
 import { WebSocket, type ClientOptions } from 'ws'
 import { startRelay, type Relay, type RelayOptions } from '../../agent/relay.ts'
 import type { PublicKey } from '../../shared/api.ts'
-import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
+import type { AgentEvent, LoggedEvent } from '../../shared/events.ts'
 import { PROTOCOL_VERSION, type DeployFrame, type FromAgent, type FromHub } from '../../shared/protocol.ts'
 import { signToken, type Scope, type TokenOptions } from '../../shared/tokens.ts'
+import { REQUEST_TTL_MS } from '../../shared/limits.ts'
+import type { Trigger } from '../../shared/triggers/index.ts'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import { buildWorker } from '../build.ts'
 
@@ -15,9 +17,12 @@ export const ENROLL_KEY = 'test-enrolment-key'
 /** The hub gives up on nothing within a test; what does not come within this is not going to. */
 const NEXT_MS_MAX = 5000
 
+/** More than any test asks for that is not about limits. */
+const NO_LIMITS = { requests: 1_000_000, perTrigger: 1_000_000, perHost: 1_000_000 }
+
 export async function testRelay(options: Partial<RelayOptions> = {}): Promise<Relay> {
   await buildWorker()
-  return startRelay({ dataDir: undefined, port: 0, enrollKey: ENROLL_KEY, ...options })
+  return startRelay({ dataDir: undefined, port: 0, enrollKey: ENROLL_KEY, limits: NO_LIMITS, ...options })
 }
 
 export interface Answer {
@@ -94,6 +99,20 @@ export class TestHost {
     })
   }
 
+  /** Writes JSON below /v1/hosts/{host}, with a token of scope `agent` unless another is asked for. */
+  async put(
+    path: string,
+    body: unknown,
+    init: { method?: string; scopes?: readonly Scope[] } = {},
+  ): Promise<Answer> {
+    const token = await this.token(init.scopes ?? ['agent'])
+    return ask(`${this.url}/v1/hosts/${this.name}${path}`, {
+      method: init.method ?? 'PUT',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+  }
+
   /** POST …/deploys with a token. */
   async deploy(
     body: string,
@@ -140,20 +159,31 @@ export class TestHost {
     return `/hooks/${this.name}/${stack}/${trigger}`
   }
 
+  /** The trigger `deploy` of a stack, as the host's agent announces it. */
+  trigger(stack = 'hello'): Trigger {
+    return {
+      type: 'standard-webhooks',
+      stack,
+      name: 'deploy',
+      ttlMs: REQUEST_TTL_MS,
+      keys: [this.secret],
+    }
+  }
+
   /** The agent's socket, which has said hello and been welcomed. */
-  async agent(stacks: readonly string[] = ['hello']): Promise<AgentSocket> {
+  async agent(
+    stacks: readonly string[] = ['hello'],
+    triggers: readonly Trigger[] = stacks.map((stack) => this.trigger(stack)),
+    revoked: readonly string[] = [],
+  ): Promise<AgentSocket> {
     const agent = await this.silentAgent()
     agent.send({
       type: 'hello',
       v: PROTOCOL_VERSION,
       agent: '0.0.0-test',
       stacks: [...stacks],
-      triggers: stacks.map((stack) => ({
-        type: 'standard-webhooks',
-        stack,
-        name: 'deploy',
-        secrets: [this.secret],
-      })),
+      triggers: [...triggers],
+      revoked: [...revoked],
     })
     const welcome = await agent.next()
     if (welcome.type !== 'welcome') throw new Error(`${welcome.type} instead of welcome`)
@@ -221,7 +251,7 @@ export class AgentSocket {
   }
 
   /** Events of a deploy, numbered by the agent from `seq` on. */
-  report(deploy: string, seq: number, ...events: DeployEvent[]): void {
+  report(deploy: string, seq: number, ...events: AgentEvent[]): void {
     this.send({
       type: 'events',
       deploy,
@@ -229,17 +259,17 @@ export class AgentSocket {
     })
   }
 
-  async nextText(): Promise<string> {
-    await this.#until(() => this.#frames.length > 0)
+  async nextText(waitMs = NEXT_MS_MAX): Promise<string> {
+    await this.#until(() => this.#frames.length > 0, waitMs)
     return this.#frames.shift()!
   }
 
-  async next(): Promise<FromHub> {
-    return JSON.parse(await this.nextText())
+  async next(waitMs = NEXT_MS_MAX): Promise<FromHub> {
+    return JSON.parse(await this.nextText(waitMs))
   }
 
-  async nextDeploy(): Promise<DeployFrame> {
-    const frame = await this.next()
+  async nextDeploy(waitMs = NEXT_MS_MAX): Promise<DeployFrame> {
+    const frame = await this.next(waitMs)
     if (frame.type !== 'deploy') throw new Error(`${JSON.stringify(frame)} instead of a deploy`)
     return frame
   }
@@ -264,12 +294,12 @@ export class AgentSocket {
     await this.closed()
   }
 
-  async #until(isTrue: () => boolean): Promise<void> {
-    const deadline = Date.now() + NEXT_MS_MAX
+  async #until(isTrue: () => boolean, waitMs = NEXT_MS_MAX): Promise<void> {
+    const deadline = Date.now() + waitMs
     while (!isTrue()) {
       if (this.#closed && !isTrue()) throw new Error(`the socket was closed: ${JSON.stringify(this.#closed)}`)
       const leftMs = deadline - Date.now()
-      if (leftMs <= 0) throw new Error(`nothing came for ${NEXT_MS_MAX} ms`)
+      if (leftMs <= 0) throw new Error(`nothing came for ${waitMs} ms`)
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, leftMs)
         this.#wake = () => {
@@ -332,7 +362,7 @@ export class EventStream {
 }
 
 /** What the agent of a deploy that changes one thing might say. */
-export const ROLL: DeployEvent[] = [
+export const ROLL: AgentEvent[] = [
   { type: 'received' },
   { type: 'started' },
   {

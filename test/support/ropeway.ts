@@ -51,7 +51,8 @@ export interface Ropeway {
   readonly url: string
   readonly folder: string
   readonly config: string
-  readonly secret: string
+  /** What signs a stack's hooks: no two have the same. */
+  secretOf(stack: string): string
   /** Signs and posts a request to a stack's trigger. */
   hook(stack: string, body: object | string, options?: HookOptions): Promise<HookAnswer>
   /** As `hook`, for one that must be accepted; its deploy's id. */
@@ -84,10 +85,18 @@ export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
   const data = join(folder, 'agent')
   const relayPort = await freePort()
   const url = `http://127.0.0.1:${(await options.throughPort?.(relayPort)) ?? relayPort}`
-  const secret = `whsec_${randomBytes(32).toString('base64')}`
-  const env = { ...process.env, ROPEWAY_ENROLL_KEY: randomBytes(16).toString('hex'), HOOK_SECRET: secret }
-  const triggers = { deploy: { type: 'standard-webhooks', secret: { env: 'HOOK_SECRET' } } }
-  const stacks = Object.entries(options.stacks).map(([name, stack]) => [name, { triggers, ...stack }])
+  const secrets = Object.fromEntries(
+    Object.keys(options.stacks).map((name) => [
+      secretName(name),
+      `whsec_${randomBytes(32).toString('base64')}`,
+    ]),
+  )
+  const secretOf = (stack: string) => secrets[secretName(stack)] ?? ''
+  const env = { ...process.env, ROPEWAY_ENROLL_KEY: randomBytes(16).toString('hex'), ...secrets }
+  const stacks = Object.entries(options.stacks).map(([name, stack]) => {
+    const triggers = { deploy: { type: 'standard-webhooks', secret: { env: secretName(name) } } }
+    return [name, { triggers, ...stack }]
+  })
   // JSON is YAML.
   await writeFile(
     config,
@@ -145,7 +154,7 @@ export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
     return events
   }
   const hook: Ropeway['hook'] = (stack, body, hookOptions) =>
-    sendHook(`${url}/hooks/${HOST}/${stack}/deploy`, secret, body, hookOptions)
+    sendHook(`${url}/hooks/${HOST}/${stack}/deploy`, secretOf(stack), body, hookOptions)
   const deploy: Ropeway['deploy'] = async (stack, body) => {
     const answer = await hook(stack, body)
     if (answer.status !== 202)
@@ -157,7 +166,7 @@ export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
     url,
     folder,
     config,
-    secret,
+    secretOf,
     hook,
     deploy,
     outcome,
@@ -224,6 +233,11 @@ export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
     await ropeway.stop().catch(() => {})
     throw error
   }
+}
+
+/** The environment variable with a stack's secret. */
+export function secretName(stack: string): string {
+  return `HOOK_SECRET_${stack.toUpperCase().replaceAll('-', '_')}`
 }
 
 /** Every step that was begun, in order, those of an undo after those of the plan. */

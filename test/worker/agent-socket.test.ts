@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Relay } from '../../agent/relay.ts'
+import { FRAME_BYTES_MAX } from '../../shared/limits.ts'
 import { ROLL, TestHost, testRelay } from '../support/relay.ts'
 
 let relay: Relay
@@ -23,8 +24,12 @@ async function withDeploy() {
 
 test('what was accepted while the agent was away comes after its hello, in order', async () => {
   const host = await TestHost.enrolled(relay)
-  await (await host.agent()).close()
-  const accepted = [await host.hook(), await host.hook(), await host.deploy('{}')]
+  await (await host.agent(['hello', 'other', 'third'])).close()
+  const accepted = [
+    await host.hook(),
+    await host.hook('{}', { path: host.hookPath('other') }),
+    await host.deploy('{}', { stack: 'third' }),
+  ]
   expect(accepted.map(({ body }) => body.agent)).toEqual(['offline', 'offline', 'offline'])
   const agent = await host.agent()
   for (const { body } of accepted) expect((await agent.nextDeploy()).id).toBe(body.deploy.id)
@@ -38,7 +43,7 @@ test('before its hello an agent gets nothing, after it everything', async () => 
   const { body } = await host.hook()
   expect(body.agent).toBe('online')
   expect(await agent.drained()).toEqual([])
-  agent.send({ type: 'hello', v: 1, agent: 'x', stacks: ['hello'], triggers: [] })
+  agent.send({ type: 'hello', v: 1, agent: 'x', stacks: ['hello'], triggers: [], revoked: [] })
   expect(await agent.next()).toMatchObject({ type: 'welcome', v: 1, generation: 2 })
   expect((await agent.nextDeploy()).id).toBe(body.deploy.id)
   await agent.close()
@@ -169,7 +174,7 @@ test.each<[string, string | Buffer, number]>([
     4400,
   ],
   ['a hub’s own frame', '{"type":"stored","deploy":"0000000000000000","seq":1}', 4400],
-  ['over 1 MiB', ' '.repeat(1024 * 1024 + 1), 1009],
+  ['over 64 KiB', ' '.repeat(FRAME_BYTES_MAX + 1), 1009],
 ])('39: a frame that is %s closes the socket', async (_, frame, code) => {
   const host = await TestHost.enrolled(relay)
   const agent = await host.agent()

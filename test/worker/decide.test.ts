@@ -1,10 +1,27 @@
 // The hub's decisions, without a hub.
 
 import { expect, test } from 'vitest'
-import type { Deploy, Status } from '../../shared/deploy.ts'
+import type { Deploy, Status, Trust } from '../../shared/deploy.ts'
 import type { DeployEvent } from '../../shared/events.ts'
-import { SILENCE_MS_MAX } from '../../shared/limits.ts'
-import { accept, isAlive, takeIn } from '../../worker/hub/decide.ts'
+import {
+  OFFER_AGAIN_MS,
+  OFFER_AGAIN_MS_MAX,
+  OFFERS_MAX,
+  PENDING_MAX,
+  SILENCE_MS_MAX,
+} from '../../shared/limits.ts'
+import {
+  accept,
+  due,
+  isAlive,
+  takeDeclined,
+  takeIn,
+  withGaps,
+  type AgentPresence,
+  type Waiting,
+} from '../../worker/hub/decide.ts'
+import { rotated } from '../../worker/hub/keys.ts'
+import { Limiter, take } from '../../worker/hub/limiter.ts'
 
 const EVENTS: Record<string, DeployEvent> = {
   received: { type: 'received' },
@@ -67,7 +84,27 @@ test.each<
     [at('cancelled', 4, 3), incoming([1, 'received'])],
     { stored: [], status: 'cancelled', upTo: 3 },
   ],
-  ['of no deploy', [undefined, incoming([4, 'started'])], { stored: [], status: 'expired', upTo: 4 }],
+  ['of no deploy', [undefined, incoming([4, 'started'])], { stored: [], status: 'failed', upTo: 4 }],
+  [
+    'begun in time, heard of too late: the hub had only guessed that it expired',
+    [at('expired', 2, 0), incoming([1, 'received'], [2, 'started'], [3, 'cancelled'])],
+    { stored: [3, 4], status: 'cancelled', upTo: 3 },
+  ],
+  [
+    'the same in two parts',
+    [at('running', 3, 2), incoming([1, 'received'], [2, 'started'], [3, 'cancelled'])],
+    { stored: [4], status: 'cancelled', upTo: 3 },
+  ],
+  [
+    'received, but not begun, after it had expired',
+    [at('expired', 2, 0), incoming([1, 'received'], [2, 'cancelled'])],
+    { stored: [], status: 'expired', upTo: 2 },
+  ],
+  [
+    'expired by the agent’s own word',
+    [at('expired', 3, 2), incoming([3, 'started'])],
+    { stored: [], status: 'expired', upTo: 3 },
+  ],
 ])('events: %s', (_, [place, events], expected) => {
   const intake = takeIn(place, events)
   expect(
@@ -84,22 +121,38 @@ test('an event keeps the agent’s time and count', () => {
   ])
 })
 
-const asking = {
-  host: 'vps-1',
-  stack: 'hello',
-  trigger: 'deploy',
-  asked: { id: '0123456789abcdef', actor: 'ci', request: { image: 'hello:v2' } },
+const asked = {
+  id: '0123456789abcdef',
+  actor: 'ci',
+  request: { image: 'hello:v2' },
+  trust: 'signed' as Trust,
+  ttlMs: 5000,
+  signedAt: 1000,
+  expiresAt: 306_000,
 }
+const asking = { host: 'vps-1', stack: 'hello', trigger: 'deploy', asked }
+const NONE = { count: 0, waiting: [] }
+const waits = (id: string, over: Partial<Waiting> = {}): Waiting => ({
+  id,
+  stack: 'hello',
+  trust: 'signed',
+  offers: 0,
+  offeredAt: null,
+  expiresAt: 1_000_000,
+  ...over,
+})
+const offered = (offers: number, offeredAt: number) => ({ offers, offeredAt })
 
 test('a new request is a queued deploy and its first event', () => {
-  expect(accept(undefined, asking, 1234)).toEqual({
-    isNew: true,
+  expect(accept(undefined, NONE, asking, 1234)).toEqual({
+    outcome: 'new',
     deploy: {
       id: '0123456789abcdef',
       host: 'vps-1',
       stack: 'hello',
       trigger: 'deploy',
       actor: 'ci',
+      trust: 'signed',
       status: 'queued',
       acceptedAt: 1234,
       finishedAt: null,
@@ -112,12 +165,213 @@ test('a new request is a queued deploy and its first event', () => {
       trust: 'signed',
       image: 'hello:v2',
     },
+    expiresAt: 6234,
+    superseded: [],
+  })
+})
+
+test('a request does not live longer for having come late', () => {
+  expect(accept(undefined, NONE, { ...asking, asked: { ...asked, expiresAt: 2000 } }, 1234)).toMatchObject({
+    expiresAt: 2000,
   })
 })
 
 test('a known request stays what it became', () => {
-  const known = { id: asking.asked.id, status: 'failed' } as Deploy
-  expect(accept(known, asking, 1234)).toEqual({ isNew: false, deploy: known })
+  const known = { id: asked.id, status: 'failed' } as Deploy
+  expect(accept(known, { count: PENDING_MAX, waiting: [] }, asking, 1234)).toEqual({
+    outcome: 'known',
+    deploy: known,
+  })
+})
+
+test.each<[string, Trust, Waiting[], string[]]>([
+  ['the one that waits', 'signed', [waits('a')], ['a']],
+  ['not another stack’s', 'signed', [waits('a', { stack: 'other' })], []],
+  ['not one that the agent may have', 'signed', [waits('a', offered(1, 5))], []],
+  ['all that wait, hints too', 'signed', [waits('a'), waits('b', { trust: 'hint' })], ['a', 'b']],
+  ['a hint only hints', 'hint', [waits('a'), waits('b', { trust: 'hint' })], ['b']],
+])('a new request supersedes: %s', (_, trust, waiting, superseded) => {
+  const pending = { count: waiting.length, waiting }
+  expect(accept(undefined, pending, { ...asking, asked: { ...asked, trust } }, 1234)).toMatchObject({
+    superseded,
+  })
+})
+
+test('a host with too many unfinished deploys takes no more, unless one makes room', () => {
+  expect(accept(undefined, { count: PENDING_MAX, waiting: [] }, asking, 1)).toEqual({ outcome: 'full' })
+  expect(accept(undefined, { count: PENDING_MAX, waiting: [waits('a')] }, asking, 1)).toMatchObject({
+    outcome: 'new',
+  })
+})
+
+const NOW = 500_000
+test.each<
+  [string, Waiting[], AgentPresence, { offer?: string[]; end?: [string, string][]; nextAt?: number }]
+>([
+  ['nobody waits', [], 'present', {}],
+  ['no agent: only time can end it', [waits('a')], 'absent', { nextAt: 1_000_000 }],
+  ['its time is over', [waits('a', { expiresAt: NOW })], 'absent', { end: [['a', 'expired']] }],
+  [
+    'its time is over before it is offered',
+    [waits('a', { expiresAt: NOW })],
+    'new',
+    { end: [['a', 'expired']] },
+  ],
+  [
+    'the agent is back',
+    [waits('a'), waits('b', offered(3, NOW))],
+    'new',
+    { offer: ['a', 'b'], nextAt: NOW + OFFER_AGAIN_MS },
+  ],
+  [
+    'offered a moment ago',
+    [waits('a', offered(1, NOW - 1))],
+    'present',
+    { nextAt: NOW - 1 + OFFER_AGAIN_MS },
+  ],
+  [
+    'offered, and nothing heard',
+    [waits('a', offered(1, NOW - OFFER_AGAIN_MS))],
+    'present',
+    { offer: ['a'], nextAt: NOW + 2 * OFFER_AGAIN_MS },
+  ],
+  [
+    'offered twice: twice the patience',
+    [waits('a', offered(2, NOW - OFFER_AGAIN_MS))],
+    'present',
+    { nextAt: NOW + OFFER_AGAIN_MS },
+  ],
+  [
+    'the wait has an upper bound',
+    [waits('a', { ...offered(OFFERS_MAX - 1, NOW), expiresAt: 1e12 })],
+    'present',
+    { nextAt: NOW + OFFER_AGAIN_MS_MAX },
+  ],
+  ['offered too often', [waits('a', offered(OFFERS_MAX, 0))], 'new', { end: [['a', 'failed']] }],
+  [
+    'several are suspected: an agent that is back gets the one that was offered least',
+    [waits('a', offered(4, 0)), waits('b', offered(3, 0)), waits('c', offered(3, 0)), waits('d')],
+    'new',
+    { offer: ['b', 'd'], nextAt: NOW + OFFER_AGAIN_MS },
+  ],
+  [
+    'an agent that stays gets them all',
+    [waits('a', offered(4, 0)), waits('b', offered(3, 0))],
+    'present',
+    { offer: ['a', 'b'], nextAt: NOW + 8 * OFFER_AGAIN_MS },
+  ],
+  [
+    'it expires before the next offer',
+    [waits('a', { ...offered(1, NOW), expiresAt: NOW + 7 })],
+    'present',
+    { nextAt: NOW + 7 },
+  ],
+])('due: %s', (_, waiting, agent, expected) => {
+  const { offer, end, nextAt } = due(waiting, agent, NOW)
+  expect({ offer, end: end.map(({ id, event }) => [id, event.type]), nextAt }).toEqual({
+    offer: expected.offer ?? [],
+    end: expected.end ?? [],
+    nextAt: expected.nextAt,
+  })
+})
+
+test('a request that the agent never takes ends within a few hours, and sooner if its agent dies of it', () => {
+  let [offers, offeredAt, now] = [1, 0, 0]
+  for (;;) {
+    const { end, nextAt } = due(
+      [waits('a', { ...offered(offers, offeredAt), expiresAt: 1e12 })],
+      'present',
+      now,
+    )
+    if (end.length > 0) break
+    if (nextAt === undefined) throw new Error('it waits for ever')
+    if (now === nextAt) throw new Error('it does not wait')
+    now = nextAt
+    if (
+      due([waits('a', { ...offered(offers, offeredAt), expiresAt: 1e12 })], 'present', now).offer.length > 0
+    )
+      [offers, offeredAt] = [offers + 1, now]
+  }
+  expect(offers).toBe(OFFERS_MAX)
+  expect(now / 3_600_000).toBeGreaterThan(2)
+  expect(now / 3_600_000).toBeLessThan(5)
+})
+
+const DECLINED = { type: 'superseded', by: 'x' } as const
+test.each<[string, Parameters<typeof at> | undefined, number | undefined]>([
+  ['one that waits', ['queued', 1, 0], 2],
+  ['one that the agent has taken in', ['queued', 2, 1], undefined],
+  ['one that is over', ['expired', 2, 0], undefined],
+  ['one that is not here', undefined, undefined],
+])('declined: %s', (_, place, seq) => {
+  expect(takeDeclined(place && at(...place), DECLINED, 9)?.seq).toBe(seq)
+})
+
+const logged = (...seqs: number[]) =>
+  seqs.map((seq) => ({ seq, at: seq, event: { type: 'received' } as const }))
+test.each<[string, number, number[], (number | [number, number])[]]>([
+  ['all there', 0, [1, 2, 3], [1, 2, 3]],
+  ['nothing new', 3, [], []],
+  ['the middle is gone', 0, [1, 9], [1, [2, 8], 9]],
+  ['it had seen part of what is gone', 5, [9], [[6, 8], 9]],
+  ['the gap ends where it stopped', 8, [9], [9]],
+])('gaps: %s', (_, after, kept, seen) => {
+  const shown = withGaps(after, logged(...kept)).map(({ seq, event }) => {
+    if (event.type !== 'gap') return seq
+    expect(seq).toBe(event.to)
+    return [event.from, event.to]
+  })
+  expect(shown).toEqual(seen)
+})
+
+test('a trigger may use its minute at once, then waits for each', () => {
+  let { bucket, retryAfterSeconds } = take(undefined, 60, 0)
+  for (let i = 1; i < 60; i++) ({ bucket, retryAfterSeconds } = take(bucket, 60, 0))
+  expect(retryAfterSeconds).toBeUndefined()
+  expect(take(bucket, 60, 0).retryAfterSeconds).toBe(1)
+  expect(take(bucket, 60, 999).retryAfterSeconds).toBe(1)
+  expect(take(bucket, 60, 1000).retryAfterSeconds).toBeUndefined()
+  expect(take(take(bucket, 60, 1000).bucket, 60, 1000).retryAfterSeconds).toBe(1)
+  expect(take(bucket, 60, 1e9).bucket.left).toBe(59)
+})
+
+test('a clock that is set back fills no bucket and breaks none', () => {
+  const { bucket } = take({ left: 0, at: 5000 }, 60, 0)
+  expect(bucket).toEqual({ left: 0, at: 0 })
+})
+
+test('one trigger’s requests leave another’s alone, a host’s are counted together', () => {
+  const limiter = new Limiter({ perTrigger: 2, perHost: 3 })
+  const asks = ['a', 'a', 'a', 'b', 'b'].map((name) => limiter.take('hello', name, 0) === undefined)
+  expect(asks).toEqual([true, true, false, true, false])
+})
+
+const key = (x: string) => ({ kty: 'OKP' as const, crv: 'Ed25519' as const, x })
+test('a new key takes the place of the newest, which counts for a while; asked again, it counts no longer for that', () => {
+  const first = { host: 'h', keys: [{ publicKey: key('a'), until: null }] }
+  const second = rotated(first, { publicKey: key('b'), keepSeconds: 10 }, 1000)!
+  expect(second.keys).toEqual([
+    { publicKey: key('b'), until: null },
+    { publicKey: key('a'), until: 11_000 },
+  ])
+  expect(rotated(second, { publicKey: key('b'), keepSeconds: 99 }, 2000)).toEqual(second)
+  expect(rotated(second, { publicKey: key('b'), keepSeconds: 0 }, 2000)!.keys.length).toBe(1)
+  const third = rotated(second, { publicKey: key('c'), keepSeconds: 100 }, 5000)!
+  expect(third.keys.map(({ publicKey, until }) => [publicKey.x, until])).toEqual([
+    ['c', null],
+    ['b', 105_000],
+    ['a', 11_000],
+  ])
+  expect(rotated(third, { publicKey: key('d'), keepSeconds: 0 }, 6000)!.keys.length).toBe(1)
+  expect(rotated(third, { publicKey: key('d'), keepSeconds: 1 }, 50_000)!.keys.length).toBe(3)
+})
+
+test('a host has no more keys than are allowed', () => {
+  let enrolment = { host: 'h', keys: [{ publicKey: key('0'), until: null as number | null }] }
+  for (const x of ['1', '2', '3'])
+    enrolment = rotated(enrolment, { publicKey: key(x), keepSeconds: 1000 }, 0)! as typeof enrolment
+  expect(rotated(enrolment, { publicKey: key('4'), keepSeconds: 1000 }, 0)).toBeUndefined()
+  expect(rotated(enrolment, { publicKey: key('4'), keepSeconds: 0 }, 0)!.keys.length).toBe(1)
 })
 
 test.each([

@@ -51,7 +51,7 @@ function stored(): { tables: string[]; deploys: number; events: number; proofs: 
 
 test('enrolment, triggers, deploys and events are kept over a restart', async () => {
   const host = await TestHost.enrolled(await start())
-  const agent = await host.agent()
+  const agent = await host.agent(['hello', 'other'])
   const done = (await host.hook('{}', { id: 'msg_done' })).body.deploy.id
   await agent.nextDeploy()
   agent.report(done, 1, ...ROLL)
@@ -65,13 +65,11 @@ test('enrolment, triggers, deploys and events are kept over a restart', async ()
     status: 'duplicate',
     deploy: { id: done },
   })
-  expect((await host.hook('{}', { id: 'msg_new' })).body).toMatchObject({
-    status: 'accepted',
-    agent: 'offline',
-  })
+  const other = { path: host.hookPath('other') }
+  expect((await host.hook('{}', other)).body).toMatchObject({ status: 'accepted', agent: 'offline' })
   expect((await host.get(`/deploys/${done}`)).body.status).toBe('succeeded')
   expect((await host.get(`/deploys/${done}/events`)).body.events.length).toBe(ROLL.length + 1)
-  const again = await host.agent()
+  const again = await host.agent(['hello', 'other'])
   expect((await again.nextDeploy()).id).toBe(waiting)
   await again.nextDeploy()
   again.report(waiting, 1, ...ROLL)
@@ -82,9 +80,12 @@ test('enrolment, triggers, deploys and events are kept over a restart', async ()
 // Miniflare ends workerd by SIGKILL, so every stop here is a crash to it.
 test('a relay that is killed has lost nothing that it accepted', async () => {
   const host = await TestHost.enrolled(await start())
-  await (await host.agent()).close()
+  const stacks = Array.from({ length: 20 }, (_, i) => `stack-${i}`)
+  await (await host.agent(stacks)).close()
   const ids = await Promise.all(
-    Array.from({ length: 20 }, async () => (await host.hook()).body.deploy.id as string),
+    stacks.map(
+      async (stack) => (await host.hook('{}', { path: host.hookPath(stack) })).body.deploy.id as string,
+    ),
   )
   host.url = (await start()).url
   const agent = await host.agent()
@@ -165,10 +166,14 @@ test('tokens are made for the public origin where there is one, and links lead t
   const audience = 'https://relay.example'
   expect((await host.get('', { token: await host.token(['read'], { audience }) })).status).toBe(200)
   const agent = await host.silentAgent(await host.token(['agent'], { audience }))
-  const triggers = [
-    { type: 'standard-webhooks' as const, stack: 'hello', name: 'deploy', secrets: [host.secret] },
-  ]
-  agent.send({ type: 'hello', v: 1, agent: 'x', stacks: ['hello'], triggers })
+  agent.send({
+    type: 'hello',
+    v: 1,
+    agent: 'x',
+    stacks: ['hello'],
+    triggers: [host.trigger()],
+    revoked: [],
+  })
   await agent.next()
   expect((await host.hook()).body.deploy.url).toMatch(/^https:\/\/relay\.example\/v1\/hosts\//)
   await agent.close()

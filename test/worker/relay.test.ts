@@ -10,7 +10,9 @@ import {
   hostSchema,
   stackSchema,
 } from '../../shared/api.ts'
+import { REQUEST_TTL_MS } from '../../shared/limits.ts'
 import { fromBase64, fromHubSchema } from '../../shared/protocol.ts'
+import { fingerprint } from '../../shared/triggers/index.ts'
 import { ROLL, TestHost, ask, testRelay } from '../support/relay.ts'
 
 let relay: Relay
@@ -45,7 +47,7 @@ test('a hook becomes a frame, its events reach the viewer, and the stream ends w
     'webhook-timestamp',
     'webhook-signature',
   ])
-  expect(new TextDecoder().decode(fromBase64(frame.proof.body))).toBe(body)
+  expect(frame.proof.kind === 'hook' && new TextDecoder().decode(fromBase64(frame.proof.body))).toBe(body)
 
   const viewer = await host.watch(deploy.id)
   expect(viewer.response.headers.get('content-type')).toContain('text/event-stream')
@@ -116,8 +118,8 @@ test('a viewer that does not read is cut off, and gets the rest when it comes ba
   const { id } = (await host.hook()).body.deploy
   await agent.nextDeploy()
   const slow = await host.watch(id)
-  const count = 60
-  const message = 'x'.repeat(900_000)
+  const count = 900
+  const message = 'x'.repeat(60_000)
   for (let seq = 1; seq <= count; seq++) {
     agent.report(id, seq, { type: 'warning', problem: { code: 'deadline', message } })
     // The deploy does not wait for the reader.
@@ -175,7 +177,15 @@ test('the host, its stacks and its deploys can be read, secrets never', async ()
   const stack = await host.get('/stacks/other')
   expect(stackSchema.parse(stack.body)).toMatchObject({
     stack: 'other',
-    triggers: [{ name: 'deploy', type: 'standard-webhooks' }],
+    triggers: [
+      {
+        name: 'deploy',
+        type: 'standard-webhooks',
+        ttlMs: REQUEST_TTL_MS,
+        keys: [{ fingerprint: await fingerprint(host.secret), lastUsed: expect.any(Number) }],
+        stale: null,
+      },
+    ],
     latest: { id: third, status: 'queued' },
   })
   const ids = async (query: string) =>
@@ -308,15 +318,14 @@ test('health, the OpenAPI document, and a route that is not there', async () => 
   expect(missing).toMatchObject({ status: 404, body: { error: { code: 'not-found' } } })
   const { body } = await ask(`${relay.url}/openapi.json`)
   expect(body.openapi).toBe('3.1.0')
-  expect(Object.keys(body.paths).length).toBe(11)
+  expect(Object.keys(body.paths).length).toBe(16)
   const references = JSON.stringify(body).match(/#\/components\/schemas\/\w+/g) ?? []
   for (const reference of references)
     expect(body.components.schemas).toHaveProperty(reference.split('/').at(-1)!)
   for (const [path, methods] of Object.entries<object>(body.paths))
     for (const method of Object.keys(methods)) {
       const url = relay.url + path.replace('{host}', 'nobody').replaceAll(/\{\w+\}/g, 'x')
-      expect
-        .soft((await ask(url, { method })).body.error?.message, `${method} ${path}`)
-        .not.toBe('there is no such route')
+      const text = await (await fetch(url, { method })).text()
+      expect.soft(text, `${method} ${path}`).not.toContain('there is no such route')
     }
 })

@@ -1,8 +1,15 @@
 // What the hub decides, without the hub: what is stored and what came in go in, what to do comes out. Time is an argument.
 
-import { isFinal, nextStatus, type Deploy, type Status } from '../../shared/deploy.ts'
-import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
-import { SILENCE_MS_MAX } from '../../shared/limits.ts'
+import { isFinal, nextStatus, supersedes, type Deploy, type Status, type Trust } from '../../shared/deploy.ts'
+import type { DeclinedEvent, DeployEvent, LoggedEvent } from '../../shared/events.ts'
+import {
+  OFFER_AGAIN_MS,
+  OFFER_AGAIN_MS_MAX,
+  OFFERS_MAX,
+  PENDING_MAX,
+  SILENCE_MS_MAX,
+} from '../../shared/limits.ts'
+import type { ProblemReport } from '../../shared/problems.ts'
 import type { DeployFrame, Proof } from '../../shared/protocol.ts'
 import type { Asked } from '../../shared/triggers/index.ts'
 
@@ -10,6 +17,16 @@ import type { Asked } from '../../shared/triggers/index.ts'
 export interface Unfinished {
   readonly deploy: Deploy
   readonly proof: Proof
+}
+
+/** A deploy that the agent has not said to have. One that was never offered is the hub's alone; of the others the agent may know. */
+export interface Waiting {
+  readonly id: string
+  readonly stack: string
+  readonly trust: Trust
+  readonly offers: number
+  readonly offeredAt: number | null
+  readonly expiresAt: number
 }
 
 /** How far the log of a deploy has come: the last `seq` that viewers see, and the agent's own count behind it. */
@@ -30,19 +47,101 @@ export interface Asking {
   readonly asked: Asked
 }
 
-/** What to store for a verified request: nothing when its deploy is known, for the same request always has the same id. */
+export type Acceptance =
+  | { readonly outcome: 'known'; readonly deploy: Deploy }
+  | { readonly outcome: 'full' }
+  | {
+      readonly outcome: 'new'
+      readonly deploy: Deploy
+      readonly event: DeployEvent
+      readonly expiresAt: number
+      /** The deploys whose place it takes. */
+      readonly superseded: readonly string[]
+    }
+
+/**
+ * What to store for a verified request: nothing when its deploy is known, for the same request always has the same id. It takes the
+ * place of what waits for its stack, unless that was offered before: of those the agent may already run one, and decides itself.
+ */
 export function accept(
   known: Deploy | undefined,
+  pending: { readonly count: number; readonly waiting: readonly Waiting[] },
   { host, stack, trigger, asked }: Asking,
   now: number,
-): { isNew: false; deploy: Deploy } | { isNew: true; deploy: Deploy; event: DeployEvent } {
-  if (known) return { isNew: false, deploy: known }
-  const { id, actor, request } = asked
+): Acceptance {
+  if (known) return { outcome: 'known', deploy: known }
+  const superseded = pending.waiting.filter(
+    (waiting) => waiting.stack === stack && waiting.offers === 0 && supersedes(asked, waiting),
+  )
+  if (pending.count - superseded.length >= PENDING_MAX) return { outcome: 'full' }
+  const { id, actor, request, trust } = asked
   return {
-    isNew: true,
-    deploy: { id, host, stack, trigger, actor, status: 'queued', acceptedAt: now, finishedAt: null },
-    event: { type: 'accepted', stack, trigger, actor, trust: 'signed', ...request },
+    outcome: 'new',
+    deploy: { id, host, stack, trigger, actor, trust, status: 'queued', acceptedAt: now, finishedAt: null },
+    event: { type: 'accepted', stack, trigger, actor, trust, ...request },
+    expiresAt: Math.min(asked.expiresAt, now + asked.ttlMs),
+    superseded: superseded.map((waiting) => waiting.id),
   }
+}
+
+/** `new`: it has just said hello, and gets everything. */
+export type AgentPresence = 'absent' | 'present' | 'new'
+
+export interface Due {
+  readonly offer: readonly string[]
+  readonly end: readonly { readonly id: string; readonly event: DeployEvent }[]
+  /** When to look again; undefined: only when something comes in. */
+  readonly nextAt: number | undefined
+}
+
+/** After this many offers to nobody a request is suspected: perhaps the agent dies of it. */
+const OFFERS_UNSUSPECTED_MAX = 3
+
+/**
+ * What those that wait need now: an offer, another offer, or their end. Of the suspected, an agent that has just come gets one, the one
+ * that was offered least: so the one that it dies of is found, and does not take the others with it.
+ */
+export function due(waiting: readonly Waiting[], agent: AgentPresence, now: number): Due {
+  const offer: string[] = []
+  const end: { id: string; event: DeployEvent }[] = []
+  let nextAt = Infinity
+  const suspected = waiting.filter(
+    ({ offers, expiresAt }) => expiresAt > now && offers >= OFFERS_UNSUSPECTED_MAX && offers < OFFERS_MAX,
+  )
+  const tried = suspected.toSorted((a, b) => a.offers - b.offers)[0]
+  for (const each of waiting) {
+    const { id, offers, expiresAt } = each
+    const offerAt = offerTime(each, agent, suspected.includes(each) && each !== tried, now)
+    if (expiresAt <= now) end.push({ id, event: { type: 'expired' } })
+    else if (agent === 'absent') nextAt = Math.min(nextAt, expiresAt)
+    else if (offerAt > now) nextAt = Math.min(nextAt, expiresAt, offerAt)
+    else if (offers >= OFFERS_MAX) end.push({ id, event: { type: 'failed', ms: 0, problem: UNDELIVERABLE } })
+    else {
+      offer.push(id)
+      nextAt = Math.min(nextAt, expiresAt, now + offerAgainMs(offers + 1))
+    }
+  }
+  return { offer, end, nextAt: nextAt === Infinity ? undefined : nextAt }
+}
+
+function offerTime(
+  { offers, offeredAt }: Waiting,
+  agent: AgentPresence,
+  isHeldBack: boolean,
+  now: number,
+): number {
+  if (agent === 'new') return isHeldBack ? now + OFFER_AGAIN_MS : now
+  return offeredAt === null ? now : offeredAt + offerAgainMs(offers)
+}
+
+function offerAgainMs(offers: number): number {
+  return Math.min(OFFER_AGAIN_MS_MAX, OFFER_AGAIN_MS * 2 ** (offers - 1))
+}
+
+const UNDELIVERABLE: ProblemReport = {
+  code: 'undeliverable',
+  message: `the agent was offered this request ${OFFERS_MAX} times and never said that it has it`,
+  cure: 'see the agent’s log: its disk may be full, or it ends when it reads the request',
 }
 
 /** The frame that hands a deploy to the agent: what was signed, not what the hub made of it. */
@@ -63,25 +162,50 @@ export type Intake =
 
 /**
  * Which of the agent's events are new. The agent repeats what was not acknowledged, so those already stored are skipped; a hole
- * means that events were lost, which no repetition heals. Events of a deploy that is over, or that was never here, are acknowledged and dropped: otherwise
- * the agent would send them for ever.
+ * means that events were lost, which no repetition heals. Events of a deploy that is over, or that was never here, are acknowledged and
+ * dropped: otherwise the agent would send them for ever.
+ *
+ * One status is only the hub's guess: that a request is `expired` of which the agent said nothing. When it began it in time and could not
+ * say so, its word counts, and the log goes on.
  */
 export function takeIn(place: Place | undefined, incoming: readonly LoggedEvent[]): Intake {
-  let { status, seq, agentSeq } = place ?? { status: 'expired' as const, seq: 0, agentSeq: 0 }
+  let { status, seq, agentSeq } = place ?? { status: 'failed' as const, seq: 0, agentSeq: 0 }
+  let storedUpTo = agentSeq
   const rows: LogRow[] = []
   for (const { seq: theirs, at, event } of incoming) {
-    if (isFinal(status)) {
-      agentSeq = Math.max(agentSeq, theirs)
-      continue
-    }
-    if (theirs <= agentSeq) continue
-    if (theirs !== agentSeq + 1) return { isGap: true, expected: agentSeq + 1 }
+    const wasGuessed = status === 'expired' && agentSeq === 0 && event.type === 'started'
+    if (wasGuessed) status = 'queued'
+    else if (!isFinal(status) && theirs > agentSeq + 1) return { isGap: true, expected: agentSeq + 1 }
+    storedUpTo = Math.max(storedUpTo, theirs)
+    if (isFinal(status) || theirs <= agentSeq) continue
     status = nextStatus(status, event)
     agentSeq = theirs
     seq += 1
     rows.push({ seq, at, event, agentSeq })
   }
-  return { isGap: false, rows, status, storedUpTo: agentSeq }
+  return { isGap: false, rows, status, storedUpTo }
+}
+
+/** Where the agent's word on a deploy that it does not take in belongs; undefined when it comes too late to count. */
+export function takeDeclined(
+  place: Place | undefined,
+  event: DeclinedEvent,
+  now: number,
+): LogRow | undefined {
+  if (!place || isFinal(place.status) || place.agentSeq > 0) return undefined
+  return { seq: place.seq + 1, at: now, event, agentSeq: 0 }
+}
+
+/** The events as a viewer gets them who has seen those up to `after`: where some are no longer kept, a `gap` says which. */
+export function withGaps(after: number, events: readonly LoggedEvent[]): LoggedEvent[] {
+  let seen = after
+  return events.flatMap((logged) => {
+    const from = seen + 1
+    seen = logged.seq
+    if (logged.seq === from) return [logged]
+    const to = logged.seq - 1
+    return [{ seq: to, at: logged.at, event: { type: 'gap', from, to } satisfies DeployEvent }, logged]
+  })
 }
 
 /** Whether somebody still listens. A frozen peer's socket stays open, only its pings stop. */

@@ -1,40 +1,41 @@
-// The Durable Object of one host: who it is, its agent's socket, its undelivered requests and the log of its deploys.
-// A shell: it looks up what is stored, asks decide.ts, and does what that says, each time in one turn of the event loop.
+// The Durable Object of one host: its doors. Calls from the Worker, the agent's socket and the viewers' come in here, are authorized,
+// and go on to delivery.ts or reads.ts.
 
 import { DurableObject } from 'cloudflare:workers'
-import type { DeployDetails, HostState, PublicKey, StackState } from '../../shared/api.ts'
+import type { DeployDetails, HostState, PublicKey, Rotation, StackState } from '../../shared/api.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
 import type { LoggedEvent } from '../../shared/events.ts'
+import { HOST_REQUESTS_PER_MINUTE, TRIGGER_REQUESTS_PER_MINUTE } from '../../shared/limits.ts'
 import {
   CLOSE,
   PING,
   PONG,
-  PROTOCOL_VERSION,
   decodeFrame,
   fromAgentSchema,
   toBase64,
-  type FromAgent,
-  type Hello,
   type Proof,
 } from '../../shared/protocol.ts'
 import { allows, type Claims, type Scope } from '../../shared/tokens.ts'
-import { TOKEN_TRIGGER } from '../../shared/triggers/index.ts'
+import { TOKEN_TRIGGER, fingerprint, type Trigger } from '../../shared/triggers/index.ts'
 import type { Env } from '../env.ts'
-import { isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
-import { accept, deployFrame, takeIn, type Asking } from './decide.ts'
+import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
+import type { Asking } from './decide.ts'
+import { Delivery } from './delivery.ts'
+import { FactStore } from './facts.ts'
+import { rotated } from './keys.ts'
+import { Limiter } from './limiter.ts'
 import * as log from './log.ts'
+import { readDeploys, readDetails, readEvents, readHost, readStack, stackUnknown } from './reads.ts'
+import { migrate } from './schema.ts'
+import { isSession, makeSession } from './session.ts'
 import * as sockets from './sockets.ts'
-import { authorize, verifyAsk, verifyHook, type Caller, type Enrolment } from './verify.ts'
+import { noteKeyUsed, noteStale } from './uses.ts'
+import { authorize, verifyAsk, verifyHint, verifyHook, type Caller } from './verify.ts'
 
-/** What the hub knows of its host. Deploys and events are in log.ts. */
-interface Stored {
-  enrolment: Enrolment
-  /** What the agent said last, secrets of triggers included: these never leave this object. */
-  hello: Pick<Hello, 'agent' | 'stacks' | 'triggers'>
-  /** Counts the agent's connections; only the newest counts. */
-  generation: number
-  seenAt: number
-}
+const SESSION_KEY_BYTES = 32
+const NONCE_BYTES = 16
+/** When a host has too many unfinished deploys: by then one or the other is over, or its agent is back. */
+const FULL_RETRY_SECONDS = 60
 
 /** What became of a request. */
 export interface Accepted {
@@ -45,34 +46,53 @@ export interface Accepted {
 
 export class Hub extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql
+  readonly #facts = new FactStore(this.ctx.storage.kv)
+  readonly #delivery = new Delivery(this.ctx, this.#facts)
+  readonly #limiter: Limiter
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
+    this.#limiter = new Limiter({
+      perTrigger: Number(env.TRIGGER_REQUESTS_PER_MINUTE) || TRIGGER_REQUESTS_PER_MINUTE,
+      perHost: Number(env.HOST_REQUESTS_PER_MINUTE) || HOST_REQUESTS_PER_MINUTE,
+    })
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG))
-    if (this.#get('enrolment')) log.createTables(this.#sql)
+    if (this.#facts.get('enrolment')) migrate(ctx.storage, this.#facts)
   }
 
   enroll(host: string, publicKey: PublicKey): 'enrolled' | 'known' | 'taken' {
-    const enrolment = this.#get('enrolment')
-    if (enrolment) return enrolment.publicKey.x === publicKey.x ? 'known' : 'taken'
-    log.createTables(this.#sql)
-    this.#put('enrolment', { host, publicKey })
+    const enrolment = this.#facts.get('enrolment')
+    if (enrolment) return enrolment.keys[0]?.publicKey.x === publicKey.x ? 'known' : 'taken'
+    migrate(this.ctx.storage, this.#facts)
+    this.#facts.put('enrolment', { host, keys: [{ publicKey, until: null }] })
     return 'enrolled'
   }
 
-  /** A webhook: the route has chosen the trigger, its type alone says how it is verified. */
+  /** A signed webhook: the route has chosen the trigger, its type alone says how it is verified. */
   async hook(
     host: string,
     stack: string,
     name: string,
     request: { headers: Record<string, string>; body: Uint8Array },
   ): Promise<Accepted | Refusal> {
-    const trigger = this.#get('hello')?.triggers.find((each) => each.stack === stack && each.name === name)
-    const verified = await verifyHook(host, trigger, request)
+    const now = Date.now()
+    const trigger = this.#trigger(stack, name)
+    const onStale = (message: string) => noteStale(this.#sql, { stack, name }, message, now)
+    const verified = await verifyHook(host, trigger, request, { now, onStale })
     if (isRefusal(verified)) return verified
-    const { asked, headers } = verified
+    const { asked, headers, key } = verified
     const proof: Proof = { kind: 'hook', headers, body: toBase64(request.body) }
-    return this.#accept({ host, stack, trigger: name, asked }, proof)
+    return this.#accept({ host, stack, trigger: name, asked }, proof, await fingerprint(key))
+  }
+
+  /** A webhook that can carry no signature, only an address that nobody else knows. */
+  async hint(host: string, stack: string, name: string, secret: string): Promise<Accepted | Refusal> {
+    const nonce = hex(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)))
+    const verified = await verifyHint(host, this.#trigger(stack, name), { secret, nonce })
+    if (isRefusal(verified)) return verified
+    const { asked, key } = verified
+    const proof: Proof = { kind: 'hint', nonce }
+    return this.#accept({ host, stack, trigger: name, asked }, proof, await fingerprint(key))
   }
 
   /** `POST …/deploys`: a person or a job asks with a token. */
@@ -86,85 +106,95 @@ export class Hub extends DurableObject<Env> {
     const { host, claims } = authorized
     const asked = await verifyAsk(host, stack, claims, { idempotencyKey, body })
     if (isRefusal(asked)) return asked
-    if (!this.#get('hello')?.stacks.includes(stack)) return stackUnknown(stack)
+    if (!this.#facts.get('hello')?.stacks.includes(stack)) return stackUnknown(stack)
     const proof: Proof = { kind: 'token', token: caller.token, idempotencyKey, body: toBase64(body) }
     return this.#accept({ host, stack, trigger: TOKEN_TRIGGER, asked }, proof)
   }
 
-  // Durable before anybody hears of it: answers and frames are held back until the rows are on the disk.
-  #accept(asking: Asking, proof: Proof): Accepted {
+  async #accept(asking: Asking, proof: Proof, keyUsed?: string): Promise<Accepted | Refusal> {
     const now = Date.now()
-    const live = sockets.liveAgent(this.ctx, this.#generation, now)
-    const decision = this.ctx.storage.transactionSync(() => {
-      const accepted = accept(log.findDeploy(this.#sql, asking.asked.id), asking, now)
-      if (accepted.isNew) log.insertDeploy(this.#sql, accepted.deploy, proof, accepted.event)
-      return accepted
-    })
-    if (decision.isNew && live?.agent.isGreeted)
-      sockets.sendFrame(live.socket, deployFrame({ deploy: decision.deploy, proof }))
-    return {
-      status: decision.isNew ? 'accepted' : 'duplicate',
-      deploy: decision.deploy.id,
-      agent: live ? 'online' : 'offline',
+    const { stack, trigger, asked } = asking
+    // The same request again costs nothing and must be answered as the first time.
+    const waitSeconds = log.findDeploy(this.#sql, asked.id)
+      ? undefined
+      : this.#limiter.take(stack, trigger, now)
+    if (waitSeconds !== undefined) return tooMany('too many requests in a minute', waitSeconds)
+    const accepted = await this.#delivery.accept(asking, proof, now)
+    if (accepted === 'full') return tooMany('too many deploys of this host are not over', FULL_RETRY_SECONDS)
+    if (keyUsed !== undefined) noteKeyUsed(this.#sql, { stack, name: trigger }, keyUsed, now)
+    return { ...accepted, agent: this.#delivery.liveAgent(now) ? 'online' : 'offline' }
+  }
+
+  /** A short-lived right to read, for a browser, which can send no token with an event stream. */
+  async session(caller: Caller): Promise<{ token: string; expiresAt: number } | Refusal> {
+    // Not from another session: it would never end.
+    if (isSession(caller.token)) return UNAUTHORIZED
+    const authorized = await this.#authorize(caller, 'read')
+    if (isRefusal(authorized)) return authorized
+    const { host, claims } = authorized
+    return makeSession(this.#sessionKey(), { host, audience: caller.audience, claims, now: new Date() })
+  }
+
+  #sessionKey(): Uint8Array {
+    const known = this.#facts.get('sessionKey')
+    if (known) return known
+    const made = crypto.getRandomValues(new Uint8Array(SESSION_KEY_BYTES))
+    this.#facts.put('sessionKey', made)
+    return made
+  }
+
+  /** The host has a new key, for which its present one vouches: an older one that still counts must not be able to. */
+  async rotateKey(caller: Caller, rotation: Rotation): Promise<{ host: string; keys: number } | Refusal> {
+    const authorized = await authorize(this.#facts, caller, 'agent', new Date(), { newestKeyOnly: true })
+    if (isRefusal(authorized)) return authorized
+    const enrolment = this.#facts.get('enrolment')
+    const next = enrolment && rotated(enrolment, rotation, Date.now())
+    if (!next)
+      return {
+        refused: 'malformed',
+        message: 'too many former keys still count',
+        cure: 'ask with keepSeconds 0, which ends them all',
+      }
+    this.#facts.put('enrolment', next)
+    if (next.keys.length === 1) {
+      // No token counts that was made so far, and so nothing that was made of one.
+      this.#facts.forget('sessionKey')
+      sockets.dismissViewers(this.ctx, 'all')
     }
+    return { host: next.host, keys: next.keys.length }
+  }
+
+  async revoke(caller: Caller, ids: readonly string[]): Promise<{ host: string; revoked: number } | Refusal> {
+    const authorized = await this.#authorize(caller, 'agent')
+    if (isRefusal(authorized)) return authorized
+    this.#facts.put('revoked', ids)
+    sockets.dismissViewers(this.ctx, ids)
+    return { host: authorized.host, revoked: ids.length }
   }
 
   async hostState(caller: Caller): Promise<HostState | Refusal> {
     const authorized = await this.#authorize(caller, 'read')
     if (isRefusal(authorized)) return authorized
-    const live = sockets.liveAgent(this.ctx, this.#generation, Date.now())
-    const seenAt = live?.seenAt ?? this.#get('seenAt') ?? null
-    const hello = this.#get('hello')
-    return {
-      host: authorized.host,
-      agent: {
-        status: live ? 'online' : 'offline',
-        since: live?.agent.connectedAt ?? seenAt,
-        lastSeen: seenAt,
-        version: hello?.agent ?? null,
-      },
-      stacks: hello?.stacks.filter((stack) => allows(authorized.claims, 'read', stack)) ?? [],
-    }
+    return readHost(this.#facts, { ...authorized, live: this.#delivery.liveAgent(Date.now()) })
   }
 
   async stackState(caller: Caller, stack: string): Promise<StackState | Refusal> {
     const authorized = await this.#authorize(caller, 'read')
     if (isRefusal(authorized)) return authorized
-    const hello = this.#get('hello')
-    if (!hello?.stacks.includes(stack) || !allows(authorized.claims, 'read', stack))
-      return stackUnknown(stack)
-    return {
-      host: authorized.host,
-      stack,
-      triggers: hello.triggers
-        .filter((trigger) => trigger.stack === stack)
-        .map(({ name, type }) => ({ name, type })),
-      latest: log.listDeploys(this.#sql, [stack], 1)[0] ?? null,
-    }
+    return readStack(this.#sql, this.#facts, { ...authorized, stack })
   }
 
   async deploys(
     caller: Caller,
-    { stack, limit }: { stack?: string | undefined; limit: number },
+    wanted: { stack?: string | undefined; limit: number },
   ): Promise<{ deploys: Deploy[] } | Refusal> {
     const authorized = await this.#authorize(caller, 'read')
-    if (isRefusal(authorized)) return authorized
-    const { claims } = authorized
-    if (stack === undefined) return { deploys: log.listDeploys(this.#sql, claims.stacks, limit) }
-    if (!allows(claims, 'read', stack)) return { deploys: [] }
-    return { deploys: log.listDeploys(this.#sql, [stack], limit) }
+    return isRefusal(authorized) ? authorized : readDeploys(this.#sql, authorized.claims, wanted)
   }
 
   async deployDetails(caller: Caller, id: string): Promise<DeployDetails | Refusal> {
     const found = await this.#find(caller, 'read', id)
-    if (isRefusal(found)) return found
-    const first = log.edgeEvent(this.#sql, id, 'first')
-    const { image, env, reason } = first?.type === 'accepted' ? first : {}
-    return {
-      ...found,
-      request: { image, env, reason },
-      outcome: isFinal(found.status) ? (log.edgeEvent(this.#sql, id, 'last') ?? null) : null,
-    }
+    return isRefusal(found) ? found : readDetails(this.#sql, found.deploy)
   }
 
   async deployEvents(
@@ -172,8 +202,8 @@ export class Hub extends DurableObject<Env> {
     id: string,
     after: number,
   ): Promise<{ deploy: Deploy; events: LoggedEvent[] } | Refusal> {
-    const deploy = await this.#find(caller, 'read', id)
-    return isRefusal(deploy) ? deploy : { deploy, events: log.listEvents(this.#sql, id, after) }
+    const found = await this.#find(caller, 'read', id)
+    return isRefusal(found) ? found : { deploy: found.deploy, events: readEvents(this.#sql, id, after) }
   }
 
   /** The two upgrades. Only the Worker can reach this; the URL is its own, the credentials are the caller's. */
@@ -196,8 +226,8 @@ export class Hub extends DurableObject<Env> {
     if (isRefusal(authorized)) return refusalResponse(authorized)
     const { 0: client, 1: server } = new WebSocketPair()
     const now = Date.now()
-    this.#put('generation', this.#generation + 1)
-    this.#put('seenAt', now)
+    this.#facts.put('generation', this.#generation + 1)
+    this.#facts.put('seenAt', now)
     sockets.acceptAgent(this.ctx, server, {
       generation: this.#generation,
       connectedAt: now,
@@ -211,98 +241,86 @@ export class Hub extends DurableObject<Env> {
     caller: Caller,
     { deploy: id, after, scope }: { deploy: string; after: number; scope: Scope },
   ): Promise<Response> {
-    const deploy = await this.#find(caller, scope, id)
-    if (isRefusal(deploy)) return refusalResponse(deploy)
+    const found = await this.#find(caller, scope, id)
+    if (isRefusal(found)) return refusalResponse(found)
+    const { deploy, claims } = found
     const { 0: client, 1: server } = new WebSocketPair()
-    sockets.acceptViewer(this.ctx, server, id)
-    for (const event of log.listEvents(this.#sql, id, after)) server.send(JSON.stringify(event))
+    sockets.acceptViewer(this.ctx, server, { deploy: id, token: claims.id })
+    for (const event of readEvents(this.#sql, id, after)) server.send(JSON.stringify(event))
     if (isFinal(deploy.status)) sockets.closeQuietly(server, 1000, 'final')
     return new Response(null, { status: 101, webSocket: client })
   }
 
-  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const agent = sockets.agentOn(this.ctx, socket)
     if (agent?.generation !== this.#generation) return
     const decoded = decodeFrame(fromAgentSchema, message)
     if (!decoded.ok) return sockets.closeQuietly(socket, decoded.close, decoded.reason)
+    const { frame } = decoded
+    if ((frame.type === 'hello') === agent.isGreeted)
+      return sockets.closeQuietly(socket, CLOSE.malformed, 'hello comes first, and once')
+    const now = Date.now()
     try {
-      if (decoded.frame.type === 'hello') this.#greet(socket, agent, decoded.frame)
-      else this.#takeIn(socket, decoded.frame)
+      if (frame.type === 'hello') await this.#delivery.greet(socket, agent, frame, now)
+      else if (frame.type === 'events') this.#delivery.takeIn(socket, frame, now)
+      else this.#delivery.decline(frame, now)
     } catch (error) {
       // Not acknowledged, so the agent comes back and says it again. An error thrown from here would leave the socket open, and mute.
-      console.error(
-        `${decoded.frame.type} was not stored: ${error instanceof Error ? error.name : 'unknown'}`,
-      )
+      console.error(`${frame.type} was not stored: ${error instanceof Error ? error.name : 'unknown'}`)
       sockets.closeQuietly(socket, 1011, 'not stored')
     }
   }
 
-  #greet(socket: WebSocket, on: sockets.AgentSocket, { agent, stacks, triggers }: Hello): void {
-    this.#put('hello', { agent, stacks, triggers })
-    socket.serializeAttachment({ ...on, isGreeted: true } satisfies sockets.AgentSocket)
-    sockets.sendFrame(socket, {
-      type: 'welcome',
-      v: PROTOCOL_VERSION,
-      generation: on.generation,
-      at: Date.now(),
-    })
-    for (const unfinished of log.listUnfinished(this.#sql)) sockets.sendFrame(socket, deployFrame(unfinished))
-  }
-
-  #takeIn(socket: WebSocket, { deploy, events }: Extract<FromAgent, { type: 'events' }>): void {
-    const place = log.findPlace(this.#sql, deploy)
-    const intake = takeIn(place, events)
-    if (intake.isGap)
-      return sockets.closeQuietly(socket, CLOSE.malformed, `${deploy}: expected event ${intake.expected}`)
-    this.ctx.storage.transactionSync(() => {
-      for (const row of intake.rows) log.insertEvent(this.#sql, deploy, row)
-      if (intake.status !== place?.status && intake.rows.length > 0)
-        log.setStatus(this.#sql, deploy, intake.status, Date.now())
-    })
-    for (const { seq, at, event } of intake.rows)
-      sockets.sendToViewers(this.ctx, deploy, JSON.stringify({ seq, at, event } satisfies LoggedEvent))
-    if (isFinal(intake.status)) sockets.closeViewers(this.ctx, deploy)
-    sockets.sendFrame(socket, { type: 'stored', deploy, seq: intake.storedUpTo })
+  override async alarm(): Promise<void> {
+    await this.#delivery.wake(Date.now())
   }
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {
-    if (sockets.agentOn(this.ctx, socket)?.generation === this.#generation) this.#put('seenAt', Date.now())
+    this.#leave(socket)
     sockets.closeQuietly(socket, code, reason)
   }
 
   override webSocketError(socket: WebSocket): void {
-    if (sockets.agentOn(this.ctx, socket)?.generation === this.#generation) this.#put('seenAt', Date.now())
+    this.#leave(socket)
+  }
+
+  #leave(socket: WebSocket): void {
+    if (sockets.agentOn(this.ctx, socket)?.generation === this.#generation)
+      this.#facts.put('seenAt', Date.now())
   }
 
   /** A deploy that the caller may see; another stack's is as good as none. */
-  async #find(caller: Caller, scope: Scope, id: string): Promise<Deploy | Refusal> {
+  async #find(
+    caller: Caller,
+    scope: Scope,
+    id: string,
+  ): Promise<{ deploy: Deploy; claims: Claims } | Refusal> {
     const authorized = await this.#authorize(caller, scope)
     if (isRefusal(authorized)) return authorized
+    const { claims } = authorized
     const deploy = log.findDeploy(this.#sql, id)
-    return deploy && allows(authorized.claims, scope, deploy.stack)
-      ? deploy
+    return deploy && allows(claims, scope, deploy.stack)
+      ? { deploy, claims }
       : { refused: 'not-found', message: 'the host has no such deploy' }
   }
 
   #authorize(caller: Caller, scope: Scope): Promise<{ host: string; claims: Claims } | Refusal> {
-    return authorize(this.#get('enrolment'), caller, scope)
+    return authorize(this.#facts, caller, scope, new Date())
+  }
+
+  #trigger(stack: string, name: string): Trigger | undefined {
+    return this.#facts.get('hello')?.triggers.find((each) => each.stack === stack && each.name === name)
   }
 
   get #generation(): number {
-    return this.#get('generation') ?? 0
-  }
-
-  #get<K extends keyof Stored>(key: K): Stored[K] | undefined {
-    return this.ctx.storage.kv.get<Stored[K]>(key)
-  }
-
-  #put<K extends keyof Stored>(key: K, value: Stored[K]): void {
-    this.ctx.storage.kv.put(key, value)
+    return this.#facts.get('generation') ?? 0
   }
 }
 
-const stackUnknown = (stack: string): Refusal => ({
-  refused: 'stack-unknown',
-  message: `the host has no stack ${stack}`,
-  cure: 'see its ropeway.yml; the relay knows what the agent said when it last connected',
-})
+function tooMany(message: string, retryAfterSeconds: number): Refusal {
+  return { refused: 'too-many', message, retryAfterSeconds }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}

@@ -1,38 +1,10 @@
-// The hub's log in SQLite: deploys, and the events of each. Rows written are what Cloudflare bills: one an event, two more a deploy.
+// The hub's log in SQLite: deploys, and the events of each. Rows written are what Cloudflare bills: one an event, three more a deploy.
 
-import { isFinal, type Deploy, type Status } from '../../shared/deploy.ts'
+import { isFinal, type Deploy, type Status, type Trust } from '../../shared/deploy.ts'
 import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
-import { DEPLOYS_KEPT_MAX } from '../../shared/limits.ts'
-import type { Proof } from '../../shared/protocol.ts'
-import type { LogRow, Place, Unfinished } from './decide.ts'
-
-/** `n` is the order of acceptance, which two requests in one millisecond would not have by their times. */
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS deploys (
-    n INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    host TEXT NOT NULL,
-    stack TEXT NOT NULL,
-    trigger_name TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    status TEXT NOT NULL,
-    accepted_at INTEGER NOT NULL,
-    finished_at INTEGER,
-    proof TEXT -- gone when the deploy is over: nobody verifies it again
-  );
-  CREATE TABLE IF NOT EXISTS events (
-    deploy TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    agent_seq INTEGER NOT NULL, -- the agent's own count, to know its repetitions
-    event TEXT NOT NULL,
-    PRIMARY KEY (deploy, seq)
-  ) WITHOUT ROWID`
-
-/** Called for an enrolled host only: a stranger's name must leave nothing on the disk. */
-export function createTables(sql: SqlStorage): void {
-  sql.exec(SCHEMA)
-}
+import { DEPLOYS_KEPT_MAX, DEPLOYS_KEPT_MS, EVENTS_KEPT_MAX, LOGS_KEPT_MAX } from '../../shared/limits.ts'
+import { proofSchema, type Proof } from '../../shared/protocol.ts'
+import type { LogRow, Place, Unfinished, Waiting } from './decide.ts'
 
 interface DeployRow extends Record<string, SqlStorageValue> {
   id: string
@@ -40,11 +12,12 @@ interface DeployRow extends Record<string, SqlStorageValue> {
   stack: string
   trigger_name: string
   actor: string
+  trust: string
   status: string
   accepted_at: number
   finished_at: number | null
 }
-const DEPLOY_COLUMNS = 'id, host, stack, trigger_name, actor, status, accepted_at, finished_at'
+const DEPLOY_COLUMNS = 'id, host, stack, trigger_name, actor, trust, status, accepted_at, finished_at'
 
 const toDeploy = (row: DeployRow): Deploy => ({
   id: row.id,
@@ -52,27 +25,46 @@ const toDeploy = (row: DeployRow): Deploy => ({
   stack: row.stack,
   trigger: row.trigger_name,
   actor: row.actor,
+  trust: row.trust as Trust,
   status: row.status as Status,
   acceptedAt: row.accepted_at,
   finishedAt: row.finished_at,
 })
 
-export function insertDeploy(sql: SqlStorage, deploy: Deploy, proof: Proof, event: DeployEvent): void {
+export interface NewDeploy {
+  readonly deploy: Deploy
+  readonly event: DeployEvent
+  readonly proof: Proof
+  readonly expiresAt: number
+  /** Undefined while there is no agent to offer it to. */
+  readonly offeredAt: number | undefined
+}
+
+export function insertDeploy(
+  sql: SqlStorage,
+  { deploy, event, proof, expiresAt, offeredAt }: NewDeploy,
+): void {
   sql.exec(
-    `INSERT INTO deploys (${DEPLOY_COLUMNS}, proof) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO deploys (${DEPLOY_COLUMNS}, proof, expires_at, offers, offered_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     deploy.id,
     deploy.host,
     deploy.stack,
     deploy.trigger,
     deploy.actor,
+    deploy.trust,
     deploy.status,
     deploy.acceptedAt,
     deploy.finishedAt,
     JSON.stringify(proof),
+    expiresAt,
+    offeredAt === undefined ? 0 : 1,
+    offeredAt ?? null,
   )
   insertEvent(sql, deploy.id, { seq: 1, at: deploy.acceptedAt, event, agentSeq: 0 })
 }
 
+/** Stores an event; where a log is as long as it may be, its oldest but the first makes room. */
 export function insertEvent(sql: SqlStorage, deploy: string, { seq, at, event, agentSeq }: LogRow): void {
   sql.exec(
     'INSERT INTO events (deploy, seq, at, agent_seq, event) VALUES (?, ?, ?, ?, ?)',
@@ -82,20 +74,38 @@ export function insertEvent(sql: SqlStorage, deploy: string, { seq, at, event, a
     agentSeq,
     JSON.stringify(event),
   )
+  if (seq > EVENTS_KEPT_MAX)
+    sql.exec(
+      'DELETE FROM events WHERE deploy = ? AND seq > 1 AND seq <= ?',
+      deploy,
+      seq - EVENTS_KEPT_MAX + 1,
+    )
 }
 
-/** Stores a deploy's new status; when it is final, what only an unfinished deploy needs goes, and so do the oldest deploys. */
+/** Stores a deploy's new status; when it is final, what only an unfinished deploy needs goes, and so does what is too old to keep. */
 export function setStatus(sql: SqlStorage, deploy: string, status: Status, now: number): void {
   if (!isFinal(status)) {
-    sql.exec('UPDATE deploys SET status = ? WHERE id = ?', status, deploy)
+    sql.exec('UPDATE deploys SET status = ?, finished_at = NULL WHERE id = ?', status, deploy)
     return
   }
   sql.exec('UPDATE deploys SET status = ?, finished_at = ?, proof = NULL WHERE id = ?', status, now, deploy)
-  const old = sql.exec<{ id: string }>(
-    'SELECT id FROM deploys WHERE finished_at IS NOT NULL ORDER BY n DESC LIMIT -1 OFFSET ?',
+  trim(sql, now)
+}
+
+const OLDEST_AFTER = `SELECT id FROM deploys WHERE finished_at IS NOT NULL ORDER BY n DESC LIMIT -1 OFFSET`
+
+function trim(sql: SqlStorage, now: number): void {
+  sql.exec(
+    `DELETE FROM events WHERE deploy IN (${OLDEST_AFTER} ?)
+     AND seq > 1 AND seq < (SELECT max(seq) FROM events AS all_of WHERE all_of.deploy = events.deploy)`,
+    LOGS_KEPT_MAX,
+  )
+  const forgotten = sql.exec<{ id: string }>(
+    `SELECT id FROM deploys WHERE finished_at < ? OR id IN (${OLDEST_AFTER} ?)`,
+    now - DEPLOYS_KEPT_MS,
     DEPLOYS_KEPT_MAX,
   )
-  for (const { id } of old.toArray()) {
+  for (const { id } of forgotten.toArray()) {
     sql.exec('DELETE FROM events WHERE deploy = ?', id)
     sql.exec('DELETE FROM deploys WHERE id = ?', id)
   }
@@ -116,12 +126,63 @@ export function listDeploys(sql: SqlStorage, stacks: readonly string[] | undefin
   return rows.toArray().map(toDeploy)
 }
 
-/** What the agent must still do or finish, oldest first. */
-export function listUnfinished(sql: SqlStorage): Unfinished[] {
-  const rows = sql.exec<DeployRow & { proof: string }>(
+/** What the agent must still do or finish, oldest first. `broken`: the ids of requests that nobody could deliver. */
+export function listUnfinished(sql: SqlStorage): { unfinished: Unfinished[]; broken: string[] } {
+  const rows = sql.exec<DeployRow & { proof: string | null }>(
     `SELECT ${DEPLOY_COLUMNS}, proof FROM deploys WHERE finished_at IS NULL ORDER BY n`,
   )
-  return rows.toArray().map((row) => ({ deploy: toDeploy(row), proof: JSON.parse(row.proof) as Proof }))
+  const unfinished: Unfinished[] = []
+  const broken: string[] = []
+  for (const row of rows.toArray()) {
+    const proof = readProof(row.proof)
+    if (proof) unfinished.push({ deploy: toDeploy(row), proof })
+    // One that runs is in the agent's journal, and needs no delivery.
+    else if (row.status === 'queued') broken.push(row.id)
+  }
+  return { unfinished, broken }
+}
+
+// Storage is a door too: one row that cannot be read must not keep the others from their agent.
+function readProof(text: string | null): Proof | undefined {
+  try {
+    return proofSchema.safeParse(JSON.parse(text ?? '')).data
+  } catch {
+    return undefined
+  }
+}
+
+/** All that are not over, and those of them of which the agent has said nothing, oldest first: its first word on a deploy is event 2. */
+export function listPending(sql: SqlStorage): { count: number; waiting: Waiting[] } {
+  const rows = sql
+    .exec<{
+      id: string
+      stack: string
+      trust: string
+      offers: number
+      offered_at: number | null
+      expires_at: number
+      is_received: number
+    }>(
+      `SELECT id, stack, trust, offers, offered_at, expires_at,
+       EXISTS (SELECT 1 FROM events WHERE deploy = id AND seq = 2) AS is_received
+       FROM deploys WHERE finished_at IS NULL ORDER BY n`,
+    )
+    .toArray()
+  const waiting = rows
+    .filter((row) => row.is_received === 0)
+    .map((row) => ({
+      id: row.id,
+      stack: row.stack,
+      trust: row.trust as Trust,
+      offers: row.offers,
+      offeredAt: row.offered_at,
+      expiresAt: row.expires_at,
+    }))
+  return { count: rows.length, waiting }
+}
+
+export function markOffered(sql: SqlStorage, deploy: string, now: number): void {
+  sql.exec('UPDATE deploys SET offers = offers + 1, offered_at = ? WHERE id = ?', now, deploy)
 }
 
 export function findPlace(sql: SqlStorage, deploy: string): Place | undefined {
@@ -132,7 +193,7 @@ export function findPlace(sql: SqlStorage, deploy: string): Place | undefined {
   return row && { status: row.status as Status, seq: row.seq, agentSeq: row.agent_seq }
 }
 
-/** The events of a deploy after a `seq`, in order. */
+/** The events of a deploy after a `seq`, in order, as far as they are kept. */
 export function listEvents(sql: SqlStorage, deploy: string, after: number): LoggedEvent[] {
   const rows = sql.exec<{ seq: number; at: number; event: string }>(
     'SELECT seq, at, event FROM events WHERE deploy = ? AND seq > ? ORDER BY seq',

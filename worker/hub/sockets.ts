@@ -13,7 +13,9 @@ export interface AgentSocket {
 }
 
 const AGENT = 'agent'
+const VIEWER = 'viewer'
 const viewerTag = (deploy: string) => `viewer:${deploy}`
+const tokenTag = (id: string) => `token:${id}`
 
 // Not for us to send: the runtime fails on them asynchronously, past any catch. https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 const RESERVED_CODES: readonly number[] = [1005, 1006, 1015]
@@ -48,8 +50,13 @@ export function liveAgent(
   return undefined
 }
 
-export function acceptViewer(ctx: DurableObjectState, socket: WebSocket, deploy: string): void {
-  ctx.acceptWebSocket(socket, [viewerTag(deploy)])
+/** `token` is the id of the token by which the viewer may watch: its end ends the watching. */
+export function acceptViewer(
+  ctx: DurableObjectState,
+  socket: WebSocket,
+  { deploy, token }: { deploy: string; token: string },
+): void {
+  ctx.acceptWebSocket(socket, [VIEWER, viewerTag(deploy), tokenTag(token)])
 }
 
 /** Sends to all who watch a deploy. One that cannot take it is dropped, and comes back with Last-Event-ID if it cares. */
@@ -65,6 +72,13 @@ export function sendToViewers(ctx: DurableObjectState, deploy: string, text: str
 
 export function closeViewers(ctx: DurableObjectState, deploy: string): void {
   for (const socket of ctx.getWebSockets(viewerTag(deploy))) closeQuietly(socket, 1000, 'final')
+}
+
+/** Ends the watching by tokens that do not count any more; by all, when none that was made so far does. */
+export function dismissViewers(ctx: DurableObjectState, tokens: readonly string[] | 'all'): void {
+  const dismissed =
+    tokens === 'all' ? ctx.getWebSockets(VIEWER) : tokens.flatMap((id) => ctx.getWebSockets(tokenTag(id)))
+  for (const socket of dismissed) closeQuietly(socket, CLOSE.unauthorized, 'unauthorized')
 }
 
 /** Sends a frame to the agent. A socket that is already gone is no error: what matters is stored, and sent again after a hello. */

@@ -5,19 +5,19 @@ import { Problem } from '../../shared/problems.ts'
 import { allows, verifyToken, type Claims, type Scope } from '../../shared/tokens.ts'
 import {
   SIGNED_HEADERS,
+  askedByHint,
   askedByToken,
   verifyTriggered,
+  verifyUrlSecret,
   type Asked,
   type SignedRequest,
+  type SignedTrigger,
   type Trigger,
 } from '../../shared/triggers/index.ts'
 import { UNAUTHORIZED, isRefusal, type Refusal } from '../refusal.ts'
-
-/** A host's name and the key that its tokens are signed with. */
-export interface Enrolment {
-  readonly host: string
-  readonly publicKey: PublicKey
-}
+import type { FactStore } from './facts.ts'
+import { keysAt } from './keys.ts'
+import { isSession, verifySession } from './session.ts'
 
 /** Who asks, and which origin the token must have been made for. */
 export interface Caller {
@@ -26,41 +26,73 @@ export interface Caller {
 }
 
 // For requests to nobody: verified all the same, so that they take as long, then refused whatever comes out.
-const NOBODYS_TRIGGER: Trigger = {
+const NOBODYS_TRIGGER: SignedTrigger = {
   type: 'standard-webhooks',
   stack: 'nobody',
   name: 'nobody',
-  secrets: ['whsec_bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5'],
+  ttlMs: 1,
+  keys: ['whsec_bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5'],
 }
-const NOBODY: Enrolment = {
-  host: 'nobody',
-  publicKey: { kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' },
+const NOBODYS_KEY: PublicKey = {
+  kty: 'OKP',
+  crv: 'Ed25519',
+  x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
 }
 
-/** What a caller's token says, if it is good and has the scope. */
+/** What a caller's token or session says, if it is good and has the scope. */
 export async function authorize(
-  enrolment: Enrolment | undefined,
+  facts: FactStore,
   { token, audience }: Caller,
   scope: Scope,
+  now: Date,
+  { newestKeyOnly = false }: { newestKeyOnly?: boolean } = {},
 ): Promise<{ host: string; claims: Claims } | Refusal> {
-  const { host, publicKey } = enrolment ?? NOBODY
-  const claims = await refusable(verifyToken(token, publicKey, { host, audience, now: new Date() }))
+  const enrolment = facts.get('enrolment')
+  const host = enrolment?.host ?? 'nobody'
+  const expected = { host, audience, now, revoked: facts.get('revoked') ?? [] }
+  const sessionKey = facts.get('sessionKey')
+  const keys = enrolment ? keysAt(enrolment, now.getTime()) : [NOBODYS_KEY]
+  const verification: Promise<Claims> =
+    sessionKey && isSession(token)
+      ? verifySession(token, sessionKey, expected)
+      : verifyToken(token, newestKeyOnly ? keys.slice(0, 1) : keys, expected)
+  const claims = await refusable(verification)
   if (!enrolment || isRefusal(claims)) return UNAUTHORIZED
   return allows(claims, scope) ? { host, claims } : forbidden(`the token lacks the scope ${scope}`)
 }
 
-/** What a webhook asks for, with just the headers that its signature needs. */
+/** What a signed webhook asks for, with just the headers that its signature needs, and the key that fits. */
 export async function verifyHook(
   host: string,
   known: Trigger | undefined,
   request: SignedRequest,
-): Promise<{ asked: Asked; headers: Record<string, string> } | Refusal> {
-  const trigger = known ?? NOBODYS_TRIGGER
+  { now, onStale }: { now: number; onStale: (message: string) => void },
+): Promise<{ asked: Asked; key: string; headers: Record<string, string> } | Refusal> {
+  const isSigned = known !== undefined && known.type !== 'url'
+  const trigger = isSigned ? known : NOBODYS_TRIGGER
   const headers = pick(request.headers, SIGNED_HEADERS[trigger.type])
-  const asked = await refusable(verifyTriggered(host, trigger, { headers, body: request.body }, Date.now()))
+  const verified = await refusable(
+    verifyTriggered(host, trigger, { headers, body: request.body }, now),
+    (problem) => {
+      if (problem.code === 'request-stale' && isSigned) onStale(problem.message)
+      return UNAUTHORIZED
+    },
+  )
   // Nobody's secret can be read above: even a valid signature of it must not show that this is nobody.
-  if (!known) return UNAUTHORIZED
-  return isRefusal(asked) ? asked : { asked, headers }
+  if (!isSigned) return UNAUTHORIZED
+  return isRefusal(verified) ? verified : { asked: verified, key: verified.key, headers }
+}
+
+/** What the bearer of an address's secret asks for. The agent cannot verify it, so it chooses nothing. */
+export async function verifyHint(
+  host: string,
+  known: Trigger | undefined,
+  { secret, nonce }: { secret: string; nonce: string },
+): Promise<{ asked: Asked; key: string } | Refusal> {
+  const trigger = known ?? NOBODYS_TRIGGER
+  const key = await verifyUrlSecret(trigger, secret)
+  const asked = await askedByHint(host, trigger, nonce)
+  return key === undefined ? UNAUTHORIZED : { asked, key }
 }
 
 /** What the holder of a good token asks for. Having shown who they are, they may know why not. */
@@ -86,7 +118,7 @@ async function refusable<T extends Asked | Claims>(
     return await verification
   } catch (error) {
     if (!(error instanceof Problem)) throw error
-    if (error.code === 'unauthorized') return unauthorized(error)
+    if (error.code !== 'request-invalid') return unauthorized(error)
     return { refused: 'malformed', message: error.message, cure: error.cure }
   }
 }

@@ -1,0 +1,164 @@
+// The request's door: whatever bytes come, a request that means one thing only, or `request-invalid` in words that fit on a screen.
+
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { envFor, parseDeployRequest, type DeployRequest } from '../../../shared/request.ts'
+import { reportOf } from '../../../shared/problems.ts'
+import { anyJson, anyJsonText, anyText, damaged, wrongInOnePlace } from './texts.ts'
+
+/** The refusal is an answer's message and an event's: of a body of 32 KiB it must not repeat 32 KiB. */
+const MESSAGE_CHARS_MAX = 2000
+
+function parseOrRefuse(body: Uint8Array): DeployRequest | undefined {
+  try {
+    return parseDeployRequest(body)
+  } catch (error) {
+    const { code, message } = reportOf(error)
+    expect(code, message).toBe('request-invalid')
+    expect(message.length).toBeLessThanOrEqual(MESSAGE_CHARS_MAX)
+    // A person reads it in a terminal: no escape of somebody else's.
+    expect(message).toMatch(/^\P{Cc}+$/u)
+    return undefined
+  }
+}
+
+function expectRequestOrRefusal(text: string): void {
+  const request = parseOrRefuse(Buffer.from(text))
+  if (request === undefined) return
+  expect(parseOrRefuse(Buffer.from(JSON.stringify(request)))).toEqual(request)
+  // What we read is what every JSON parser must read: each key once, none that an object swallows.
+  if (text !== '') expect(JSON.parse(text)).toEqual(request)
+  expect(keysIn(text), text).toBe(keysOf(request))
+  envFor(request, 'app1')
+}
+
+/** How many keys a text has, counted without an object that could swallow one. Right for valid JSON. */
+function keysIn(text: string): number {
+  return text.match(/"(?:[^"\\]|\\.)*"\s*:/gs)?.length ?? 0
+}
+
+function keysOf(request: DeployRequest): number {
+  return Object.keys(request).length + Object.keys(request.env ?? {}).length
+}
+
+const printable = fc.string({ unit: 'grapheme' }).filter((text) => !/\p{Cc}/u.test(text))
+const variable = fc
+  .tuple(fc.constantFrom(...'AZaz_'), fc.string({ unit: fc.constantFrom(...'AZaz_09'), maxLength: 8 }))
+  .map(([first, rest]) => first + rest)
+  .filter((name) => name !== '__proto__')
+const honest: fc.Arbitrary<DeployRequest> = fc.record(
+  {
+    image: fc.constantFrom('hello', 'ghcr.io/acme/hello:v2', `hello@sha256:${'a'.repeat(64)}`),
+    env: fc.dictionary(variable, printable, { maxKeys: 4 }),
+    reason: printable,
+  },
+  { requiredKeys: [] },
+)
+const written = fc
+  .tuple(honest, fc.constantFrom(undefined, 1, '\t'))
+  .map(([request, indent]) => JSON.stringify(request, null, indent))
+
+test('an honest request is read as it was meant, however it is written', () => {
+  fc.assert(
+    fc.property(written, (text) => {
+      expect(parseDeployRequest(Buffer.from(text))).toEqual(JSON.parse(text))
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('any bytes are a request or refused', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => void parseOrRefuse(bytes)),
+    { numRuns: 500 },
+  )
+})
+
+test('any text is a request or refused', () => {
+  fc.assert(
+    fc.property(fc.oneof(anyText, anyJsonText), (text) => expectRequestOrRefusal(text)),
+    { numRuns: 800 },
+  )
+})
+
+test('a damaged request is a request or refused', () => {
+  fc.assert(
+    fc.property(damaged(written), (text) => expectRequestOrRefusal(text)),
+    { numRuns: 3000 },
+  )
+})
+
+test('a request that is wrong in one place is a request or refused', () => {
+  fc.assert(
+    fc.property(wrongInOnePlace(honest), (value) => expectRequestOrRefusal(JSON.stringify(value) ?? '')),
+    { numRuns: 2000 },
+  )
+})
+
+// The key with any of its characters as \uXXXX.
+const escaped = (key: string) =>
+  fc
+    .tuple(...[...key].map((char) => fc.tuple(fc.constant(char), fc.boolean())))
+    .map((chars) =>
+      chars
+        .map(([char, isEscaped]) =>
+          isEscaped ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : char,
+        )
+        .join(''),
+    )
+
+test('a key that is there twice is refused, at any depth and however it is written', () => {
+  const blank = fc.constantFrom('', ' ', '\n', '\t  ')
+  const twice = fc.constantFrom('reason', 'image').chain((key) => fc.tuple(escaped(key), escaped(key)))
+  const inEnv = variable.chain((key) => fc.tuple(escaped(key), escaped(key)))
+  const between = fc.constantFrom('', '"env":{"A":"}{"},', '"env":{"reason":"\\"","image":"\\\\"},')
+  fc.assert(
+    fc.property(twice, inEnv, blank, between, ([one, other], [a, b], space, more) => {
+      const object = `{"${one}"${space}:"hello",${more}${space}"${other}":"hello"}`
+      expect(() => parseDeployRequest(Buffer.from(object)), object).toThrow('names a key twice')
+      const env = `{"env":{"${a}"${space}:"x"${space},"${b}":"y"}}`
+      expect(() => parseDeployRequest(Buffer.from(env)), env).toThrow('names a key twice')
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('no key of an object’s prototype gets in, or out of it', () => {
+  const names = fc.constantFrom('__proto__', 'constructor', 'prototype', 'toString', 'valueOf')
+  fc.assert(
+    fc.property(names, anyJson, (name, value) => {
+      expectRequestOrRefusal(`{${JSON.stringify(name)}:${JSON.stringify(value)}}`)
+      expectRequestOrRefusal(`{"env":{${JSON.stringify(name)}:${JSON.stringify(value)}}}`)
+      expectRequestOrRefusal(`{"env":{${JSON.stringify(name)}:"x"}}`)
+      expect(Object.keys(Object.prototype)).toEqual([])
+    }),
+    { numRuns: 200 },
+  )
+})
+
+test('a body as large as a hook may be is judged in no time, whatever is in it', () => {
+  const filler = fc.constantFrom(
+    '"',
+    '\\',
+    '\\"',
+    '{',
+    '[',
+    '{"a":',
+    '"a":',
+    '"a"',
+    ' ',
+    '\\u0000',
+    ',',
+    'x',
+    '":',
+  )
+  fc.assert(
+    fc.property(filler, filler, fc.constantFrom('', '{"reason":"', '{"env":{"A":"'), (one, two, head) => {
+      const text = head + (one + two).repeat(32_768 / (one + two).length)
+      const begun = performance.now()
+      parseOrRefuse(Buffer.from(text))
+      expect(performance.now() - begun).toBeLessThan(1000)
+    }),
+    { numRuns: 200 },
+  )
+})

@@ -1,0 +1,160 @@
+// From a verified request to its end: stored, offered to the agent until the agent has it, its events stored and shown, or given up.
+// Looks up what is stored, asks decide.ts, and does what that says, each time in one turn of the event loop.
+
+import { isFinal, nextStatus } from '../../shared/deploy.ts'
+import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
+import { CLOSE, PROTOCOL_VERSION, type FromAgent, type Hello, type Proof } from '../../shared/protocol.ts'
+import {
+  accept,
+  deployFrame,
+  due,
+  takeDeclined,
+  takeIn,
+  type AgentPresence,
+  type Asking,
+  type Due,
+  type LogRow,
+} from './decide.ts'
+import type { FactStore } from './facts.ts'
+import * as log from './log.ts'
+import * as sockets from './sockets.ts'
+
+type EventsFrame = Extract<FromAgent, { type: 'events' }>
+type DeclinedFrame = Extract<FromAgent, { type: 'declined' }>
+
+export class Delivery {
+  readonly #ctx: DurableObjectState
+  readonly #facts: FactStore
+
+  constructor(ctx: DurableObjectState, facts: FactStore) {
+    this.#ctx = ctx
+    this.#facts = facts
+  }
+
+  get #sql(): SqlStorage {
+    return this.#ctx.storage.sql
+  }
+
+  liveAgent(now: number): ReturnType<typeof sockets.liveAgent> {
+    return sockets.liveAgent(this.#ctx, this.#facts.get('generation') ?? 0, now)
+  }
+
+  /** Durable before anybody hears of it: answers and frames are held back until the rows are on the disk. */
+  async accept(
+    asking: Asking,
+    proof: Proof,
+    now: number,
+  ): Promise<{ status: 'accepted' | 'duplicate'; deploy: string } | 'full'> {
+    const live = this.liveAgent(now)
+    const isOffered = live?.agent.isGreeted ?? false
+    const decision = this.#ctx.storage.transactionSync(() => {
+      const known = log.findDeploy(this.#sql, asking.asked.id)
+      const decided = accept(known, log.listPending(this.#sql), asking, now)
+      if (decided.outcome !== 'new') return decided
+      log.insertDeploy(this.#sql, { ...decided, proof, offeredAt: isOffered ? now : undefined })
+      for (const id of decided.superseded) this.#end(id, { type: 'superseded', by: decided.deploy.id }, now)
+      return decided
+    })
+    if (decision.outcome === 'full') return 'full'
+    if (decision.outcome === 'known') return { status: 'duplicate', deploy: decision.deploy.id }
+    if (live && isOffered) sockets.sendFrame(live.socket, deployFrame({ deploy: decision.deploy, proof }))
+    await this.#lookAgain(
+      due(log.listPending(this.#sql).waiting, isOffered ? 'present' : 'absent', now).nextAt,
+    )
+    return { status: 'accepted', deploy: decision.deploy.id }
+  }
+
+  async greet(
+    socket: WebSocket,
+    on: sockets.AgentSocket,
+    { agent, stacks, triggers, revoked }: Hello,
+    now: number,
+  ): Promise<void> {
+    this.#facts.put('hello', { agent, stacks, triggers })
+    this.#facts.put('revoked', revoked)
+    sockets.dismissViewers(this.#ctx, revoked)
+    socket.serializeAttachment({ ...on, isGreeted: true } satisfies sockets.AgentSocket)
+    sockets.sendFrame(socket, { type: 'welcome', v: PROTOCOL_VERSION, generation: on.generation, at: now })
+    await this.#attend('new', now)
+  }
+
+  /** The alarm: somebody has waited for as long as was said. */
+  async wake(now: number): Promise<void> {
+    await this.#attend(this.liveAgent(now)?.agent.isGreeted ? 'present' : 'absent', now)
+  }
+
+  async #attend(agent: AgentPresence, now: number): Promise<void> {
+    const { unfinished, broken } = log.listUnfinished(this.#sql)
+    const { waiting } = log.listPending(this.#sql)
+    const decision = due(waiting, agent, now)
+    this.#ctx.storage.transactionSync(() => {
+      for (const id of broken) this.#end(id, UNREADABLE, now)
+      for (const { id, event } of decision.end) this.#end(id, event, now)
+      for (const id of decision.offer) log.markOffered(this.#sql, id, now)
+    })
+    const live = agent === 'absent' ? undefined : this.liveAgent(now)
+    // An agent that is back also gets what it has already said to have, for it may have news of that.
+    const isWaiting = new Set(waiting.map(({ id }) => id))
+    for (const each of unfinished) {
+      const { id } = each.deploy
+      const isOwed = isWaiting.has(id) ? decision.offer.includes(id) : agent === 'new'
+      if (live && isOwed) sockets.sendFrame(live.socket, deployFrame(each))
+    }
+    await this.#lookAgain(decision.nextAt)
+  }
+
+  // An alarm that is set already is early enough or is moved: one row a wait, not one a request.
+  async #lookAgain(at: Due['nextAt']): Promise<void> {
+    if (at === undefined) return
+    const set = await this.#ctx.storage.getAlarm()
+    if (set === null || at < set) await this.#ctx.storage.setAlarm(at)
+  }
+
+  takeIn(socket: WebSocket, { deploy, events }: EventsFrame, now: number): void {
+    const place = log.findPlace(this.#sql, deploy)
+    const intake = takeIn(place, events)
+    if (intake.isGap)
+      return sockets.closeQuietly(socket, CLOSE.malformed, `${deploy}: expected event ${intake.expected}`)
+    this.#ctx.storage.transactionSync(() => {
+      for (const row of intake.rows) log.insertEvent(this.#sql, deploy, row)
+      if (intake.status !== place?.status && intake.rows.length > 0)
+        log.setStatus(this.#sql, deploy, intake.status, now)
+    })
+    for (const row of intake.rows) this.#show(deploy, row)
+    if (isFinal(intake.status)) sockets.closeViewers(this.#ctx, deploy)
+    sockets.sendFrame(socket, { type: 'stored', deploy, seq: intake.storedUpTo })
+  }
+
+  decline({ deploy, event }: DeclinedFrame, now: number): void {
+    const row = takeDeclined(log.findPlace(this.#sql, deploy), event, now)
+    if (row) this.#ctx.storage.transactionSync(() => this.#endWith(deploy, row, now))
+  }
+
+  // The hub's own last word on a deploy that the agent does not have.
+  #end(deploy: string, event: DeployEvent, now: number): void {
+    const place = log.findPlace(this.#sql, deploy)
+    if (place && !isFinal(place.status))
+      this.#endWith(deploy, { seq: place.seq + 1, at: now, event, agentSeq: place.agentSeq }, now)
+  }
+
+  #endWith(deploy: string, row: LogRow, now: number): void {
+    log.insertEvent(this.#sql, deploy, row)
+    log.setStatus(this.#sql, deploy, nextStatus('queued', row.event), now)
+    this.#show(deploy, row)
+    sockets.closeViewers(this.#ctx, deploy)
+  }
+
+  #show(deploy: string, { seq, at, event }: LoggedEvent): void {
+    sockets.sendToViewers(this.#ctx, deploy, JSON.stringify({ seq, at, event } satisfies LoggedEvent))
+  }
+}
+
+const UNREADABLE: DeployEvent = {
+  type: 'failed',
+  ms: 0,
+  problem: {
+    code: 'internal',
+    message: 'the relay cannot read what it has stored of this request',
+    cure: 'ask for the deploy again',
+  },
+}

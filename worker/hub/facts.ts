@@ -1,0 +1,51 @@
+// What the hub knows of its host beside the deploys: a few values in the object's key-value store.
+
+import type { Hello } from '../../shared/protocol.ts'
+import type { Enrolment } from './keys.ts'
+
+export interface Facts {
+  /** Which tables there are (schema.ts). */
+  schema: number
+  enrolment: Enrolment
+  /** What the agent said last, secrets of triggers included: these never leave this object. */
+  hello: Pick<Hello, 'agent' | 'stacks' | 'triggers'>
+  /** Ids of the tokens that the host has revoked. */
+  revoked: readonly string[]
+  /** Signs the sessions of browsers. Made here, known to nobody else. */
+  sessionKey: Uint8Array
+  /** Counts the agent's connections; only the newest counts. */
+  generation: number
+  seenAt: number
+}
+
+/** The part of the storage that is needed here. */
+export interface KeyValues {
+  get<T>(key: string): T | undefined
+  put<T>(key: string, value: T): void
+  delete(key: string): boolean
+}
+
+/** Reads through memory: the hello of a host with many triggers takes longer to decode than a hook to verify. */
+export class FactStore {
+  readonly #kv: KeyValues
+  readonly #known = new Map<keyof Facts, Facts[keyof Facts] | undefined>()
+
+  constructor(kv: KeyValues) {
+    this.#kv = kv
+  }
+
+  get<K extends keyof Facts>(key: K): Facts[K] | undefined {
+    if (!this.#known.has(key)) this.#known.set(key, this.#kv.get<Facts[K]>(key))
+    return this.#known.get(key) as Facts[K] | undefined
+  }
+
+  put<K extends keyof Facts>(key: K, value: Facts[K]): void {
+    this.#kv.put(key, value)
+    this.#known.set(key, value)
+  }
+
+  forget(key: keyof Facts): void {
+    this.#kv.delete(key)
+    this.#known.delete(key)
+  }
+}

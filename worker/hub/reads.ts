@@ -1,0 +1,75 @@
+// What the hub shows of its host and its deploys to those who may read them.
+
+import type { DeployDetails, HostState, StackState } from '../../shared/api.ts'
+import { isFinal, type Deploy } from '../../shared/deploy.ts'
+import type { LoggedEvent } from '../../shared/events.ts'
+import { allows, type Claims } from '../../shared/tokens.ts'
+import type { Refusal } from '../refusal.ts'
+import { withGaps } from './decide.ts'
+import type { FactStore } from './facts.ts'
+import * as log from './log.ts'
+import type { liveAgent } from './sockets.ts'
+import { triggerState } from './uses.ts'
+
+export function readHost(
+  facts: FactStore,
+  { host, claims, live }: { host: string; claims: Claims; live: ReturnType<typeof liveAgent> },
+): HostState {
+  const seenAt = live?.seenAt ?? facts.get('seenAt') ?? null
+  const hello = facts.get('hello')
+  return {
+    host,
+    agent: {
+      status: live ? 'online' : 'offline',
+      since: live?.agent.connectedAt ?? seenAt,
+      lastSeen: seenAt,
+      version: hello?.agent ?? null,
+    },
+    stacks: hello?.stacks.filter((stack) => allows(claims, 'read', stack)) ?? [],
+  }
+}
+
+export async function readStack(
+  sql: SqlStorage,
+  facts: FactStore,
+  { host, claims, stack }: { host: string; claims: Claims; stack: string },
+): Promise<StackState | Refusal> {
+  const hello = facts.get('hello')
+  if (!hello?.stacks.includes(stack) || !allows(claims, 'read', stack)) return stackUnknown(stack)
+  const triggers = hello.triggers.filter((trigger) => trigger.stack === stack)
+  return {
+    host,
+    stack,
+    triggers: await Promise.all(triggers.map((trigger) => triggerState(sql, trigger))),
+    latest: log.listDeploys(sql, [stack], 1)[0] ?? null,
+  }
+}
+
+export function readDeploys(
+  sql: SqlStorage,
+  claims: Claims,
+  { stack, limit }: { stack?: string | undefined; limit: number },
+): { deploys: Deploy[] } {
+  if (stack === undefined) return { deploys: log.listDeploys(sql, claims.stacks, limit) }
+  return { deploys: allows(claims, 'read', stack) ? log.listDeploys(sql, [stack], limit) : [] }
+}
+
+export function readDetails(sql: SqlStorage, deploy: Deploy): DeployDetails {
+  const first = log.edgeEvent(sql, deploy.id, 'first')
+  const { image, env, reason } = first?.type === 'accepted' ? first : {}
+  return {
+    ...deploy,
+    request: { image, env, reason },
+    outcome: isFinal(deploy.status) ? (log.edgeEvent(sql, deploy.id, 'last') ?? null) : null,
+  }
+}
+
+export function readEvents(sql: SqlStorage, id: string, after: number): LoggedEvent[] {
+  return withGaps(after, log.listEvents(sql, id, after))
+}
+
+export const stackUnknown = (stack: string): Refusal => ({
+  refused: 'stack-unknown',
+  message: `the host has no stack ${stack}`,
+  cure: 'see its ropeway.yml; the relay knows what the agent said when it last connected',
+})

@@ -1,0 +1,55 @@
+// When each key of a trigger was last used, and the last request that was signed with one but not now: what a person who replaces a
+// secret, or looks for a wrong clock, must know. Right to the minute, for each row written is billed.
+
+import type { TriggerState } from '../../shared/api.ts'
+import { fingerprint, type Trigger } from '../../shared/triggers/index.ts'
+
+const USE_NOTED_MS = 60_000
+
+type TriggerName = Pick<Trigger, 'stack' | 'name'>
+
+export function noteKeyUsed(sql: SqlStorage, { stack, name }: TriggerName, print: string, now: number): void {
+  sql.exec(
+    `INSERT INTO keys_used (stack, trigger_name, fingerprint, at) VALUES (?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - ?`,
+    stack,
+    name,
+    print,
+    now,
+    USE_NOTED_MS,
+  )
+}
+
+export function noteStale(sql: SqlStorage, { stack, name }: TriggerName, message: string, now: number): void {
+  sql.exec(
+    `INSERT INTO stale_requests (stack, trigger_name, at, message) VALUES (?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET at = excluded.at, message = excluded.message WHERE at <= excluded.at - ?`,
+    stack,
+    name,
+    now,
+    message,
+    USE_NOTED_MS,
+  )
+}
+
+export async function triggerState(sql: SqlStorage, trigger: Trigger): Promise<TriggerState> {
+  const { stack, name, type, ttlMs } = trigger
+  const used = sql
+    .exec<{ fingerprint: string; at: number }>(
+      'SELECT fingerprint, at FROM keys_used WHERE stack = ? AND trigger_name = ?',
+      stack,
+      name,
+    )
+    .toArray()
+  const [stale] = sql.exec<{ at: number; message: string }>(
+    'SELECT at, message FROM stale_requests WHERE stack = ? AND trigger_name = ?',
+    stack,
+    name,
+  )
+  const prints = await Promise.all(trigger.keys.map(fingerprint))
+  const keys = prints.map((print) => ({
+    fingerprint: print,
+    lastUsed: used.find((use) => use.fingerprint === print)?.at ?? null,
+  }))
+  return { name, type, ttlMs, keys, stale: stale ?? null }
+}
