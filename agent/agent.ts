@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isFinal } from '../shared/deploy.ts'
+import type { AgentEvent } from '../shared/events.ts'
 import { Problem, reportOf, type ProblemReport } from '../shared/problems.ts'
 import type { DeployRequest } from '../shared/request.ts'
 import { signToken } from '../shared/tokens.ts'
@@ -18,7 +19,6 @@ import { Outbox } from './outbox.ts'
 import type { Ports } from './ports.ts'
 import { Queue, type Queued } from './queue.ts'
 import type { recover, roll, RollContext } from './roll/roll.ts'
-import type { AgentEvent } from './shorten.ts'
 import { Writer } from './writer.ts'
 
 /** The token is for one dial: as long as the slowest handshake, and a bad clock's tolerance comes on top. */

@@ -146,7 +146,18 @@ const ttl = (type: Parameters<typeof defaultTtlMs>[0]) =>
 const foreign = (message: string) => z.custom<undefined>((value) => value === undefined, message).optional()
 
 const secretSource = z
-  .strictObject({ env: z.string().min(1).optional(), file: z.string().min(1).optional() })
+  .strictObject({
+    env: z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/)
+      .optional(),
+    // Somebody may have pasted the secret itself: it must not come back in a message about a missing file.
+    file: z
+      .string()
+      .min(1)
+      .refine((path) => !/^wh(sec|sk|pk)_/.test(path))
+      .optional(),
+  })
   .refine((source) => (source.env === undefined) !== (source.file === undefined))
 const SECRET_SHAPE =
   'should be { env: NAME } or { file: PATH }: the secret itself does not belong into this file'
@@ -157,7 +168,7 @@ function lookUp(
   faultOf: (text: string) => string | undefined,
 ): { secret: string } | { fault: string } {
   if (env === undefined) return { secret: '' }
-  const where = source.env ?? resolve(directory, source.file ?? '')
+  const where = source.env === undefined ? resolve(directory, source.file ?? '') : variable(source.env)
   try {
     const text = source.env === undefined ? readFileSync(where, 'utf8') : env[source.env]
     if (!text)
@@ -168,6 +179,11 @@ function lookUp(
   } catch (error) {
     return { fault: `${where} cannot be read: ${(error as NodeJS.ErrnoException).code}` }
   }
+}
+
+// A pasted secret may look like a name: only what is written as names are is repeated.
+function variable(name: string): string {
+  return /^[A-Z_][A-Z0-9_]*$/.test(name) ? name : 'the variable of that name'
 }
 
 function urlSecretFault(text: string): string | undefined {

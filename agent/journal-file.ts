@@ -17,7 +17,7 @@ export interface Format {
 
 /**
  * Opens DIR/journal.sqlite durably and for this process alone. The lock is SQLite's own exclusive lock on the file, so the kernel
- * frees it whatever way the holder ends. Throws `agent-running` with the holder's pid, and `usage-invalid` for a file of another format.
+ * frees it whatever way the holder ends. Throws `agent-running` with the holder's pid, and `journal-unusable` for a file of another format.
  */
 export function openLocked(dir: string, format: Format): DatabaseSync {
   const path = join(dir, 'journal.sqlite')
@@ -51,7 +51,7 @@ function prepareFormat(db: DatabaseSync, path: string, { version, schema }: Form
   const isNew = found === 0 && db.prepare('SELECT 1 FROM sqlite_schema').get() === undefined
   if (!isNew)
     throw new Problem(
-      'usage-invalid',
+      'journal-unusable',
       `${path} was written in format ${found}, this agent writes ${version}`,
       {
         cure: 'run the version of ropeway that wrote it, or move the file away once the relay shows no unfinished deploy: requests of the last days could then be run once more',

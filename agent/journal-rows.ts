@@ -3,10 +3,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { STATUSES, TRUSTS } from '../shared/deploy.ts'
-import { agentEventSchema } from '../shared/events.ts'
+import { agentEventSchema, type AgentEvent } from '../shared/events.ts'
 import { Problem } from '../shared/problems.ts'
 import { deployRequestSchema } from '../shared/request.ts'
-import type { AgentEvent } from './shorten.ts'
 
 export const FORMAT = {
   /** 2 (2026-11): verified requests in the place of the frames as they came. */
@@ -121,7 +120,7 @@ export function parseRow(row: Record<string, unknown>): z.infer<typeof rowSchema
   const parsed = rowSchema.safeParse(row)
   if (parsed.success) return parsed.data
   const places = parsed.error.issues.map(({ path }) => path.join('.')).join(', ')
-  throw new Problem('usage-invalid', `deploy ${String(row['id'])} is damaged in the journal: ${places}`, {
+  throw new Problem('journal-unusable', `deploy ${String(row['id'])} is damaged in the journal: ${places}`, {
     cure: 'restore journal.sqlite in the data directory, or move it away and see by hand that the stack is whole',
   })
 }

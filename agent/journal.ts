@@ -4,10 +4,11 @@
 import { mkdirSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { isFinal, nextStatus, STATUSES, type Status, type Trust } from '../shared/deploy.ts'
+import type { AgentEvent, AgentLoggedEvent } from '../shared/events.ts'
 import type { DeployRequest } from '../shared/request.ts'
 import { openLocked } from './journal-file.ts'
 import { FORMAT, parseEvent, parseRow, prepareStatements } from './journal-rows.ts'
-import { shorten, type AgentEvent } from './shorten.ts'
+import { shorten } from './shorten.ts'
 
 /**
  * Finished deploys are kept this long, and this long after their request could last be repeated: only the journal knows that it ran. It
@@ -39,13 +40,6 @@ export interface TakenIn {
 
 export interface JournaledDeploy extends TakenIn {
   readonly status: Status
-}
-
-/** An event with its place in the deploy's log. */
-export interface AgentLoggedEvent {
-  readonly seq: number
-  readonly at: number
-  readonly event: AgentEvent
 }
 
 export class Journal {

@@ -16,7 +16,13 @@ const RELAY_PORT_DEFAULT = '8787'
 const LINGER_MS_MAX = 1000
 
 /** Problems that only a change of the command, its environment or its files can cure. */
-const USAGE: readonly ProblemCode[] = ['config-invalid', 'usage-invalid', 'key-unusable', 'stack-unknown']
+const USAGE: readonly ProblemCode[] = [
+  'config-invalid',
+  'usage-invalid',
+  'key-unusable',
+  'journal-unusable',
+  'stack-unknown',
+]
 
 const io: Io = {
   env: process.env,

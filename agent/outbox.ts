@@ -3,7 +3,8 @@
 
 import { FRAME_BYTES_MAX } from '../shared/limits.ts'
 import type { FromAgent } from '../shared/protocol.ts'
-import type { AgentLoggedEvent, Journal } from './journal.ts'
+import type { AgentLoggedEvent } from '../shared/events.ts'
+import type { Journal } from './journal.ts'
 
 /** As many as the protocol allows in one frame. */
 const BATCH_EVENTS_MAX = 256

@@ -1,12 +1,8 @@
 // An event that no frame could carry, made shorter before it is stored: one that is too long would never leave the journal, nor would
 // those that come after it. Pure.
 
-import type { z } from 'zod'
-import type { agentEventSchema, DeclinedEvent } from '../shared/events.ts'
+import type { AgentEvent, DeclinedEvent } from '../shared/events.ts'
 import { EVENT_BYTES_MAX } from '../shared/limits.ts'
-
-/** What an agent may say of a deploy. */
-export type AgentEvent = z.infer<typeof agentEventSchema>
 
 /** What long strings are cut to, one after the other: a paragraph, a line or two, a name, and what is still better than nothing. */
 const STRING_CHARS = [1000, 200, 50, 10]

@@ -2,11 +2,11 @@
 // written now waits here, in order, until there is room.
 
 import { nextStatus, type Status } from '../shared/deploy.ts'
+import type { AgentEvent } from '../shared/events.ts'
 import { EVENTS_KEPT_MAX } from '../shared/limits.ts'
 import { Problem, reportOf } from '../shared/problems.ts'
 import type { Journal, TakenIn } from './journal.ts'
 import type { Log } from './log.ts'
-import type { AgentEvent } from './shorten.ts'
 
 /** Events of one deploy that wait: as many as the hub keeps of it. Beyond it the oldest progress goes, or the oldest event. */
 export const WAITING_EVENTS_MAX = EVENTS_KEPT_MAX
@@ -60,7 +60,7 @@ export class Writer {
    */
   record(id: string, note: string): void {
     if (this.flush() && this.attempt(() => this.#journal.record(id, note))) return
-    throw new Problem('internal', `the agent's journal cannot be written: ${this.#fault}`, {
+    throw new Problem('journal-unusable', `the agent's journal cannot be written: ${this.#fault}`, {
       cure: 'make room on the disk of its data directory, then deploy again',
     })
   }

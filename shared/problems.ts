@@ -7,6 +7,7 @@ export const PROBLEMS = {
   'config-invalid': 'ropeway.yml cannot be used as it is',
   'usage-invalid': 'the command line or its environment cannot be used as it is',
   'key-unusable': 'the host’s key is missing, damaged or readable by others',
+  'journal-unusable': 'the agent’s journal cannot be read or written',
   'agent-running': 'another process uses the same data directory',
   'request-invalid': 'the deploy request is not well formed',
   'request-unverified': 'what the relay delivered was not signed by a trigger or token of this host',

@@ -1,6 +1,7 @@
 // `ropeway relay`: the Worker on this machine, in Miniflare, from the same bundle that Cloudflare gets.
 
 import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
 import { Problem } from '../../shared/problems.ts'
 import { startRelay } from '../relay.ts'
 import { relayOrigin } from '../relay-origin.ts'
@@ -21,6 +22,7 @@ export async function run(options: RelayOptions, io: Io): Promise<number> {
     throw new Problem('usage-invalid', `--port should be a number up to 65535, not ${options.port}`)
   const relayUrl = options.url === undefined ? undefined : originOf(options.url)
   const enrollKey = enrollKeyOf(io.env)
+  makePrivate(options.data)
   const relay = await startRelay({
     dataDir: options.data,
     port,
@@ -33,6 +35,19 @@ export async function run(options: RelayOptions, io: Io): Promise<number> {
   if (!io.signal.aborted) await once(io.signal, 'abort')
   await relay.stop()
   return EXIT.success
+}
+
+// The hubs' files hold the triggers' secrets, and workerd, which makes them, goes by this process's mask.
+function makePrivate(folder: string): void {
+  process.umask(0o077)
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new Problem('usage-invalid', `${folder} cannot be made: ${(cause as Error).message}`, {
+      cause,
+      cure: 'name another folder with --data',
+    })
+  }
 }
 
 function originOf(text: string): string {

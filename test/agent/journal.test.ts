@@ -176,7 +176,7 @@ test.each([0, 1, 3])('a file of format %i is refused with a cure, and left as it
   write.close()
   expect(() => open(dir)).toThrow(
     expect.objectContaining({
-      code: 'usage-invalid',
+      code: 'journal-unusable',
       message: expect.stringContaining(`format ${version}, this agent writes 2`),
       cure: expect.stringContaining('the version of ropeway that wrote it'),
     }),

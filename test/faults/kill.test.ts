@@ -63,7 +63,7 @@ test.for<Storm>([
   },
   { what: 'both are killed at once', count: 80, victims: [['relay', 'agent']], times: 4 },
 ])(
-  '$what, under a stream of requests: nothing accepted is lost, and nothing runs twice',
+  'relay and agent: $what under a stream of requests: nothing accepted is lost, and nothing runs twice',
   async (storm, context) => {
     const random = randomOf(storm.what)
     const world = await startWorld(context, { stacks: STACKS, timing: { waitMsMax: 300 } })

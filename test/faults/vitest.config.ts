@@ -8,6 +8,7 @@ export default defineConfig({
     include: ['test/faults/**/*.test.ts'],
     globalSetup: 'test/support/build-worker.ts',
     fileParallelism: false,
+    taskTitleValueFormatTruncate: 0,
     // Against hanging only: every wait inside a test has a limit of its own, and no test is about time.
     testTimeout: 180_000,
     hookTimeout: 60_000,

@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { DeclinedEvent } from '../../shared/events.ts'
-import type { AgentLoggedEvent as LoggedEvent } from '../../agent/journal.ts'
+import type { AgentLoggedEvent as LoggedEvent } from '../../shared/events.ts'
 import {
   decodeFrame,
   encodeFrame,
