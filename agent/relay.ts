@@ -19,8 +19,8 @@ export interface RelayOptions {
   readonly enrollKey: string
   /** The origin under which others reach the relay, where a proxy stands before it. */
   readonly relayUrl?: string | undefined
-  /** In the place of those in wrangler.toml: requests of one address to one host in 10 s, and verified ones in a minute. */
-  readonly limits?: { readonly requests?: number; readonly perTrigger?: number; readonly perHost?: number }
+  /** In a minute, in the place of those in wrangler.toml. */
+  readonly limits?: Limits
 }
 
 export interface Relay {
@@ -30,21 +30,28 @@ export interface Relay {
   readonly miniflare: Miniflare
 }
 
+export interface Limits {
+  /** Requests of one address to one host, and its refused credentials at any. */
+  readonly requests?: number
+  readonly failures?: number
+  /** Verified requests. */
+  readonly perTrigger?: number
+  readonly perHost?: number
+}
+
+const LIMIT_VARS: Record<keyof Limits, string> = {
+  requests: 'SOURCE_REQUESTS_PER_MINUTE',
+  failures: 'SOURCE_FAILURES_PER_MINUTE',
+  perTrigger: 'TRIGGER_REQUESTS_PER_MINUTE',
+  perHost: 'HOST_REQUESTS_PER_MINUTE',
+}
+
 /** The part of wrangler.toml that Miniflare must be told. */
 const wranglerSchema = z.object({
   name: z.string(),
   compatibility_date: z.string(),
   compatibility_flags: z.array(z.string()).default([]),
   vars: z.record(z.string(), z.string()).default({}),
-  ratelimits: z
-    .array(
-      z.object({
-        name: z.string(),
-        namespace_id: z.string(),
-        simple: z.object({ limit: z.number(), period: z.number() }),
-      }),
-    )
-    .default([]),
   durable_objects: z.object({ bindings: z.array(z.object({ name: z.string(), class_name: z.string() })) }),
 })
 
@@ -65,7 +72,10 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     })
   const { root, bundle } = findBundle()
   const config = wranglerSchema.parse(parse(readFileSync(join(root, 'wrangler.toml'), 'utf8')))
-  const { limits = {} } = options
+  const limits = Object.entries(options.limits ?? {}).map(([limit, perMinute]) => [
+    LIMIT_VARS[limit as keyof Limits],
+    String(perMinute),
+  ])
   const miniflare = new Miniflare({
     // The name is part of the path below dataDir: without it, or with another, nothing stored would be found again.
     name: config.name,
@@ -79,15 +89,8 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       ...config.vars,
       ROPEWAY_ENROLL_KEY: options.enrollKey,
       ...(options.relayUrl === undefined ? {} : { RELAY_URL: options.relayUrl }),
-      ...(limits.perTrigger === undefined ? {} : { TRIGGER_REQUESTS_PER_MINUTE: String(limits.perTrigger) }),
-      ...(limits.perHost === undefined ? {} : { HOST_REQUESTS_PER_MINUTE: String(limits.perHost) }),
+      ...Object.fromEntries(limits),
     },
-    ratelimits: Object.fromEntries(
-      config.ratelimits.map(({ name, namespace_id, simple: { limit, period } }) => [
-        name,
-        { namespace_id, simple: { limit: limits.requests ?? limit, period } },
-      ]),
-    ),
     durableObjects: Object.fromEntries(
       config.durable_objects.bindings.map(({ name, class_name }) => [
         name,

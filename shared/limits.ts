@@ -44,6 +44,10 @@ export const OFFERS_MAX = 10
 
 /** Requests of one host that are not over. With one waiting for each stack this is never seen; beyond it: 429. */
 export const PENDING_MAX = 256
+/** Requests of one address to one host in a minute, and its refused credentials at any: no honest one comes near. Beyond: 429, unasked. */
+export const SOURCE_REQUESTS_PER_MINUTE = 1800
+export const SOURCE_FAILURES_PER_MINUTE = 600
+
 /** Verified requests of one trigger and of one host in a minute, all of which may come at once. Overridden by wrangler.toml. Beyond: 429. */
 export const TRIGGER_REQUESTS_PER_MINUTE = 60
 export const HOST_REQUESTS_PER_MINUTE = 240
@@ -57,6 +61,8 @@ export const DEPLOYS_KEPT_MAX = 500
 export const DEPLOYS_KEPT_MS = 90 * 24 * 3600_000
 /** Finished deploys whose whole log is kept; of older ones the first and the last event. 10 a day for ten days, some 2 MB. */
 export const LOGS_KEPT_MAX = 100
+/** Looking for what is too old reads all that is kept. Done at every so many deploys, of which as many more may therefore be kept. */
+export const TRIM_EVERY_DEPLOYS = 20
 /** Events of one deploy. A roll of 64 instances has some 800; of a chattier one the oldest, but not the first, make room. */
 export const EVENTS_KEPT_MAX = 1000
 

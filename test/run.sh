@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# npm test: everything. Types, lint, unit, invariants and the long sweeps once; the end-to-end suite on this machine's engine (or one that is set up
+# npm test: everything. Types, lint, unit, invariants, the long sweeps and the faults once; the end-to-end suite on this machine's engine (or one that is set up
 # here), then again on the newest engine and compose.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ export -f suite
 all() {
   npm run --silent check
   vitest run --config test/vitest.config.ts .slow.test.ts
+  bash test/faults/run.sh
   suite
 }
 export -f all

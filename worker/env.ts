@@ -10,9 +10,9 @@ export interface Env {
   readonly ROPEWAY_ENROLL_KEY: string
   /** The relay's public origin, where it is not the one that requests arrive under (a proxy that ends TLS, for instance). */
   readonly RELAY_URL?: string
-  /** Counts requests before any hub is asked (limit.ts). */
-  readonly REQUEST_LIMIT?: RateLimit
-  /** Numbers, as text: verified requests of one trigger and of one host in a minute. */
+  /** Numbers, as text; shared/limits.ts says what they limit. */
+  readonly SOURCE_REQUESTS_PER_MINUTE?: string
+  readonly SOURCE_FAILURES_PER_MINUTE?: string
   readonly TRIGGER_REQUESTS_PER_MINUTE?: string
   readonly HOST_REQUESTS_PER_MINUTE?: string
 }

@@ -1,24 +1,50 @@
-// The first limit, before any hub is asked: whoever floods a host from one place does not get as far as its Durable Object. A guard, not
-// an account: Cloudflare counts in each of its locations. What a trigger may ask for is limited in the hub (hub/limiter.ts).
+// The first limits, before any hub is asked: whoever floods from one address, or guesses, does not get as far as a Durable Object. Counted
+// in the memory of this isolate, so a guard and not an account: what a trigger may ask for is counted in the hub (hub/limiter.ts).
 
 import { createMiddleware } from 'hono/factory'
-import { NAME_PATTERN } from '../shared/limits.ts'
+import { NAME_PATTERN, SOURCE_FAILURES_PER_MINUTE, SOURCE_REQUESTS_PER_MINUTE } from '../shared/limits.ts'
+import { take, type Bucket } from './buckets.ts'
 import type { App } from './env.ts'
 import { refusalResponse } from './refusal.ts'
 
-/** The period of REQUEST_LIMIT in wrangler.toml: after it there is room again. */
-const REQUEST_PERIOD_SECONDS = 10
+/** Sources that are remembered, some 100 bytes each. Of more the one that was seen first is forgotten. */
+const SOURCES_MAX = 10_000
+
+const requests = new Map<string, Bucket>()
+const failures = new Map<string, Bucket>()
 
 export const limitRequests = createMiddleware<App>(async (c, next) => {
+  const now = Date.now()
+  const perMinute = Number(c.env.SOURCE_REQUESTS_PER_MINUTE) || SOURCE_REQUESTS_PER_MINUTE
+  const failuresPerMinute = Number(c.env.SOURCE_FAILURES_PER_MINUTE) || SOURCE_FAILURES_PER_MINUTE
   const host = c.req.param('host') ?? ''
   // The one header that Cloudflare itself sets; whatever else names an address may be the sender's own invention.
   const source = c.req.header('cf-connecting-ip') ?? ''
-  const key = `${source} ${NAME_PATTERN.test(host) ? host : ''}`
-  const outcome = await c.env.REQUEST_LIMIT?.limit({ key })
-  if (outcome?.success !== false) return next()
-  return refusalResponse({
-    refused: 'too-many',
-    message: 'too many requests from one address',
-    retryAfterSeconds: REQUEST_PERIOD_SECONDS,
-  })
+  const waitSeconds =
+    take(failures.get(source), failuresPerMinute, now).retryAfterSeconds ??
+    count(requests, `${source} ${NAME_PATTERN.test(host) ? host : ''}`, perMinute, now)
+  if (waitSeconds !== undefined)
+    return refusalResponse({
+      refused: 'too-many',
+      message: 'too many requests from one address',
+      retryAfterSeconds: waitSeconds,
+    })
+  await next()
+  // Each may have woken the hub of a name that nobody has: these are counted over all hosts.
+  if (c.res.status === 401) count(failures, source, failuresPerMinute, now)
 })
+
+function count(
+  buckets: Map<string, Bucket>,
+  key: string,
+  perMinute: number,
+  now: number,
+): number | undefined {
+  const { bucket, retryAfterSeconds } = take(buckets.get(key), perMinute, now)
+  buckets.set(key, bucket)
+  for (const oldest of buckets.keys()) {
+    if (buckets.size <= SOURCES_MAX) break
+    buckets.delete(oldest)
+  }
+  return retryAfterSeconds
+}

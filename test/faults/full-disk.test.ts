@@ -33,8 +33,8 @@ async function faultsAfter(world: World, asked: readonly Asked[]): Promise<strin
   return faultsIn(await gather(world), asked)
 }
 
-describe.concurrent('a full disk under the agent', () => {
-  test('a request that cannot be stored does not run, is offered again, and runs once when there is room', async (context) => {
+describe.concurrent('a full disk', () => {
+  test('under the agent: a request that cannot be stored does not run, is offered again, and runs once when there is room', async (context) => {
     const { world, disk } = await worldOn(context, 'agentData', AGENT_DISK_BYTES)
     disk.fill()
     const id = await world.send('hello', 'first')
@@ -50,7 +50,7 @@ describe.concurrent('a full disk under the agent', () => {
     expect(await faultsAfter(world, [{ name: 'first', stack: 'hello', id }])).toEqual([])
   })
 
-  test('in the middle of a roll: the roll ends, and its events arrive whole when there is room', async (context) => {
+  test('under the agent in the middle of a roll: the roll ends, and its events arrive whole when there is room', async (context) => {
     const { world, disk } = await worldOn(context, 'agentData', AGENT_DISK_BYTES)
     const letGo = world.hold('first')
     const id = await world.send('hello', 'first')
@@ -80,7 +80,7 @@ describe.concurrent('a full disk under the agent', () => {
     expect(await faultsAfter(world, asked)).toEqual([])
   })
 
-  test('one that waits for its turn while the disk fills up runs once, even if the agent is killed then', async (context) => {
+  test('under the agent: one that waits for its turn while the disk fills up runs once, even if the agent is killed then', async (context) => {
     const { world, disk } = await worldOn(context, 'agentData', AGENT_DISK_BYTES)
     const letGo = world.hold('first')
     const first = await world.send('hello', 'first')
@@ -105,10 +105,8 @@ describe.concurrent('a full disk under the agent', () => {
     ]
     expect(await faultsAfter(world, asked)).toEqual([])
   })
-})
 
-describe('a full disk under the relay', () => {
-  test('what cannot be stored is answered 503, and what was stored before is whole', async (context) => {
+  test('under the relay: what cannot be stored is answered 503, and what was stored before is whole', async (context) => {
     const { world, disk } = await worldOn(context, 'relayData', RELAY_DISK_BYTES)
     const asked: Asked[] = []
     const take = async (name: string) => {

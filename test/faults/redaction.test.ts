@@ -227,7 +227,11 @@ function rowsIn(world: World): Sinks {
     databases.map((path) => {
       const db = new DatabaseSync(join(world.folder, path), { readOnly: true })
       const tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all()
-      const rows = tables.flatMap(({ name }) => db.prepare(`SELECT * FROM "${String(name)}"`).all())
+      const rows = tables.flatMap(({ name }) => {
+        const all = db.prepare(`SELECT * FROM "${String(name)}"`)
+        all.setReadBigInts(true)
+        return all.all()
+      })
       db.close()
       const values = rows.flatMap((row) => Object.values(row))
       const texts = values.map((value) =>

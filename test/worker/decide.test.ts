@@ -21,7 +21,8 @@ import {
   type Waiting,
 } from '../../worker/hub/decide.ts'
 import { rotated } from '../../worker/hub/keys.ts'
-import { Limiter, take } from '../../worker/hub/limiter.ts'
+import { take } from '../../worker/buckets.ts'
+import { Limiter } from '../../worker/hub/limiter.ts'
 
 const EVENTS: Record<string, DeployEvent> = {
   received: { type: 'received' },

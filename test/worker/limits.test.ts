@@ -2,16 +2,16 @@
 
 import { randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Limits, Relay } from '../../agent/relay.ts'
 import { TestHost, ask, testRelay, type Answer } from '../support/relay.ts'
 
 let relay: Relay
 afterEach(() => relay.stop())
 
 const NO_LIMIT = 1_000_000
-const start = async (limits: { requests?: number; perTrigger?: number; perHost?: number }) => {
+const start = async (limits: Limits) => {
   relay = await testRelay({
-    limits: { requests: NO_LIMIT, perTrigger: NO_LIMIT, perHost: NO_LIMIT, ...limits },
+    limits: { requests: NO_LIMIT, failures: NO_LIMIT, perTrigger: NO_LIMIT, perHost: NO_LIMIT, ...limits },
   })
 }
 
@@ -22,7 +22,6 @@ const statuses = (answers: Answer[]) => answers.map(({ status }) => status)
 const REQUESTS_MAX = 12
 const from = (address: string) => ({ headers: { 'cf-connecting-ip': address } })
 
-/** More at once than two periods have room for: they begin by the clock, so that a burst may fall into two of them. */
 function burst(one: () => Promise<Answer>): Promise<Answer[]> {
   return Promise.all(Array.from({ length: 2 * REQUESTS_MAX + 1 }, one))
 }
@@ -40,7 +39,7 @@ describe('of one source to one host', () => {
     expect(limited.length).toBeGreaterThan(0)
     for (const answer of limited) {
       expect(answer).toMatchObject(LIMITED)
-      expect(retryAfter(answer)).toBe(10)
+      expect(retryAfter(answer)).toBe(60 / REQUESTS_MAX)
     }
     const { body } = await host.get('/deploys?limit=100', { headers: { 'cf-connecting-ip': '192.0.2.9' } })
     expect(body.deploys.length).toBe(accepted.length)
@@ -97,6 +96,34 @@ describe('of one source to one host', () => {
         .toContain(429)
     }
     expect(statuses(await burst(() => ask(`${relay.url}/healthz`, from('192.0.2.1'))))).not.toContain(429)
+  })
+})
+
+describe('of one source with bad credentials', () => {
+  const FAILURES_MAX = 8
+
+  test('names that nobody has are asked for so often, and no more; who asks from elsewhere is not touched', async () => {
+    await start({ failures: FAILURES_MAX })
+    const host = await TestHost.enrolled(relay)
+    const agent = await host.agent()
+    const guess = () => ask(`${relay.url}/v1/hosts/${randomUUID()}`, from('192.0.2.1'))
+    const first = await Promise.all(Array.from({ length: FAILURES_MAX }, guess))
+    expect(new Set(statuses(first))).toEqual(new Set([401]))
+    const next = await guess()
+    expect(next).toMatchObject(LIMITED)
+    expect(retryAfter(next)).toBeGreaterThan(0)
+    // The guesser cannot go on with what is right by chance either.
+    expect((await host.hook('{}', from('192.0.2.1'))).status).toBe(429)
+    expect((await host.hook('{}', from('192.0.2.2'))).status).toBe(202)
+    await agent.close()
+  })
+
+  test('what is not a matter of credentials does not count', async () => {
+    await start({ failures: 2 })
+    const host = await TestHost.enrolled(relay)
+    await (await host.agent()).close()
+    for (let i = 0; i < 6; i++) expect((await host.hook('nonsense')).status).toBe(400)
+    expect((await host.hook()).status).toBe(202)
   })
 })
 

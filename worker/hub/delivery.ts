@@ -14,6 +14,7 @@ import {
   type Asking,
   type Due,
   type LogRow,
+  type Waiting,
 } from './decide.ts'
 import type { FactStore } from './facts.ts'
 import * as log from './log.ts'
@@ -25,6 +26,8 @@ type DeclinedFrame = Extract<FromAgent, { type: 'declined' }>
 export class Delivery {
   readonly #ctx: DurableObjectState
   readonly #facts: FactStore
+  /** When the alarm is set for; undefined: not looked at yet. */
+  #alarmAt: number | undefined
 
   constructor(ctx: DurableObjectState, facts: FactStore) {
     this.#ctx = ctx
@@ -58,9 +61,14 @@ export class Delivery {
     if (decision.outcome === 'full') return 'full'
     if (decision.outcome === 'known') return { status: 'duplicate', deploy: decision.deploy.id }
     if (live && isOffered) sockets.sendFrame(live.socket, deployFrame({ deploy: decision.deploy, proof }))
-    await this.#lookAgain(
-      due(log.listPending(this.#sql).waiting, isOffered ? 'present' : 'absent', now).nextAt,
-    )
+    const waiting: Waiting = {
+      ...asking.asked,
+      stack: asking.stack,
+      expiresAt: decision.expiresAt,
+      offers: isOffered ? 1 : 0,
+      offeredAt: isOffered ? now : null,
+    }
+    await this.#lookAgain(due([waiting], isOffered ? 'present' : 'absent', now).nextAt)
     return { status: 'accepted', deploy: decision.deploy.id }
   }
 
@@ -70,8 +78,8 @@ export class Delivery {
     { agent, stacks, triggers, revoked }: Hello,
     now: number,
   ): Promise<void> {
-    this.#facts.put('hello', { agent, stacks, triggers })
-    this.#facts.put('revoked', revoked)
+    this.#facts.putIfNew('hello', { agent, stacks, triggers })
+    this.#facts.putIfNew('revoked', revoked)
     sockets.dismissViewers(this.#ctx, revoked)
     socket.serializeAttachment({ ...on, isGreeted: true } satisfies sockets.AgentSocket)
     sockets.sendFrame(socket, { type: 'welcome', v: PROTOCOL_VERSION, generation: on.generation, at: now })
@@ -80,6 +88,7 @@ export class Delivery {
 
   /** The alarm: somebody has waited for as long as was said. */
   async wake(now: number): Promise<void> {
+    this.#alarmAt = Infinity
     await this.#attend(this.liveAgent(now)?.agent.isGreeted ? 'present' : 'absent', now)
   }
 
@@ -106,8 +115,10 @@ export class Delivery {
   // An alarm that is set already is early enough or is moved: one row a wait, not one a request.
   async #lookAgain(at: Due['nextAt']): Promise<void> {
     if (at === undefined) return
-    const set = await this.#ctx.storage.getAlarm()
-    if (set === null || at < set) await this.#ctx.storage.setAlarm(at)
+    this.#alarmAt ??= (await this.#ctx.storage.getAlarm()) ?? Infinity
+    if (at >= this.#alarmAt) return
+    this.#alarmAt = at
+    await this.#ctx.storage.setAlarm(at)
   }
 
   takeIn(socket: WebSocket, { deploy, events }: EventsFrame, now: number): void {

@@ -44,6 +44,11 @@ export class FactStore {
     this.#known.set(key, value)
   }
 
+  /** For what is mostly said again as it was: a row that is not written is not billed. */
+  putIfNew<K extends keyof Facts>(key: K, value: Facts[K]): void {
+    if (JSON.stringify(value) !== JSON.stringify(this.get(key))) this.put(key, value)
+  }
+
   forget(key: keyof Facts): void {
     this.#kv.delete(key)
     this.#known.delete(key)

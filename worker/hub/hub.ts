@@ -16,7 +16,7 @@ import {
   type Proof,
 } from '../../shared/protocol.ts'
 import { allows, type Claims, type Scope } from '../../shared/tokens.ts'
-import { TOKEN_TRIGGER, fingerprint, type Trigger } from '../../shared/triggers/index.ts'
+import { TOKEN_TRIGGER, type Trigger } from '../../shared/triggers/index.ts'
 import type { Env } from '../env.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
 import type { Asking } from './decide.ts'
@@ -29,7 +29,7 @@ import { readDeploys, readDetails, readEvents, readHost, readStack, stackUnknown
 import { migrate } from './schema.ts'
 import { isSession, makeSession } from './session.ts'
 import * as sockets from './sockets.ts'
-import { noteKeyUsed, noteStale } from './uses.ts'
+import { noteKeyUsed, noteStale, type Noted } from './uses.ts'
 import { authorize, verifyAsk, verifyHint, verifyHook, type Caller } from './verify.ts'
 
 const SESSION_KEY_BYTES = 32
@@ -49,6 +49,7 @@ export class Hub extends DurableObject<Env> {
   readonly #facts = new FactStore(this.ctx.storage.kv)
   readonly #delivery = new Delivery(this.ctx, this.#facts)
   readonly #limiter: Limiter
+  readonly #noted: Noted = new Map()
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -82,7 +83,7 @@ export class Hub extends DurableObject<Env> {
     if (isRefusal(verified)) return verified
     const { asked, headers, key } = verified
     const proof: Proof = { kind: 'hook', headers, body: toBase64(request.body) }
-    return this.#accept({ host, stack, trigger: name, asked }, proof, await fingerprint(key))
+    return this.#accept({ host, stack, trigger: name, asked }, proof, key)
   }
 
   /** A webhook that can carry no signature, only an address that nobody else knows. */
@@ -92,7 +93,7 @@ export class Hub extends DurableObject<Env> {
     if (isRefusal(verified)) return verified
     const { asked, key } = verified
     const proof: Proof = { kind: 'hint', nonce }
-    return this.#accept({ host, stack, trigger: name, asked }, proof, await fingerprint(key))
+    return this.#accept({ host, stack, trigger: name, asked }, proof, key)
   }
 
   /** `POST …/deploys`: a person or a job asks with a token. */
@@ -121,7 +122,8 @@ export class Hub extends DurableObject<Env> {
     if (waitSeconds !== undefined) return tooMany('too many requests in a minute', waitSeconds)
     const accepted = await this.#delivery.accept(asking, proof, now)
     if (accepted === 'full') return tooMany('too many deploys of this host are not over', FULL_RETRY_SECONDS)
-    if (keyUsed !== undefined) noteKeyUsed(this.#sql, { stack, name: trigger }, keyUsed, now)
+    if (keyUsed !== undefined)
+      await noteKeyUsed(this.#sql, { stack, name: trigger }, { key: keyUsed, now, noted: this.#noted })
     return { ...accepted, agent: this.#delivery.liveAgent(now) ? 'online' : 'offline' }
   }
 

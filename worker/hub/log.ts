@@ -2,7 +2,13 @@
 
 import { isFinal, type Deploy, type Status, type Trust } from '../../shared/deploy.ts'
 import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
-import { DEPLOYS_KEPT_MAX, DEPLOYS_KEPT_MS, EVENTS_KEPT_MAX, LOGS_KEPT_MAX } from '../../shared/limits.ts'
+import {
+  DEPLOYS_KEPT_MAX,
+  DEPLOYS_KEPT_MS,
+  EVENTS_KEPT_MAX,
+  LOGS_KEPT_MAX,
+  TRIM_EVERY_DEPLOYS,
+} from '../../shared/limits.ts'
 import { proofSchema, type Proof } from '../../shared/protocol.ts'
 import type { LogRow, Place, Unfinished, Waiting } from './decide.ts'
 
@@ -89,7 +95,8 @@ export function setStatus(sql: SqlStorage, deploy: string, status: Status, now: 
     return
   }
   sql.exec('UPDATE deploys SET status = ?, finished_at = ?, proof = NULL WHERE id = ?', status, now, deploy)
-  trim(sql, now)
+  const { n } = sql.exec<{ n: number }>('SELECT n FROM deploys WHERE id = ?', deploy).one()
+  if (n % TRIM_EVERY_DEPLOYS === 0) trim(sql, now)
 }
 
 const OLDEST_AFTER = `SELECT id FROM deploys WHERE finished_at IS NOT NULL ORDER BY n DESC LIMIT -1 OFFSET`

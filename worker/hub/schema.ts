@@ -33,6 +33,8 @@ const SECOND = `
   ALTER TABLE deploys ADD COLUMN expires_at INTEGER NOT NULL DEFAULT ${Number.MAX_SAFE_INTEGER};
   ALTER TABLE deploys ADD COLUMN offers INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE deploys ADD COLUMN offered_at INTEGER;
+  -- Two rows a deploy, and without it each request would read every deploy that is kept.
+  CREATE INDEX pending ON deploys (n) WHERE finished_at IS NULL;
   CREATE TABLE keys_used (
     stack TEXT NOT NULL,
     trigger_name TEXT NOT NULL,

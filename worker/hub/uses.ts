@@ -8,7 +8,18 @@ const USE_NOTED_MS = 60_000
 
 type TriggerName = Pick<Trigger, 'stack' | 'name'>
 
-export function noteKeyUsed(sql: SqlStorage, { stack, name }: TriggerName, print: string, now: number): void {
+/** What this hub has noted since it woke, so that most requests need not ask the disk. */
+export type Noted = Map<string, number>
+
+export async function noteKeyUsed(
+  sql: SqlStorage,
+  { stack, name }: TriggerName,
+  { key, now, noted }: { key: string; now: number; noted: Noted },
+): Promise<void> {
+  const use = `${stack}/${name}/${key}`
+  if (now - (noted.get(use) ?? -Infinity) < USE_NOTED_MS) return
+  noted.set(use, now)
+  const print = await fingerprint(key)
   sql.exec(
     `INSERT INTO keys_used (stack, trigger_name, fingerprint, at) VALUES (?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - ?`,

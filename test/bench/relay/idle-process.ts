@@ -29,10 +29,7 @@ let origin = ''
 let workerd = 0
 
 serve({
-  /**
-   * Enrolls hosts and connects their agents until there are so many. Each is connected as soon as it is enrolled: a hub without a socket
-   * stays awake much longer.
-   */
+  /** Enrolls hosts and connects their agents, each as soon as it is enrolled, until there are so many. */
   async connect({ url, pid, count }: { url: string; pid: number; count: number }) {
     origin = url
     workerd = pid
