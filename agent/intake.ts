@@ -5,12 +5,12 @@ import { PENDING_MAX } from '../shared/limits.ts'
 import { reportOf } from '../shared/problems.ts'
 import type { DeployFrame, FromAgent } from '../shared/protocol.ts'
 import { describeEvent, describeProblem, EMPTY_PICTURE } from '../shared/words.ts'
-import type { Config } from './config.ts'
-import type { Journal } from './journal.ts'
+import type { Config } from './config/config.ts'
+import type { Journal } from './journal/journal.ts'
+import { shorten } from './journal/shorten.ts'
+import type { Writer } from './journal/writer.ts'
 import type { Log } from './log.ts'
-import { shorten } from './shorten.ts'
 import { verdictOf, verifyFrame, whyDeclined, type Trusted, type Verified } from './verify.ts'
-import type { Writer } from './writer.ts'
 
 /** Frames that wait to be verified: all that an honest hub can have. What a flood brings beyond it is dropped, and offered again. */
 const FRAMES_WAITING_MAX = PENDING_MAX

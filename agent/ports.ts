@@ -1,7 +1,7 @@
 // What the agent needs of the world, each in the few methods that are called. Only adapters/ knows dockerode, child processes and
 // files; every wait takes an AbortSignal, every failure is thrown as a Problem.
 
-import type { StackConfig } from './config.ts'
+import type { StackConfig } from './config/config.ts'
 
 export interface Container {
   readonly id: string

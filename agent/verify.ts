@@ -8,9 +8,9 @@ import { Problem, type ProblemCode } from '../shared/problems.ts'
 import { fromBase64, type DeployFrame, type Proof } from '../shared/protocol.ts'
 import { verifyToken, type Claims } from '../shared/tokens.ts'
 import { askedByHint, askedByToken, verifyTriggered, type Asked } from '../shared/triggers/index.ts'
-import { stackOf, type Config, type StackConfig } from './config.ts'
-import type { Identity } from './identity.ts'
-import type { TakenIn } from './journal.ts'
+import { stackOf, type Config, type StackConfig } from './config/config.ts'
+import type { Identity } from './identity/identity.ts'
+import type { TakenIn } from './journal/journal.ts'
 
 /** In the place of a trigger's name for what tokens ask for; no trigger can have this one. */
 const BY_TOKEN = '@token'

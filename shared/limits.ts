@@ -6,7 +6,7 @@ export const HOOK_BODY_BYTES_MAX = 32 * 1024
 /** One socket frame either way: twice the largest honest one, a plan of 64 instances. More closes the socket with 1009. */
 export const FRAME_BYTES_MAX = 64 * 1024
 
-/** One event in a frame, with room around it. A longer one is shortened before it is stored (agent/shorten.ts): it must never be stuck. */
+/** One event in a frame, with room around it. A longer one is shortened before it is stored (agent/journal/shorten.ts): it must never be stuck. */
 export const EVENT_BYTES_MAX = FRAME_BYTES_MAX - 2048
 
 /** Clock difference that a signed request may have, either way: the tolerance of every Standard Webhooks library. Beyond it: 401. */

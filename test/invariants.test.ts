@@ -5,7 +5,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
-import { configSchema } from '../agent/config-schema.ts'
+import { configSchema } from '../agent/config/schema.ts'
 import { STATUSES } from '../shared/deploy.ts'
 import { deployEventSchema } from '../shared/events.ts'
 import { stepSchema } from '../shared/plan.ts'
@@ -67,7 +67,7 @@ describe('who may import whom', () => {
   const core = ['agent/nginx', 'agent/compose', 'agent/roll'].flatMap(sources)
   test.each(core)('%s is core: no file, socket, process or clock of its own', (path) => {
     const allowed =
-      /^(shared|agent\/(nginx|compose|roll))\/|^agent\/(config|ports)\.ts$|^yaml$|^node:(util|path\/posix)$/
+      /^(shared|agent\/(nginx|compose|roll))\/|^agent\/(config\/config|ports)\.ts$|^yaml$|^node:(util|path\/posix)$/
     expect(imports(path).filter((name) => !allowed.test(name))).toEqual([])
   })
 

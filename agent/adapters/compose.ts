@@ -6,7 +6,7 @@ import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
-import type { StackConfig } from '../config.ts'
+import type { StackConfig } from '../config/config.ts'
 import type { Compose, ComposeModel, ComposeService } from '../ports.ts'
 import { run } from './command.ts'
 

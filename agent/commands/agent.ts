@@ -2,11 +2,11 @@
 
 import { startAgent } from '../agent.ts'
 import { realPorts } from '../adapters/index.ts'
-import { findConfig, loadConfig } from '../config.ts'
-import { openIdentity } from '../identity.ts'
-import { Journal } from '../journal.ts'
+import { findConfig, loadConfig } from '../config/config.ts'
+import { openIdentity } from '../identity/identity.ts'
+import { Journal } from '../journal/journal.ts'
 import type { Log } from '../log.ts'
-import { timeOf } from '../progress.ts'
+import { timeOf } from './progress.ts'
 import { recover, roll } from '../roll/roll.ts'
 import { EXIT, print, type ConfigOptions, type Io } from './io.ts'
 

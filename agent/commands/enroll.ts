@@ -2,9 +2,9 @@
 
 import { publicKeySchema } from '../../shared/api.ts'
 import { Problem } from '../../shared/problems.ts'
-import { enroll } from '../api.ts'
-import { keyPath, loadOrCreateKey } from '../identity.ts'
-import { isRotating } from '../rotation.ts'
+import { enroll } from '../api/api.ts'
+import { keyPath, loadOrCreateKey } from '../identity/identity.ts'
+import { isRotating } from '../identity/rotation.ts'
 import { readConfig } from './access.ts'
 import { enrollKeyOf } from './enroll-key.ts'
 import { EXIT, print, type ConfigOptions, type Io } from './io.ts'

@@ -1,10 +1,10 @@
 // Following a deploy to its end, for `deploy` and `watch`.
 
 import type { DeployEvent } from '../../shared/events.ts'
-import { events } from '../api.ts'
-import { createProgress } from '../progress.ts'
+import { events } from '../api/api.ts'
 import type { Remote } from './access.ts'
 import { EXIT, type Io } from './io.ts'
+import { createProgress } from './progress.ts'
 
 /** Shows every event; the exit code says whether the deploy succeeded. */
 export async function follow(

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { Problem } from '../../shared/problems.ts'
 import { startRelay } from '../relay.ts'
-import { relayOrigin } from '../relay-origin.ts'
+import { relayOrigin } from '../config/relay-origin.ts'
 import { enrollKeyOf } from './enroll-key.ts'
 import { EXIT, print, type Io } from './io.ts'
 

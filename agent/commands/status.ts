@@ -3,7 +3,7 @@
 import type { TriggerState } from '../../shared/api.ts'
 import type { Deploy } from '../../shared/deploy.ts'
 import { seconds } from '../../shared/words.ts'
-import { deploys, hostState, stackState } from '../api.ts'
+import { deploys, hostState, stackState } from '../api/api.ts'
 import { remote } from './access.ts'
 import { EXIT, print, type Io, type RemoteOptions } from './io.ts'
 

@@ -3,9 +3,9 @@
 import { decodeJwt } from 'jose'
 import { Problem } from '../../shared/problems.ts'
 import { SCOPES, signToken, TOKEN_TTL_SECONDS_MAX, type Scope } from '../../shared/tokens.ts'
-import { parseLifetime } from '../config-values.ts'
-import { stackOf } from '../config.ts'
-import { loadKey } from '../identity.ts'
+import { stackOf } from '../config/config.ts'
+import { parseLifetime } from '../config/values.ts'
+import { loadKey } from '../identity/identity.ts'
 import { readConfig, userName } from './access.ts'
 import { EXIT, print, type ConfigOptions, type Io } from './io.ts'
 

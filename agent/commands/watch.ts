@@ -2,7 +2,7 @@
 
 import { DEPLOY_ID_PATTERN } from '../../shared/deploy.ts'
 import { Problem } from '../../shared/problems.ts'
-import { deploys } from '../api.ts'
+import { deploys } from '../api/api.ts'
 import { remote, type Remote } from './access.ts'
 import { follow } from './follow.ts'
 import type { Io, RemoteOptions } from './io.ts'

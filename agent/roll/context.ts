@@ -3,7 +3,7 @@
 import { Problem } from '../../shared/problems.ts'
 import type { DeployRequest } from '../../shared/request.ts'
 import { changedTexts, composeTextsWith, type FileTexts } from '../compose/texts.ts'
-import type { StackConfig } from '../config.ts'
+import type { StackConfig } from '../config/config.ts'
 import { editUpstream } from '../nginx/upstream.ts'
 import type { Container, Files, Image, Ports } from '../ports.ts'
 import { addressesFrom, type Instance, type Observed } from './observe.ts'

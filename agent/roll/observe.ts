@@ -3,7 +3,7 @@
 
 import { Problem } from '../../shared/problems.ts'
 import type { FileTexts } from '../compose/texts.ts'
-import type { StackConfig } from '../config.ts'
+import type { StackConfig } from '../config/config.ts'
 import { parseDump } from '../nginx/dump.ts'
 import { readSettings, type NginxSettings } from '../nginx/settings.ts'
 import { findUpstreams, type Upstream, type UpstreamServer } from '../nginx/upstream.ts'

@@ -3,7 +3,7 @@
 import { imageRef, parseImage } from '../../shared/image.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { DeployRequest } from '../../shared/request.ts'
-import type { StackConfig } from '../config.ts'
+import type { StackConfig } from '../config/config.ts'
 
 /** Throws `image-not-allowed` or `env-not-allowed`. `running` are the image texts that the instances have today. */
 export function checkPolicy(stack: StackConfig, request: DeployRequest, running: readonly string[]): void {

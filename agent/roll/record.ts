@@ -3,7 +3,7 @@
 import type { Step } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { DeployRequest } from '../../shared/request.ts'
-import type { StackConfig } from '../config.ts'
+import type { StackConfig } from '../config/config.ts'
 import type { Ports } from '../ports.ts'
 import { composeTexts, nginxTextWith, type RollState } from './context.ts'
 import type { Observed } from './observe.ts'

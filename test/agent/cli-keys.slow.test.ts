@@ -3,7 +3,7 @@
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { loadOrCreateKey } from '../../agent/identity.ts'
+import { loadOrCreateKey } from '../../agent/identity/identity.ts'
 import { verifyToken } from '../../shared/tokens.ts'
 import { fakeRelay, hostDir, json, ropeway } from '../support/cli.ts'
 import { HOST } from '../support/host.ts'

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { realPorts } from '../../agent/adapters/index.ts'
-import type { StackConfig } from '../../agent/config.ts'
+import type { StackConfig } from '../../agent/config/config.ts'
 import { roll } from '../../agent/roll/roll.ts'
 import type { DeployEvent } from '../../shared/events.ts'
 import { describeStep, type Step } from '../../shared/plan.ts'

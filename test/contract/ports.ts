@@ -2,7 +2,7 @@
 // so that what the fake world proves of a roll holds in the real one.
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import type { StackConfig } from '../../agent/config.ts'
+import type { StackConfig } from '../../agent/config/config.ts'
 import type { Container, Ports } from '../../agent/ports.ts'
 
 /** A stack of nginx, app1 and app2 (port 3000, `MESSAGE=app1,v1`), as the seed has it, with the nginx file mounted by itself. */

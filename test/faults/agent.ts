@@ -9,10 +9,10 @@
 import { appendFileSync, existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startAgent } from '../../agent/agent.ts'
-import { loadConfig } from '../../agent/config.ts'
-import { openIdentity } from '../../agent/identity.ts'
-import { Journal } from '../../agent/journal.ts'
-import type { LinkTiming } from '../../agent/link.ts'
+import { loadConfig } from '../../agent/config/config.ts'
+import { openIdentity } from '../../agent/identity/identity.ts'
+import { Journal } from '../../agent/journal/journal.ts'
+import type { LinkTiming } from '../../agent/link/link.ts'
 import type { Ports } from '../../agent/ports.ts'
 
 const ROLL_MS_MAX = 300

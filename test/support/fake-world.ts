@@ -1,7 +1,7 @@
 // A whole world in memory and in virtual time: an engine, compose, files, nginx and its clients. It judges a roll by what its clients
 // get, at every moment, and by what is left in the end; it knows nothing of how a roll goes about it.
 
-import type { StackConfig } from '../../agent/config.ts'
+import type { StackConfig } from '../../agent/config/config.ts'
 import type { Ports } from '../../agent/ports.ts'
 import { recover, roll, type RollContext } from '../../agent/roll/roll.ts'
 import { nextStatus, type Status } from '../../shared/deploy.ts'

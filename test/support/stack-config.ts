@@ -1,6 +1,6 @@
 // What ropeway.yml says of a stack when it says nothing.
 
-import type { StackConfig } from '../../agent/config.ts'
+import type { StackConfig } from '../../agent/config/config.ts'
 
 export const STACK_DEFAULTS: Omit<StackConfig, 'name' | 'compose' | 'project' | 'triggers'> = {
   proxy: {},

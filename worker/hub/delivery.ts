@@ -23,6 +23,9 @@ import * as sockets from './sockets.ts'
 type EventsFrame = Extract<FromAgent, { type: 'events' }>
 type DeclinedFrame = Extract<FromAgent, { type: 'declined' }>
 
+/** When a host has too many unfinished deploys: by then one or the other is over, or its agent is back. */
+const FULL_RETRY_SECONDS = 60
+
 export class Delivery {
   readonly #ctx: DurableObjectState
   readonly #facts: FactStore
@@ -42,23 +45,29 @@ export class Delivery {
     return sockets.liveAgent(this.#ctx, this.#facts.get('generation') ?? 0, now)
   }
 
-  /** Durable before anybody hears of it: answers and frames are held back until the rows are on the disk. */
+  /**
+   * Durable before anybody hears of it: answers and frames are held back until the rows are on the disk. `waitSeconds` counts the request,
+   * which one that came before costs nothing, and says how long to wait where it is one too many.
+   */
   async accept(
     asking: Asking,
     proof: Proof,
-    now: number,
-  ): Promise<{ status: 'accepted' | 'duplicate'; deploy: string } | 'full'> {
+    { now, waitSeconds }: { now: number; waitSeconds: () => number | undefined },
+  ): Promise<{ status: 'accepted' | 'duplicate'; deploy: string } | { retryAfterSeconds: number }> {
     const live = this.liveAgent(now)
     const isOffered = live?.agent.isGreeted ?? false
     const decision = this.#ctx.storage.transactionSync(() => {
       const known = log.findDeploy(this.#sql, asking.asked.id)
+      const retryAfterSeconds = known ? undefined : waitSeconds()
+      if (retryAfterSeconds !== undefined) return { outcome: 'limited' as const, retryAfterSeconds }
       const decided = accept(known, log.listPending(this.#sql), asking, now)
       if (decided.outcome !== 'new') return decided
       log.insertDeploy(this.#sql, { ...decided, proof, offeredAt: isOffered ? now : undefined })
       for (const id of decided.superseded) this.#end(id, { type: 'superseded', by: decided.deploy.id }, now)
       return decided
     })
-    if (decision.outcome === 'full') return 'full'
+    if (decision.outcome === 'limited') return decision
+    if (decision.outcome === 'full') return { retryAfterSeconds: FULL_RETRY_SECONDS }
     if (decision.outcome === 'known') return { status: 'duplicate', deploy: decision.deploy.id }
     if (live && isOffered) sockets.sendFrame(live.socket, deployFrame({ deploy: decision.deploy, proof }))
     const waiting: Waiting = {

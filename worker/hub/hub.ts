@@ -34,8 +34,6 @@ import { authorize, verifyAsk, verifyHint, verifyHook, type Caller } from './ver
 
 const SESSION_KEY_BYTES = 32
 const NONCE_BYTES = 16
-/** When a host has too many unfinished deploys: by then one or the other is over, or its agent is back. */
-const FULL_RETRY_SECONDS = 60
 
 /** What became of a request. */
 export interface Accepted {
@@ -114,14 +112,11 @@ export class Hub extends DurableObject<Env> {
 
   async #accept(asking: Asking, proof: Proof, keyUsed?: string): Promise<Accepted | Refusal> {
     const now = Date.now()
-    const { stack, trigger, asked } = asking
-    // The same request again costs nothing and must be answered as the first time.
-    const waitSeconds = log.findDeploy(this.#sql, asked.id)
-      ? undefined
-      : this.#limiter.take(stack, trigger, now)
-    if (waitSeconds !== undefined) return tooMany('too many requests in a minute', waitSeconds)
-    const accepted = await this.#delivery.accept(asking, proof, now)
-    if (accepted === 'full') return tooMany('too many deploys of this host are not over', FULL_RETRY_SECONDS)
+    const { stack, trigger } = asking
+    const waitSeconds = () => this.#limiter.take(stack, trigger, now)
+    const accepted = await this.#delivery.accept(asking, proof, { now, waitSeconds })
+    if ('retryAfterSeconds' in accepted)
+      return { refused: 'too-many', message: 'too many requests of this host', ...accepted }
     if (keyUsed !== undefined)
       await noteKeyUsed(this.#sql, { stack, name: trigger }, { key: keyUsed, now, noted: this.#noted })
     return { ...accepted, agent: this.#delivery.liveAgent(now) ? 'online' : 'offline' }
@@ -317,10 +312,6 @@ export class Hub extends DurableObject<Env> {
   get #generation(): number {
     return this.#facts.get('generation') ?? 0
   }
-}
-
-function tooMany(message: string, retryAfterSeconds: number): Refusal {
-  return { refused: 'too-many', message, retryAfterSeconds }
 }
 
 function hex(bytes: Uint8Array): string {

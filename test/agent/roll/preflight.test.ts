@@ -1,7 +1,7 @@
 // What a roll refuses before it touches anything: every code that preflight, observation and policy can give.
 
 import { expect, test } from 'vitest'
-import type { StackConfig } from '../../../agent/config.ts'
+import type { StackConfig } from '../../../agent/config/config.ts'
 import type { ProblemCode } from '../../../shared/problems.ts'
 import type { DeployRequest } from '../../../shared/request.ts'
 import { FakeWorld, type WorldOptions } from '../../support/fake-world.ts'

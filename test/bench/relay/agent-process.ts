@@ -4,9 +4,9 @@
 import { writeSync } from 'node:fs'
 import { realPorts } from '../../../agent/adapters/index.ts'
 import { startAgent } from '../../../agent/agent.ts'
-import { loadConfig } from '../../../agent/config.ts'
-import { openIdentity } from '../../../agent/identity.ts'
-import { Journal } from '../../../agent/journal.ts'
+import { loadConfig } from '../../../agent/config/config.ts'
+import { openIdentity } from '../../../agent/identity/identity.ts'
+import { Journal } from '../../../agent/journal/journal.ts'
 import { note, serve } from './processes.ts'
 
 /** Of the nothing roll: received, started, succeeded. */

@@ -3,7 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PublicKey } from '../../../shared/api.ts'
-import { loadOrCreateKey } from '../../../agent/identity.ts'
+import { loadOrCreateKey } from '../../../agent/identity/identity.ts'
 import { Connection } from './connection.ts'
 import { SECRET, enroll } from './hosts.ts'
 import { startPeer, type Peer } from './processes.ts'

@@ -30,14 +30,17 @@ export async function startRelayProcess({
   dataDir,
   port = 0,
   root = ROOT,
+  module = join(root, 'agent/relay.ts'),
 }: {
   dataDir: string
   port?: number
   /** Whose code it runs: a folder laid out like this checkout. */
   root?: string
+  /** What starts it. */
+  module?: string
 }): Promise<RelayProcess> {
   if (root === ROOT) await buildWorker()
-  const peer = startPeer('relay-process.ts', { args: [join(root, 'agent/relay.ts')] })
+  const peer = startPeer('relay-process.ts', { args: [module] })
   const url = await peer.call<string>('start', { dataDir, port, enrollKey: ENROLL_KEY, limits: NO_LIMITS })
   const workerd = await Promise.all(
     (await peer.pids()).map(async (pid) => ({ pid, name: await nameOf(pid).catch(() => '') })),

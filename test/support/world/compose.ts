@@ -1,7 +1,7 @@
 // docker compose as far as a roll can tell: it reads the files, hashes services, and recreates one whose hash or image differs.
 
 import { parse } from 'yaml'
-import type { StackConfig } from '../../../agent/config.ts'
+import type { StackConfig } from '../../../agent/config/config.ts'
 import type { Compose, ComposeModel } from '../../../agent/ports.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { VirtualClock } from './clock.ts'

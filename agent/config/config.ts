@@ -1,0 +1,116 @@
+// ropeway.yml as a type that cannot be wrong, and the way there: text, YAML, schema (schema.ts), all faults at once.
+
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { Problem } from '../../shared/problems.ts'
+import type { Trigger } from '../../shared/triggers/index.ts'
+import { configSchema } from './schema.ts'
+import { parseSource } from './source.ts'
+
+/** One stack of ropeway.yml. What is undefined is inferred from the compose file and the nginx configuration (roll/observe.ts). */
+export interface StackConfig {
+  readonly name: string
+  /** Absolute paths, as for `docker compose -f`. */
+  readonly compose: readonly string[]
+  readonly project: string | undefined
+  readonly proxy: {
+    readonly service?: string | undefined
+    /** An absolute path. */
+    readonly config?: string | undefined
+    readonly upstream?: string | undefined
+  }
+  readonly instances: readonly string[] | undefined
+  readonly health: HealthConfig
+  readonly drainTimeoutMs: number
+  readonly soakMs: number
+  /** `images`: repositories in full, as ImageRef has them; undefined: the repositories that run today. */
+  readonly allow: { readonly images: readonly string[] | undefined; readonly env: readonly string[] }
+  readonly triggers: readonly Trigger[]
+}
+
+export interface HealthConfig {
+  readonly path: string
+  readonly status: { readonly min: number; readonly max: number }
+  readonly intervalMs: number
+  readonly successes: number
+  readonly timeoutMs: number
+}
+
+export interface Config {
+  /** The file it was read from. */
+  readonly path: string
+  /** The relay's origin, without a trailing slash. */
+  readonly relay: string
+  readonly host: string
+  readonly stacks: readonly StackConfig[]
+}
+
+const PLACES = ['./ropeway.yml', '/etc/ropeway/ropeway.yml']
+
+/** The file to read: the one that was named, else the first that exists of the usual places. */
+export function findConfig(explicit?: string): string {
+  if (explicit !== undefined) return resolve(explicit)
+  const found = PLACES.map((place) => resolve(place)).find((place) => existsSync(place))
+  if (found !== undefined) return found
+  throw new Problem(
+    'config-invalid',
+    `there is no ${PLACES.map((place) => resolve(place)).join(' and no ')}`,
+    {
+      cure: 'write one or name it with --config',
+    },
+  )
+}
+
+/**
+ * Reads ropeway.yml. Throws one `config-invalid` that lists every fault, each with its line and path. Only the agent has the
+ * triggers' secrets in its environment: other commands read without, and then see no triggers.
+ */
+export async function loadConfig(
+  path: string,
+  env: NodeJS.ProcessEnv,
+  { withSecrets = true }: { withSecrets?: boolean } = {},
+): Promise<Config> {
+  const file = resolve(path)
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new Problem('config-invalid', `${file} cannot be read: ${(cause as Error).message}`, { cause })
+  })
+  const { value, faults, locate } = parseSource(text)
+  const parsed = configSchema({ directory: dirname(file), env: withSecrets ? env : undefined }).safeParse(
+    value,
+  )
+  const found = parsed.success || !locate ? faults : [...faults, ...parsed.error.issues.flatMap(locate)]
+  if (!parsed.success || found.length > 0) {
+    const lines = found
+      .toSorted((a, b) => a.line - b.line)
+      .map(({ line, path: at, message }) => `line ${line}: ${at === '' ? '' : `${at}: `}${message}`)
+    const count = lines.length === 1 ? 'a fault' : `${lines.length} faults`
+    throw new Problem('config-invalid', `${file} has ${count}`, { log: [...new Set(lines)] })
+  }
+  const { relay, host, stacks } = parsed.data
+  return {
+    path: file,
+    relay,
+    host,
+    stacks: Object.entries(stacks).map(([name, { triggers, ...stack }]) => ({
+      ...stack,
+      name,
+      triggers: Object.entries(withSecrets ? triggers : {}).map(([trigger, { type, ttlMs, keys }]) => ({
+        type,
+        stack: name,
+        name: trigger,
+        ttlMs,
+        keys: keys.map(({ key }) => key),
+      })),
+    })),
+  }
+}
+
+/** The stack of that name, or a Problem that names those there are. */
+export function stackOf(config: Config, name: string): StackConfig {
+  const stack = config.stacks.find((each) => each.name === name)
+  if (stack) return stack
+  throw new Problem('stack-unknown', `${config.path} has no stack ${JSON.stringify(name)}`, {
+    cure: `it has ${config.stacks.map((each) => each.name).join(', ')}`,
+  })
+}

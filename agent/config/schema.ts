@@ -1,0 +1,136 @@
+// What ropeway.yml may say: its keys, their values and defaults. Paths are looked up here, at the leaf that names them, so that a missing
+// one is one fault among the others.
+
+import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { parseImage } from '../../shared/image.ts'
+import { NAME_PATTERN } from '../../shared/limits.ts'
+import { relayOrigin } from './relay-origin.ts'
+import { sharedKeys, triggerSchema, type Surroundings } from './triggers.ts'
+import { listOf, parseDuration } from './values.ts'
+
+/** No single wait may be longer: a forgotten unit (`30h` for `30s`) must not hold a stack for a week. */
+const DURATION_MS_MAX = 24 * 3600_000
+/** More than this many probes in a row says no more about a container, it only makes every roll slower. */
+const SUCCESSES_MAX = 100
+const PROBE_INTERVAL_MS_MIN = 10
+
+// oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
+export function configSchema({ directory, env }: Surroundings) {
+  const existingFile = z.string().transform((path, ctx) => {
+    const absolute = resolve(directory, path)
+    if (statSync(absolute, { throwIfNoEntry: false })?.isFile()) return absolute
+    ctx.addIssue({ code: 'custom', message: `there is no file ${absolute}` })
+    return z.NEVER
+  })
+
+  const stack = z
+    .strictObject({
+      compose: listOf(existingFile, 8),
+      project: z
+        .string()
+        .regex(/^[a-z0-9][a-z0-9_-]*$/, 'is not a compose project name')
+        .optional(),
+      proxy: z
+        .strictObject({
+          service: service.optional(),
+          config: existingFile.optional(),
+          upstream: upstream.optional(),
+        })
+        .default({}),
+      instances: listOf(service, 64).refine(isUnique, 'names a service twice').optional(),
+      health: health.prefault({}),
+      drain: z.strictObject({ timeout: duration(0).default(30_000) }).prefault({}),
+      soak: duration(0).default(0),
+      allow: z
+        .strictObject({ images: listOf(repository, 64).optional(), env: z.array(envName).default([]) })
+        .prefault({}),
+      triggers: z.record(name, triggerSchema({ directory, env })).default({}),
+    })
+    .transform(({ drain, soak, project, instances, allow, ...rest }) => ({
+      ...rest,
+      project,
+      instances,
+      allow: { images: allow.images, env: allow.env },
+      drainTimeoutMs: drain.timeout,
+      soakMs: soak,
+    }))
+
+  return z.strictObject({
+    relay: z.string().transform((text, ctx) => {
+      const origin = relayOrigin(text)
+      if ('origin' in origin) return origin.origin
+      ctx.addIssue({ code: 'custom', message: origin.fault })
+      return z.NEVER
+    }),
+    host: name,
+    stacks: z
+      .record(name, stack)
+      .refine((stacks) => Object.keys(stacks).length > 0, 'has no stack')
+      .superRefine(
+        (stacks, ctx) => {
+          for (const { stack: at, trigger, key, index, message } of env === undefined
+            ? []
+            : sharedKeys(stacks))
+            ctx.addIssue({ code: 'custom', path: [at, 'triggers', trigger, key, index], message })
+        },
+        // Also where something else is wrong.
+        { when: ({ value }) => typeof value === 'object' && value !== null },
+      ),
+  })
+}
+
+const name = z
+  .string()
+  .regex(NAME_PATTERN, 'a name is up to 63 lower-case letters, digits and dashes, and begins with no dash')
+const service = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'is not a compose service name')
+const upstream = z.string().regex(/^[A-Za-z0-9._-]+$/, 'is not the name of an nginx upstream')
+const envName = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'is not the name of an environment variable')
+
+const repository = z.string().transform((text, ctx) => {
+  const ref = parseImage(text)
+  if (ref && ref.tag === undefined && ref.digest === undefined) return ref.repository
+  ctx.addIssue({ code: 'custom', message: 'should be an image repository without a tag or digest' })
+  return z.NEVER
+})
+
+const duration = (min: number) =>
+  z.unknown().transform((value, ctx) => {
+    const ms = parseDuration(value)
+    if (ms !== undefined && ms >= min && ms <= DURATION_MS_MAX) return ms
+    const message =
+      ms === undefined
+        ? 'should be a duration as 100ms, 60s, 2m or 1h'
+        : `should be from ${min}ms to ${DURATION_MS_MAX / 3600_000}h`
+    ctx.addIssue({ code: 'custom', message })
+    return z.NEVER
+  })
+
+const statusRange = z.union([z.string(), z.number()]).transform((value, ctx) => {
+  const match = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(String(value))
+  const min = Number(match?.[1])
+  const max = Number(match?.[2] ?? match?.[1])
+  if (match && min <= max) return { min, max }
+  ctx.addIssue({ code: 'custom', message: 'should be a status as 200 or a range as 200-399' })
+  return z.NEVER
+})
+
+const health = z
+  .strictObject({
+    path: z
+      .string()
+      .regex(/^\/[\x21-\x7e]*$/, 'should begin with / and have no spaces')
+      .default('/'),
+    status: statusRange.default({ min: 200, max: 399 }),
+    interval: duration(PROBE_INTERVAL_MS_MIN).default(100),
+    successes: z.int().min(1).max(SUCCESSES_MAX).default(2),
+    timeout: duration(1).default(60_000),
+  })
+  .transform(({ interval, timeout, ...rest }) => ({ ...rest, intervalMs: interval, timeoutMs: timeout }))
+
+function isUnique(values: readonly unknown[]): boolean {
+  return new Set(values).size === values.length
+}

@@ -1,0 +1,204 @@
+// The triggers of ropeway.yml. Secrets are looked up here, at the leaf that names them, so that a missing one is one fault among the
+// others.
+
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { REQUEST_TTL_MS_MAX } from '../../shared/limits.ts'
+import { defaultTtlMs, URL_SECRET_PATTERN } from '../../shared/triggers/index.ts'
+import { publicKeyFault, secretFault } from '../../shared/triggers/standard-webhooks.ts'
+import { listOf, parseLifetime } from './values.ts'
+
+export interface Surroundings {
+  /** Relative paths start here. */
+  readonly directory: string
+  /** Undefined: secrets are not looked up, only their form is checked. */
+  readonly env: NodeJS.ProcessEnv | undefined
+}
+
+/** A key as the relay gets it. Two with the same `print` are one secret, however it is written. */
+interface Key {
+  readonly key: string
+  readonly print: string
+}
+
+/** Below this, a request could expire on its way. */
+const TTL_MS_MIN = 1000
+/** The old and the new one, while a sender is told the new one. */
+const KEYS_MAX = 2
+
+// oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
+export function triggerSchema(surroundings: Surroundings) {
+  const secret = (faultOf: (text: string) => string | undefined, keyOf: (text: string) => string) =>
+    z.unknown().transform((value, ctx): Key => {
+      const source = secretSource.safeParse(value)
+      const found = source.success ? lookUp(source.data, surroundings, faultOf) : { fault: SECRET_SHAPE }
+      if ('secret' in found) return { key: keyOf(found.secret), print: printOf(found.secret) }
+      ctx.addIssue({ code: 'custom', message: found.fault })
+      return z.NEVER
+    })
+
+  return z.discriminatedUnion(
+    'type',
+    [
+      z
+        .strictObject({
+          type: z.literal('standard-webhooks'),
+          secret: listOf(
+            secret(secretFault, (text) => text),
+            KEYS_MAX,
+          ),
+          publicKey: foreign('belongs to type standard-webhooks-v1a; this one has a secret'),
+          ttl: ttl('standard-webhooks'),
+        })
+        .transform(({ type, secret: keys, ttl: ttlMs }) => ({ type, keys, ttlMs })),
+      z
+        .strictObject({
+          type: z.literal('standard-webhooks-v1a'),
+          publicKey: listOf(publicKey, KEYS_MAX),
+          secret: foreign('belongs to type standard-webhooks; this one has the sender’s publicKey'),
+          ttl: ttl('standard-webhooks-v1a'),
+        })
+        .transform(({ type, publicKey: keys, ttl: ttlMs }) => ({ type, keys, ttlMs })),
+      z
+        .strictObject({
+          type: z.literal('url'),
+          secret: listOf(secret(urlSecretFault, sha256), KEYS_MAX),
+          publicKey: foreign('belongs to type standard-webhooks-v1a; this one has a secret'),
+          ttl: ttl('url'),
+        })
+        .transform(({ type, secret: keys, ttl: ttlMs }) => ({ type, keys, ttlMs })),
+    ],
+    { error: 'should be standard-webhooks, standard-webhooks-v1a or url' },
+  )
+}
+
+export interface SharedKey {
+  readonly stack: string
+  readonly trigger: string
+  readonly key: 'secret' | 'publicKey'
+  readonly index: number
+  readonly message: string
+}
+
+/**
+ * Keys that are there twice. No address is part of what Standard Webhooks sign: a request to one trigger could be repeated at another with
+ * the same key, and would be another deploy there. Triggers that have faults of their own are left out.
+ */
+export function sharedKeys(stacks: Readonly<Record<string, unknown>>): SharedKey[] {
+  const seen = new Map<string, { place: string; ofTrigger: string }>()
+  return Object.entries(stacks).flatMap(([stack, value]) => {
+    const { data } = parsedTriggers.safeParse(value)
+    return Object.entries(data?.triggers ?? {}).flatMap(([trigger, { type, keys }]) => {
+      const key = type === 'standard-webhooks-v1a' ? ('publicKey' as const) : ('secret' as const)
+      const ofTrigger = `stacks.${stack}.triggers.${trigger}`
+      return keys.flatMap(({ print }, index) => {
+        const first = seen.get(print)
+        if (!first) {
+          seen.set(print, { place: `${ofTrigger}.${key}`, ofTrigger })
+          return []
+        }
+        const message =
+          first.ofTrigger === ofTrigger
+            ? 'is there twice'
+            : `is the same as ${first.place}: no signature covers the address, so whoever has a request to one could repeat it at the other. Give each its own`
+        return [{ stack, trigger, key, index, message }]
+      })
+    })
+  })
+}
+
+const parsedTriggers = z.object({
+  triggers: z.record(
+    z.string(),
+    z
+      .object({ type: z.string(), keys: z.array(z.object({ key: z.string(), print: z.string() })) })
+      .catch({ type: '', keys: [] }),
+  ),
+})
+
+const publicKey = z.unknown().transform((value, ctx): Key => {
+  const fault = typeof value === 'string' ? publicKeyFault(value) : 'should be the key itself, as whpk_…'
+  if (fault === undefined) return { key: String(value), print: String(value) }
+  ctx.addIssue({ code: 'custom', message: fault })
+  return z.NEVER
+})
+
+const ttl = (type: Parameters<typeof defaultTtlMs>[0]) =>
+  z
+    .unknown()
+    .transform((value, ctx) => {
+      const ms = parseLifetime(value)
+      if (ms !== undefined && ms >= TTL_MS_MIN && ms <= REQUEST_TTL_MS_MAX) return ms
+      ctx.addIssue({
+        code: 'custom',
+        message:
+          ms === undefined
+            ? 'should be a duration as 30m, 24h or 7d'
+            : `should be from ${TTL_MS_MIN / 1000}s to ${REQUEST_TTL_MS_MAX / 24 / 3600_000}d`,
+      })
+      return z.NEVER
+    })
+    .default(defaultTtlMs(type))
+
+// A key of another type: forgiving it would hide what the author believes the trigger to be.
+const foreign = (message: string) => z.custom<undefined>((value) => value === undefined, message).optional()
+
+const secretSource = z
+  .strictObject({
+    env: z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/)
+      .optional(),
+    // Somebody may have pasted the secret itself: it must not come back in a message about a missing file.
+    file: z
+      .string()
+      .min(1)
+      .refine((path) => !/^wh(sec|sk|pk)_/.test(path))
+      .optional(),
+  })
+  .refine((source) => (source.env === undefined) !== (source.file === undefined))
+const SECRET_SHAPE =
+  'should be { env: NAME } or { file: PATH }: the secret itself does not belong into this file'
+
+function lookUp(
+  source: z.infer<typeof secretSource>,
+  { directory, env }: Surroundings,
+  faultOf: (text: string) => string | undefined,
+): { secret: string } | { fault: string } {
+  if (env === undefined) return { secret: '' }
+  const where = source.env === undefined ? resolve(directory, source.file ?? '') : variable(source.env)
+  try {
+    const text = source.env === undefined ? readFileSync(where, 'utf8') : env[source.env]
+    if (!text)
+      return { fault: `${where} is ${source.env === undefined ? 'empty' : 'not set in the environment'}` }
+    const secret = text.trim()
+    const fault = faultOf(secret)
+    return fault === undefined ? { secret } : { fault: `${where} ${fault}` }
+  } catch (error) {
+    return { fault: `${where} cannot be read: ${(error as NodeJS.ErrnoException).code}` }
+  }
+}
+
+// A pasted secret may look like a name: only what is written as names are is repeated.
+function variable(name: string): string {
+  return /^[A-Z_][A-Z0-9_]*$/.test(name) ? name : 'the variable of that name'
+}
+
+function urlSecretFault(text: string): string | undefined {
+  return URL_SECRET_PATTERN.test(text)
+    ? undefined
+    : 'is not 24 to 128 letters, digits, - and _, as `openssl rand -hex 24` makes them'
+}
+
+// The bytes count, not how they are written. A url trigger's secret that could be a signing secret is taken for one: addresses are
+// logged, and whoever reads one could then sign.
+function printOf(secret: string): string {
+  const isBase64 = secretFault(secret) === undefined
+  return sha256(isBase64 ? Buffer.from(secret.replace(/^whsec_/, ''), 'base64') : secret)
+}
+
+function sha256(value: string | Buffer): string {
+  return createHash('sha256').update(value).digest('hex')
+}
