@@ -6,10 +6,15 @@ import { REQUEST_ENV_KEYS_MAX, REQUEST_ENV_VALUE_CHARS_MAX, REQUEST_REASON_CHARS
 import { Problem, faultsOf } from './problems.ts'
 
 const envKey = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'not a name of an environment variable')
+// JSON can spell half a character, but no file can hold one: it would come out as another.
+const isWhole = (text: string) => text.isWellFormed()
+const HALF = 'has half a character (a lone surrogate)'
+
 // A NUL cannot be in an environment and a line break has no lossless form in an env list.
 const envValue = z
   .string()
   .max(REQUEST_ENV_VALUE_CHARS_MAX)
+  .refine(isWhole, HALF)
   .regex(/^\P{Cc}*$/u, 'has control characters')
 
 /** The generic body of a hook and of `POST …/deploys`. `{service}` in an env value becomes the compose service's name. */
@@ -28,6 +33,7 @@ export const deployRequestSchema = z.strictObject({
   reason: z
     .string()
     .max(REQUEST_REASON_CHARS_MAX)
+    .refine(isWhole, HALF)
     .regex(/^[\P{Cc}\t\n]*$/u, 'has control characters')
     .optional(),
 })

@@ -7,7 +7,8 @@ export default defineConfig({
   test: {
     include: ['test/faults/**/*.test.ts'],
     globalSetup: 'test/support/build-worker.ts',
-    fileParallelism: false,
+    // Most of the time is the relay's own minute of silence and half minute until the next offer.
+    maxWorkers: 2,
     taskTitleValueFormatTruncate: 0,
     // Against hanging only: every wait inside a test has a limit of its own, and no test is about time.
     testTimeout: 180_000,

@@ -53,6 +53,8 @@ test.each<[string, string | Uint8Array, string]>([
   ['a key twice, once escaped', '{"image":"a","\\u0069mage":"b"}', 'a key twice'],
   ['a key twice, the first one huge', `{"reason":"${'x'.repeat(200_000)}","reason":"b"}`, 'a key twice'],
   ['a variable twice', '{"env":{"A":"1","A":"1"}}', 'a key twice'],
+  ['half a character', '{"env":{"A":"\\udc00"}}', 'lone surrogate'],
+  ['half a character in the reason', '{"reason":"\\ud800x"}', 'lone surrogate'],
   ['a number', '{"env":{"A":1}}', 'expected string'],
   ['null in env', '{"env":{"A":null}}', 'expected string'],
   ['nesting', '{"env":{"A":{}}}', 'expected string'],
