@@ -26,6 +26,11 @@ type DeclinedFrame = Extract<FromAgent, { type: 'declined' }>
 /** When a host has too many unfinished deploys: by then one or the other is over, or its agent is back. */
 const FULL_RETRY_SECONDS = 60
 
+interface Ended {
+  readonly deploy: string
+  readonly row: LogRow
+}
+
 export class Delivery {
   readonly #ctx: DurableObjectState
   readonly #facts: FactStore
@@ -63,12 +68,13 @@ export class Delivery {
       const decided = accept(known, log.listPending(this.#sql), asking, now)
       if (decided.outcome !== 'new') return decided
       log.insertDeploy(this.#sql, { ...decided, proof, offeredAt: isOffered ? now : undefined })
-      for (const id of decided.superseded) this.#end(id, { type: 'superseded', by: decided.deploy.id }, now)
-      return decided
+      const event: DeployEvent = { type: 'superseded', by: decided.deploy.id }
+      return { ...decided, ended: decided.superseded.flatMap((id) => this.#end(id, event, now)) }
     })
     if (decision.outcome === 'limited') return decision
     if (decision.outcome === 'full') return { retryAfterSeconds: FULL_RETRY_SECONDS }
     if (decision.outcome === 'known') return { status: 'duplicate', deploy: decision.deploy.id }
+    this.#showEnds(decision.ended)
     if (live && isOffered) sockets.sendFrame(live.socket, deployFrame({ deploy: decision.deploy, proof }))
     const waiting: Waiting = {
       ...asking.asked,
@@ -105,11 +111,12 @@ export class Delivery {
     const { unfinished, broken } = log.listUnfinished(this.#sql)
     const { waiting } = log.listPending(this.#sql)
     const decision = due(waiting, agent, now)
-    this.#ctx.storage.transactionSync(() => {
-      for (const id of broken) this.#end(id, UNREADABLE, now)
-      for (const { id, event } of decision.end) this.#end(id, event, now)
+    const ends = [...broken.map((id) => ({ id, event: UNREADABLE })), ...decision.end]
+    const ended = this.#ctx.storage.transactionSync(() => {
       for (const id of decision.offer) log.markOffered(this.#sql, id, now)
+      return ends.flatMap(({ id, event }) => this.#end(id, event, now))
     })
+    this.#showEnds(ended)
     const live = agent === 'absent' ? undefined : this.liveAgent(now)
     // An agent that is back also gets what it has already said to have, for it may have news of that.
     const isWaiting = new Set(waiting.map(({ id }) => id))
@@ -147,21 +154,28 @@ export class Delivery {
 
   decline({ deploy, event }: DeclinedFrame, now: number): void {
     const row = takeDeclined(log.findPlace(this.#sql, deploy), event, now)
-    if (row) this.#ctx.storage.transactionSync(() => this.#endWith(deploy, row, now))
+    if (row) this.#showEnds(this.#ctx.storage.transactionSync(() => this.#endWith(deploy, row, now)))
   }
 
   // The hub's own last word on a deploy that the agent does not have.
-  #end(deploy: string, event: DeployEvent, now: number): void {
+  #end(deploy: string, event: DeployEvent, now: number): Ended[] {
     const place = log.findPlace(this.#sql, deploy)
-    if (place && !isFinal(place.status))
-      this.#endWith(deploy, { seq: place.seq + 1, at: now, event, agentSeq: place.agentSeq }, now)
+    if (!place || isFinal(place.status)) return []
+    return this.#endWith(deploy, { seq: place.seq + 1, at: now, event, agentSeq: place.agentSeq }, now)
   }
 
-  #endWith(deploy: string, row: LogRow, now: number): void {
+  #endWith(deploy: string, row: LogRow, now: number): Ended[] {
     log.insertEvent(this.#sql, deploy, row)
     log.setStatus(this.#sql, deploy, nextStatus('queued', row.event), now)
-    this.#show(deploy, row)
-    sockets.closeViewers(this.#ctx, deploy)
+    return [{ deploy, row }]
+  }
+
+  // Only once it is stored: what a rollback takes back, nobody may have seen.
+  #showEnds(ended: readonly Ended[]): void {
+    for (const { deploy, row } of ended) {
+      this.#show(deploy, row)
+      sockets.closeViewers(this.#ctx, deploy)
+    }
   }
 
   #show(deploy: string, { seq, at, event }: LoggedEvent): void {

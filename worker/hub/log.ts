@@ -1,4 +1,4 @@
-// The hub's log in SQLite: deploys, and the events of each. Rows written are what Cloudflare bills: one an event, three more a deploy.
+// The hub's log in SQLite: deploys, and the events of each. Rows written are what Cloudflare bills: one an event, and six more a deploy.
 
 import { isFinal, type Deploy, type Status, type Trust } from '../../shared/deploy.ts'
 import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
@@ -91,7 +91,9 @@ export function insertEvent(sql: SqlStorage, deploy: string, { seq, at, event, a
 /** Stores a deploy's new status; when it is final, what only an unfinished deploy needs goes, and so does what is too old to keep. */
 export function setStatus(sql: SqlStorage, deploy: string, status: Status, now: number): void {
   if (!isFinal(status)) {
-    sql.exec('UPDATE deploys SET status = ?, finished_at = NULL WHERE id = ?', status, deploy)
+    sql.exec('UPDATE deploys SET status = ? WHERE id = ?', status, deploy)
+    // The hub had only guessed that it was over. Apart, for it costs two rows of the index.
+    sql.exec('UPDATE deploys SET finished_at = NULL WHERE id = ? AND finished_at IS NOT NULL', deploy)
     return
   }
   sql.exec('UPDATE deploys SET status = ?, finished_at = ?, proof = NULL WHERE id = ?', status, now, deploy)
