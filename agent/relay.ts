@@ -39,7 +39,8 @@ export interface Limits {
   readonly perHost?: number
 }
 
-const LIMIT_VARS: Record<keyof Limits, string> = {
+/** The Worker's own names for them, in wrangler.toml and in the environment of `ropeway relay`. */
+export const LIMIT_VARS: Record<keyof Limits, string> = {
   requests: 'SOURCE_REQUESTS_PER_MINUTE',
   failures: 'SOURCE_FAILURES_PER_MINUTE',
   perTrigger: 'TRIGGER_REQUESTS_PER_MINUTE',

@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { Problem } from '../../shared/problems.ts'
-import { startRelay } from '../relay.ts'
+import { LIMIT_VARS, startRelay, type Limits } from '../relay.ts'
 import { relayOrigin } from '../config/relay-origin.ts'
 import { enrollKeyOf } from './enroll-key.ts'
 import { EXIT, print, type Io } from './io.ts'
@@ -28,6 +28,7 @@ export async function run(options: RelayOptions, io: Io): Promise<number> {
     port,
     host: options.bind,
     enrollKey,
+    limits: limitsOf(io.env),
     ...(relayUrl === undefined ? {} : { relayUrl }),
   })
   const url = relayUrl ?? relay.url.replace(/\/$/, '')
@@ -35,6 +36,20 @@ export async function run(options: RelayOptions, io: Io): Promise<number> {
   if (!io.signal.aborted) await once(io.signal, 'abort')
   await relay.stop()
   return EXIT.success
+}
+
+function limitsOf(env: NodeJS.ProcessEnv): Limits {
+  const given = Object.entries(LIMIT_VARS).flatMap(([limit, name]) => {
+    const text = env[name]
+    if (text === undefined) return []
+    if (!/^[1-9]\d{0,8}$/.test(text))
+      throw new Problem(
+        'usage-invalid',
+        `${name} should be a number of requests, not ${JSON.stringify(text)}`,
+      )
+    return [[limit, Number(text)]]
+  })
+  return Object.fromEntries(given) as Limits
 }
 
 // The hubs' files hold the triggers' secrets, and workerd, which makes them, goes by this process's mask.

@@ -40,6 +40,13 @@ describe('usage and configuration errors exit 2 with one sentence', () => {
     expect(code).toBe(2)
   })
 
+  test('a limit that is no number', async () => {
+    const env = { ROPEWAY_ENROLL_KEY: '0123456789abcdef', HOST_REQUESTS_PER_MINUTE: 'many' }
+    const { code, stderr } = await ropeway(['relay'], env)
+    expect(stderr).toContain('HOST_REQUESTS_PER_MINUTE should be a number of requests, not "many"')
+    expect(code).toBe(2)
+  })
+
   test('an agent whose secret is missing does not start, and says which', async () => {
     const dir = hostDir()
     const { code, stderr } = await ropeway(['agent', '--data', join(dir, 'data')], {}, dir)

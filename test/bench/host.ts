@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { LIMIT_VARS } from '../../agent/relay.ts'
 import { buildWorker } from '../build.ts'
 import { atEnd } from './lifetime.ts'
 
@@ -86,7 +87,12 @@ export async function startHost(compose?: string, project = 'bench'): Promise<Ho
   const folder = await mkdtemp('/tmp/ropeway-bench-host-')
   atEnd(() => rm(folder, { recursive: true, force: true }))
   await buildWorker()
-  const env = { ROPEWAY_ENROLL_KEY: 'only-for-this-benchmark', BENCH_SECRET: SECRET }
+  const env = {
+    ROPEWAY_ENROLL_KEY: 'only-for-this-benchmark',
+    BENCH_SECRET: SECRET,
+    // What is measured is the way, not the gate before it.
+    ...Object.fromEntries(Object.values(LIMIT_VARS).map((name) => [name, '1000000'])),
+  }
   const data = ['--data', join(folder, 'relay')]
   const started = await startNode([MAIN, 'relay', '--port', '0', ...data], /^relay listening on /, env)
   const relay = started.ready.replace('relay listening on ', '')
