@@ -5,13 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isFinal } from '../shared/deploy.ts'
 import type { AgentEvent } from '../shared/events.ts'
 import { Problem, reportOf, type ProblemReport } from '../shared/problems.ts'
-import type { DeployRequest } from '../shared/request.ts'
+import type { AnyRequest } from '../shared/request.ts'
 import { signToken } from '../shared/tokens.ts'
 import { describeEvent, EMPTY_PICTURE, nextPicture, type Picture } from '../shared/words.ts'
 import type { Config, StackConfig } from './config/config.ts'
 import type { Identity } from './identity/identity.ts'
 import { Intake } from './intake.ts'
-import type { Journal, JournaledDeploy } from './journal/journal.ts'
+import type { Journal, JournaledDeploy, TakenIn } from './journal/journal.ts'
 import { Writer } from './journal/writer.ts'
 import { checkHello, helloOf } from './link/hello.ts'
 import { Link, type LinkTiming } from './link/link.ts'
@@ -19,7 +19,12 @@ import { Outbox } from './link/outbox.ts'
 import { limited, type Log } from './log.ts'
 import type { Ports } from './ports.ts'
 import { Queue, type Queued } from './queue.ts'
-import type { recover, roll, RollContext } from './roll/roll.ts'
+import type { recover } from './roll/recover.ts'
+import type { Releases } from './roll/release.ts'
+import type { roll, RollContext } from './roll/roll.ts'
+import type { StuckNotes } from './roll/stuck.ts'
+import { RunningDeploys } from './running.ts'
+import { BY_TOKEN } from './verify.ts'
 
 /** The token is for one dial: as long as the slowest handshake, and a bad clock's tolerance comes on top. */
 const LINK_TOKEN_SECONDS = 60
@@ -35,6 +40,8 @@ export interface AgentOptions {
   readonly ports: Ports
   readonly roll: typeof roll
   readonly recover: typeof recover
+  readonly releasesOf: (stack: string) => Releases
+  readonly stuckOf: (stack: string) => StuckNotes
   readonly version: string
   readonly log: Log
   readonly onConnected: () => void
@@ -43,9 +50,11 @@ export interface AgentOptions {
   readonly timing?: Partial<LinkTiming>
 }
 
-interface Work extends Queued {
+type Deploying = Pick<TakenIn, 'id' | 'stack' | 'actor' | 'trigger'>
+
+interface Work extends Queued, Pick<TakenIn, 'actor' | 'trigger'> {
   readonly stackConfig: StackConfig
-  readonly request: DeployRequest
+  readonly request: AnyRequest
 }
 
 /**
@@ -59,8 +68,7 @@ export async function startAgent(options: AgentOptions): Promise<void> {
   const pictures = new Map<string, Picture>()
   const linkStop = new AbortController()
   const rollStop = new AbortController()
-  // A recovery is a way back: stopping it half way would only make another one necessary.
-  const neverStop = new AbortController()
+  const running = new RunningDeploys()
 
   const link = new Link({
     relay: config.relay,
@@ -81,6 +89,7 @@ export async function startAgent(options: AgentOptions): Promise<void> {
       outbox.connected()
     },
     onDeploy: (frame) => intake.consider(frame),
+    onCancel: (frame) => intake.cancel(frame),
     onStored: (frame) => writer.attempt(() => outbox.stored(frame.deploy, frame.seq)),
     ...(options.timing === undefined ? {} : { timing: options.timing }),
   })
@@ -99,32 +108,32 @@ export async function startAgent(options: AgentOptions): Promise<void> {
     if (words !== undefined) say('info', `deploy ${id}: ${words}`)
   }
 
-  const contextOf = (id: string, stop: AbortSignal): RollContext => {
-    let isGoingBack = false
-    return {
-      emit: (event: AgentEvent) => {
-        if (event.type === 'undoing') isGoingBack = true
-        emit(id, event)
-      },
-      remember: (record) => {
-        try {
-          writer.record(id, record)
-        } catch (error) {
-          // The note that is there names every step that was begun, and each may be repeated: going back goes before a newer note.
-          if (!isGoingBack) throw error
-        }
-      },
-      signal: stop,
-    }
+  const contextOf = ({ id, stack, actor, trigger }: Deploying, stop: AbortSignal): RollContext => ({
+    deploy: { id, actor, isAutomatic: trigger !== BY_TOKEN },
+    releases: options.releasesOf(stack),
+    stuck: options.stuckOf(stack),
+    emit: (event: AgentEvent) => emit(id, event.type === 'cancelled' ? cancelledEvent(id, event) : event),
+    remember: (record) => writer.record(id, record),
+    signal: stop,
+  })
+
+  const cancelledEvent = (id: string, event: Extract<AgentEvent, { type: 'cancelled' }>): AgentEvent => {
+    const by = running.cancelledBy(id)
+    return by === undefined ? event : { ...event, by }
   }
 
   // Whatever the roll does, its deploy gets a final event: without one the stack's state is unknown, and only a person can tell. Never
   // rejects: nobody waits for it who could do anything.
-  const finish = async (id: string, stop: AbortSignal, work: (context: RollContext) => Promise<void>) => {
+  const finish = async (
+    deploy: Deploying,
+    stop: AbortSignal,
+    work: (context: RollContext) => Promise<void>,
+  ) => {
+    const { id } = deploy
     const startedAt = performance.now()
     let fault: unknown = new Problem('internal', 'the roll ended without an outcome')
     try {
-      await work(contextOf(id, stop)).catch((error: unknown) => (fault = error))
+      await work(contextOf(deploy, stop)).catch((error: unknown) => (fault = error))
       if (isFinal(writer.statusOf(id))) return
       // Stopped in the middle: it stays `running` in the journal, and the next start recovers it.
       if (signal.aborted) return
@@ -135,11 +144,15 @@ export async function startAgent(options: AgentOptions): Promise<void> {
   }
 
   const queue = new Queue<Work>({
-    run: async ({ id, stack, stackConfig, request }) => {
-      await recovered.get(stack)
-      if (signal.aborted) return
-      await finish(id, rollStop.signal, (context) => options.roll(stackConfig, request, ports, context))
-    },
+    run: (deploy) =>
+      running.during(deploy, async (cancelled) => {
+        const { id, stack, stackConfig, request } = deploy
+        await recovered.get(stack)
+        if (signal.aborted) return
+        if (cancelled.aborted) return emit(id, cancelledEvent(id, { type: 'cancelled' }))
+        const stop = AbortSignal.any([rollStop.signal, cancelled])
+        await finish(deploy, stop, (context) => options.roll(stackConfig, request, ports, context))
+      }),
     onSuperseded: ({ id }, by) => emit(id, { type: 'superseded', by: by.id }, relayLog),
   })
 
@@ -151,6 +164,11 @@ export async function startAgent(options: AgentOptions): Promise<void> {
     log: relayLog,
     onUnheard: (id) => outbox.grown(id),
     onTakenIn: ({ deploy, stackConfig }) => queue.add({ ...deploy, stackConfig }),
+    find: (id) => queue.find(id) ?? running.find(id),
+    onCancelled: (id, by) => {
+      if (queue.remove(id)) emit(id, { type: 'cancelled', by })
+      else running.cancel(id, by)
+    },
     send: (frame) => link.send(frame),
   })
 
@@ -172,18 +190,21 @@ export async function startAgent(options: AgentOptions): Promise<void> {
       const before = lanes.get(deploy.stack) ?? Promise.resolve()
       lanes.set(
         deploy.stack,
-        before.then(() => recoverOne(deploy)),
+        running.during(deploy, (cancelled) => before.then(() => recoverOne(deploy, cancelled))),
       )
     }
     return lanes
   }
 
-  async function recoverOne({ id, stack }: JournaledDeploy): Promise<void> {
+  // The agent's end does not stop it: a way back that is broken off would only make another one necessary. Who cancels the deploy stops what
+  // goes on with it, and not a way back.
+  async function recoverOne(deploy: JournaledDeploy, cancelled: AbortSignal): Promise<void> {
+    const { id, stack, request } = deploy
     const found = config.stacks.find(({ name }) => name === stack)
     log('warn', `deploy ${id} of ${stack} was interrupted by the agent's end: recovering`)
-    await finish(id, neverStop.signal, async (context) => {
+    await finish(deploy, cancelled, async (context) => {
       if (!found) throw stackGone(stack)
-      await options.recover(found, journal.recordOf(id), ports, context)
+      await options.recover(found, request, journal.recordOf(id), ports, context)
     })
   }
 

@@ -1,19 +1,32 @@
-// The way in: a frame from the hub is verified, then it is in the journal and the queue, or it is declined and nothing of it is kept.
+// The way in: a frame from the hub is verified, then it is in the journal and the queue, or it is declined and nothing of it is kept. What
+// cancels a deploy comes the same way, so that it cannot overtake the deploy.
 
 import type { DeclinedEvent } from '../shared/events.ts'
 import { PENDING_MAX } from '../shared/limits.ts'
 import { reportOf } from '../shared/problems.ts'
-import type { DeployFrame, FromAgent } from '../shared/protocol.ts'
+import type { CancelFrame, DeployFrame, FromAgent } from '../shared/protocol.ts'
 import { describeEvent, describeProblem, EMPTY_PICTURE } from '../shared/words.ts'
 import type { Config } from './config/config.ts'
 import type { Journal } from './journal/journal.ts'
 import { shorten } from './journal/shorten.ts'
 import type { Writer } from './journal/writer.ts'
 import type { Log } from './log.ts'
-import { verdictOf, verifyFrame, whyDeclined, type Trusted, type Verified } from './verify.ts'
+import { verdictOf, verifyCancel, verifyFrame, whyDeclined, type Trusted, type Verified } from './verify.ts'
 
 /** Frames that wait to be verified: all that an honest hub can have. What a flood brings beyond it is dropped, and offered again. */
 const FRAMES_WAITING_MAX = PENDING_MAX
+
+/** Of a deploy that this agent had, by the relay's word, and does not know: it may have begun, and must not begin twice. */
+const LOST: DeclinedEvent = {
+  type: 'failed',
+  ms: 0,
+  problem: {
+    code: 'interrupted',
+    message:
+      'the agent had this deploy, and its journal does not know it any more: nobody knows how far it came',
+    cure: 'compare what runs with the compose file and the nginx configuration, then deploy again',
+  },
+}
 
 export interface IntakeOptions {
   readonly config: Config
@@ -24,6 +37,9 @@ export interface IntakeOptions {
   /** The hub has not heard of a deploy that is in the journal. */
   readonly onUnheard: (id: string) => void
   readonly onTakenIn: (verified: Verified) => void
+  /** A deploy that waits, or runs. */
+  readonly find: (id: string) => { readonly id: string; readonly stack: string } | undefined
+  readonly onCancelled: (id: string, by: string) => void
   readonly send: (frame: FromAgent) => void
 }
 
@@ -36,16 +52,21 @@ export class Intake {
     this.#options = options
   }
 
-  // One after the other, so that a newer request cannot overtake an older one on the way to the queue.
   consider(frame: DeployFrame): void {
+    this.#inTurn(() => this.#consider(frame), `deploy ${frame.id} stays with the relay`)
+  }
+
+  cancel(frame: CancelFrame): void {
+    this.#inTurn(() => this.#cancel(frame), `deploy ${frame.deploy} is not cancelled`)
+  }
+
+  // One after the other, so that a newer request cannot overtake an older one on the way to the queue.
+  #inTurn(work: () => Promise<void>, onFault: string): void {
     if (this.#waiting >= FRAMES_WAITING_MAX) return
     this.#waiting += 1
     this.#last = this.#last
-      .then(() => this.#consider(frame))
-      .catch((error: unknown) => {
-        const problem = describeProblem(reportOf(error))
-        this.#options.log('warn', `deploy ${frame.id} stays with the relay: ${problem}`)
-      })
+      .then(work)
+      .catch((error: unknown) => this.#options.log('warn', `${onFault}: ${describeProblem(reportOf(error))}`))
       .finally(() => (this.#waiting -= 1))
   }
 
@@ -57,6 +78,7 @@ export class Intake {
   async #consider(frame: DeployFrame): Promise<void> {
     const { config, trusted, journal, writer, log, onUnheard, onTakenIn } = this.#options
     if (journal.has(frame.id)) return onUnheard(frame.id)
+    if (frame.received) return this.#decline(frame.id, LOST)
     const now = new Date()
     let verified: Verified
     try {
@@ -73,6 +95,16 @@ export class Intake {
     log('info', `deploy ${id} of ${stack}, asked for by ${actor} (${trust})`)
     onUnheard(id)
     onTakenIn(verified)
+  }
+
+  async #cancel(frame: CancelFrame): Promise<void> {
+    const { config, trusted, log, find, onCancelled } = this.#options
+    const { deploy: id } = frame
+    const deploy = find(id)
+    if (!deploy) return log('info', `deploy ${id} is not cancelled: there is none that waits or runs`)
+    const { actor } = await verifyCancel(frame, deploy, config, trusted, new Date())
+    log('info', `deploy ${id} of ${deploy.stack} is cancelled by ${actor}`)
+    onCancelled(id, actor)
   }
 
   // Where the link is down nothing is lost: the hub offers it again.

@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander'
 import { reportOf, type ProblemCode } from '../shared/problems.ts'
 import { describeProblem } from '../shared/words.ts'
 import { EXIT, type Io } from './commands/io.ts'
+import type { ResolveOptions } from './commands/resolve.ts'
 
 const DATA_DEFAULT = '/var/lib/ropeway'
 const RELAY_DATA_DEFAULT = '/var/lib/ropeway-relay'
@@ -79,6 +80,8 @@ function asking(made: Command): Command {
     .option('--image <ref>', 'repository:tag or repository@sha256:…')
     .option('--env <key=value>', 'an environment variable; {service} becomes the service’s name', collect)
     .option('--reason <text>', 'for the deploy’s log')
+    .option('--force', 'recreate the containers even where they run what is asked for')
+    .option('--built-at <time>', 'as 2026-11-25T09:30:00Z; an older build does not replace a newer one')
 }
 
 command('relay', 'run the relay on this machine; the enrolment key comes from ROPEWAY_ENROLL_KEY')
@@ -103,6 +106,20 @@ asking(overRelay('deploy <stack>', 'deploy and follow it; exits 0 only when it s
   .option('--no-wait', 'print the deploy’s id and end')
   .action(does(() => import('./commands/deploy.ts')))
 
+overRelay('rollback <stack>', 'go back to an earlier release and follow the roll')
+  .option('--to <release>', 'its number, as `history` shows it; default: the one before')
+  .option('--reason <text>', 'for the deploy’s log')
+  .option('--yes', 'do not ask')
+  .option('--no-wait', 'print the deploy’s id and end')
+  .action(does(() => import('./commands/rollback.ts')))
+
+overRelay(
+  'cancel <deploy-or-stack>',
+  'end a deploy that waits or runs; exits 0 only when it was cancelled',
+).action(does(() => import('./commands/cancel.ts')))
+
+overRelay('history <stack>', 'the releases of a stack').action(does(() => import('./commands/history.ts')))
+
 overRelay('status [stack]', 'the agent and the last deploys').action(
   does(() => import('./commands/status.ts')),
 )
@@ -110,6 +127,15 @@ overRelay('status [stack]', 'the agent and the last deploys').action(
 overRelay('watch [deploy-or-stack]', 'follow a deploy, by default the latest, to its end').action(
   does(() => import('./commands/watch.ts')),
 )
+
+onHost('resolve <stack>', 'unlock a stack that is stuck, once it is whole again')
+  .option('--force', 'even while it is not')
+  .action(
+    does(async () => {
+      const { run } = await import('./commands/resolve.ts')
+      return { run: (stack: string, options: ResolveOptions, to: Io) => run(stack, options, to) }
+    }),
+  )
 
 onHost('token', 'print a token for a person or a CI job')
   .option('--scope <list>', 'read, deploy, rollback', 'read')

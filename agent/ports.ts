@@ -56,7 +56,7 @@ export interface Engine {
   ping(signal: AbortSignal): Promise<void>
   /** The containers of a compose project, running or not, without one-off ones: all, or those of some services. */
   containers(project: string, signal: AbortSignal, services?: readonly string[]): Promise<Container[]>
-  /** One container as it is now, or undefined when it is gone. */
+  /** One container by its ID or name, as it is now, or undefined when there is none. */
   container(id: string, signal: AbortSignal): Promise<Container | undefined>
   image(ref: string, signal: AbortSignal): Promise<Image | undefined>
   /** Lets `repository:tag` name this image on the host. */
@@ -67,6 +67,17 @@ export interface Engine {
     onProgress: (progress: { done: number; layers: number }) => void,
     signal: AbortSignal,
   ): Promise<void>
+  /** The IDs of the images that any container of the engine was made from, whatever its project and state. */
+  imagesInUse(signal: AbortSignal): Promise<ReadonlySet<string>>
+  /** Takes a name (`repository:tag`, `repository@sha256:…`) off an image, which goes with its last name. False when nothing has that name, or a container keeps the image. */
+  untag(ref: string, signal: AbortSignal): Promise<boolean>
+  /** Starts a container that does not run. */
+  start(id: string, signal: AbortSignal): Promise<void>
+  /** Stops a container by its own signal and grace time. Resolves once it has stopped; one that is gone or does not run is none to worry about. */
+  stop(id: string, signal: AbortSignal): Promise<void>
+  rename(id: string, name: string, signal: AbortSignal): Promise<void>
+  /** Removes a container, running or not; one that is gone already is none to worry about. */
+  remove(id: string, signal: AbortSignal): Promise<void>
   processes(container: Container, signal: AbortSignal): Promise<Process[]>
   exec(
     id: string,
@@ -78,6 +89,8 @@ export interface Engine {
   /** Sends SIGHUP to the container's PID 1. */
   hangUp(id: string, signal: AbortSignal): Promise<void>
   logs(id: string, lines: number, signal: AbortSignal): Promise<string[]>
+  /** What a container has written to its standard output since a time (milliseconds since 1970): at most the last LOG_BYTES_MAX. */
+  outputSince(id: string, sinceMs: number, signal: AbortSignal): Promise<string>
   /** ESTABLISHED TCP connections from within the container's network to a remote address. */
   connections(
     container: Container,
@@ -111,16 +124,46 @@ export interface Compose {
   ): Promise<ComposeModel>
   /** compose's own hash of each service, as it labels the containers that it makes. */
   hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, string>>>
-  /** Recreates one service as its files say, nothing else, pulling nothing. Throws `compose-failed`. */
-  up(stack: StackConfig, service: string, signal: AbortSignal): Promise<void>
+  /**
+   * Makes one service run as its files say, nothing else, pulling nothing; with `recreate` anew also where that would change nothing. Whatever
+   * an interrupted recreate has left is cleared up first; its container has its own name afterwards. Throws `compose-failed`.
+   */
+  up(
+    stack: StackConfig,
+    service: string,
+    signal: AbortSignal,
+    options?: { recreate?: boolean },
+  ): Promise<void>
+  /**
+   * Runs a command in a one-off container of a service, of that name, by the files with some of them replaced by other texts. Starts nothing
+   * else and pulls nothing. Resolves with its exit code and the last lines of its output; an abort may leave the container behind.
+   */
+  run(
+    stack: StackConfig,
+    service: string,
+    options: { command: readonly string[]; name: string; replaced: Readonly<Record<string, string>> },
+    signal: AbortSignal,
+  ): Promise<{ exitCode: number; log: string[] }>
+  /** Ends what an earlier agent process has left running of its calls for this stack. Resolves once it is gone. */
+  endOrphans(stack: StackConfig, signal: AbortSignal): Promise<void>
 }
 
 export interface Files {
   read(path: string): Promise<string>
   /** Replaces a file's content durably: in place (same inode) for a file that is bind-mounted by itself, else by an atomic rename. */
   write(path: string, text: string, how: 'in-place' | 'rename'): Promise<void>
+  /** Removes what a write that was killed has left beside the file. */
+  tidy(path: string): Promise<void>
   /** The path with every link followed. */
   real(path: string): Promise<string>
+}
+
+export interface Locks {
+  /**
+   * Takes the one lock that a stack has on this host, whichever agent and data directory asks. Only a live process holds it. Throws
+   * `stack-busy`, which says who has it and since when. `holder` is a few words for whoever meets it.
+   */
+  take(stack: StackConfig, holder: string): Promise<{ release(): Promise<void> }>
 }
 
 export interface Http {
@@ -142,5 +185,6 @@ export interface Ports {
   readonly compose: Compose
   readonly files: Files
   readonly http: Http
+  readonly locks: Locks
   readonly clock: Clock
 }

@@ -44,6 +44,24 @@ export class Queue<T extends Queued> {
     for (const older of waiting) if (supersedes(deploy, older)) this.#options.onSuperseded(older, deploy)
   }
 
+  /** One that waits. */
+  find(id: string): T | undefined {
+    for (const { waiting } of this.#lanes.values()) {
+      const found = waiting.find((deploy) => deploy.id === id)
+      if (found) return found
+    }
+    return undefined
+  }
+
+  /** Takes out one that waits; whether it did. */
+  remove(id: string): boolean {
+    const found = this.find(id)
+    const lane = found && this.#lanes.get(found.stack)
+    if (!lane) return false
+    lane.waiting = lane.waiting.filter((deploy) => deploy !== found)
+    return true
+  }
+
   /** Starts nothing more; resolves when what runs has ended. What waits stays in the journal for the next start. */
   async stop(): Promise<void> {
     this.#isStopped = true

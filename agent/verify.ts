@@ -5,15 +5,21 @@ import { decodeJwt } from 'jose'
 import type { DeclinedEvent } from '../shared/events.ts'
 import { SIGNATURE_AGE_SECONDS_MAX } from '../shared/limits.ts'
 import { Problem, type ProblemCode } from '../shared/problems.ts'
-import { fromBase64, type DeployFrame, type Proof } from '../shared/protocol.ts'
+import { fromBase64, type CancelFrame, type DeployFrame, type Proof } from '../shared/protocol.ts'
 import { verifyToken, type Claims } from '../shared/tokens.ts'
-import { askedByHint, askedByToken, verifyTriggered, type Asked } from '../shared/triggers/index.ts'
+import {
+  askedByHint,
+  askedByToken,
+  checkCancel,
+  verifyTriggered,
+  type Asked,
+} from '../shared/triggers/index.ts'
 import { stackOf, type Config, type StackConfig } from './config/config.ts'
 import type { Identity } from './identity/identity.ts'
 import type { TakenIn } from './journal/journal.ts'
 
 /** In the place of a trigger's name for what tokens ask for; no trigger can have this one. */
-const BY_TOKEN = '@token'
+export const BY_TOKEN = '@token'
 
 export interface Verified {
   readonly deploy: TakenIn
@@ -45,6 +51,24 @@ export async function verifyFrame(
   const trigger = frame.proof.kind === 'token' ? BY_TOKEN : frame.trigger
   const deploy = { id, stack: stackConfig.name, trigger, actor, trust, request, signedAt, expiresAt }
   return { deploy, stackConfig }
+}
+
+/**
+ * Who cancels a deploy that the agent has. Throws `unauthorized` or `request-invalid` for whatever no token of this host was used for: only one
+ * that may deploy to the deploy's stack, and counts now, and a body that names this deploy.
+ */
+export async function verifyCancel(
+  { proof: { token, body } }: CancelFrame,
+  deploy: { readonly id: string; readonly stack: string },
+  { host, relay }: Config,
+  trusted: Trusted,
+  now: Date,
+): Promise<Claims> {
+  const keys = await trusted.publicKeys(now)
+  const revoked = await trusted.revoked(now)
+  const claims = await verifyToken(token, keys, { host, audience: relay, revoked, now })
+  await checkCancel(claims, deploy, fromBase64(body))
+  return claims
 }
 
 /** What is wrong with a request itself. Whatever else is thrown is this host's own fault, and says nothing of the request. */

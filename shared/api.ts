@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { DEPLOY_ID_PATTERN, STATUSES, TRUSTS } from './deploy.ts'
 import { deployEventSchema, loggedEventSchema } from './events.ts'
 import { TOKENS_REVOKED_MAX } from './limits.ts'
-import { deployRequestSchema } from './request.ts'
+import { anyRequestSchema } from './request.ts'
 import { TOKEN_TTL_SECONDS_MAX } from './tokens.ts'
 
 const deployId = z.string().regex(DEPLOY_ID_PATTERN)
@@ -66,12 +66,34 @@ export const deploySchema = z.object({
 
 /** `outcome` is the event that ended the deploy; where that was a failure, it has the problem. */
 export const deployDetailsSchema = deploySchema.extend({
-  request: deployRequestSchema,
+  request: anyRequestSchema,
   outcome: deployEventSchema.nullable(),
 })
 export type DeployDetails = z.infer<typeof deployDetailsSchema>
 
 export const deploysSchema = z.object({ deploys: z.array(deploySchema) })
+
+/** To `POST …/cancel`: 200 `cancelled` where no agent had it yet, 202 `cancelling` where the agent was told to. */
+export const cancelSchema = z.object({ status: z.enum(['cancelled', 'cancelling']) })
+
+/**
+ * What a stack ran, and can be rolled back to while its host keeps the images. `deploy` is null, and so are `actor` and `reason`, for what
+ * ran before a deploy by nobody's deploy. `of`: it is that release again, by a rollback.
+ */
+const releaseSchema = z.object({
+  release: z.number(),
+  deploy: deployId.nullable(),
+  at: z.number(),
+  actor: z.string().nullable(),
+  reason: z.string().nullable(),
+  services: z.record(z.string(), z.string()),
+  isCurrent: z.boolean(),
+  of: z.number().optional(),
+})
+export type ReleaseState = z.infer<typeof releaseSchema>
+
+/** Newest first, as far as the relay's log goes. */
+export const releasesSchema = z.object({ releases: z.array(releaseSchema) })
 
 export const eventsSchema = z.object({ deploy: deploySchema, events: z.array(loggedEventSchema) })
 

@@ -37,6 +37,8 @@ export function nextStatus(status: Status, event: DeployEvent): Status {
     case 'step-progress':
     case 'step-finished':
     case 'step-failed':
+    case 'recovering':
+    case 'resuming':
     case 'undoing':
       return 'running'
     case 'succeeded':

@@ -2,8 +2,10 @@
 
 import { z } from 'zod'
 import { TRUSTS } from './deploy.ts'
+import { STEPS_MAX } from './limits.ts'
 import { planSchema, stepSchema } from './plan.ts'
 import { PROBLEMS, type ProblemCode } from './problems.ts'
+import { deployRequestSchema, rollbackRequestSchema } from './request.ts'
 
 const problemCodes = Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]]
 
@@ -32,10 +34,30 @@ const hubEventSchemas = [
     image: z.string().optional(),
     env: z.record(z.string(), z.string()).optional(),
     reason: z.string().optional(),
+    force: deployRequestSchema.shape.force,
+    builtAt: z.string().optional(),
+    /** It is a rollback, to this release. */
+    release: rollbackRequestSchema.shape.release.optional(),
   }),
   /** In the place of events that are no longer kept: never stored, only said to whoever asks for them. */
   eventOf('gap', { from: z.number(), to: z.number() }),
 ] as const
+
+const stepIndex = z.int().min(0).max(STEPS_MAX)
+
+/** What a person finds where even the way back failed. `files`: those that a roll writes. `repair`: commands, in their order. */
+const damageSchema = z.object({
+  serving: z.array(z.string()),
+  notServing: z.array(z.object({ service: z.string(), why: z.string() })),
+  files: z.array(
+    z.object({
+      path: z.string(),
+      state: z.enum(['as-before', 'as-wanted', 'half-way', 'changed', 'unreadable']),
+    }),
+  ),
+  repair: z.array(z.string()),
+})
+export type Damage = z.infer<typeof damageSchema>
 
 const failed = eventOf('failed', { ms: z.number(), problem: problemSchema })
 const superseded = eventOf('superseded', { by: z.string() })
@@ -49,19 +71,45 @@ const agentEventSchemas = [
   eventOf('warning', {
     problem: z.object({ code: z.string(), message: z.string(), cure: z.string().optional() }),
   }),
-  /** Preflight is over; nothing was touched yet. Steps are named by their index in `plan.steps`. */
+  /** Preflight is over; nothing was touched yet. Steps are named by their index in `plan.steps`; a second plan begins anew at 0. */
   eventOf('planned', { plan: planSchema }),
   eventOf('step-started', { step: z.number() }),
   eventOf('step-progress', { step: z.number(), facts: factsSchema }),
   eventOf('step-finished', { step: z.number(), ms: z.number(), facts: factsSchema }),
   eventOf('step-failed', { step: z.number(), ms: z.number(), problem: problemSchema }),
-  /** The roll goes back. The indices of these steps go on after those of the plan. */
-  eventOf('undoing', { steps: z.array(stepSchema) }),
-  eventOf('succeeded', { ms: z.number(), changed: z.boolean(), services: z.record(z.string(), z.string()) }),
+  /**
+   * The agent is back after its end in the middle of the roll. By what it finds it begins `again`, as nothing was touched; goes `forward`,
+   * as every instance runs the new version; or goes `back`.
+   */
+  eventOf('recovering', { way: z.enum(['again', 'forward', 'back']) }),
+  /**
+   * What is left of the plan, after `recovering` forward. `from` is the index of the first of these steps; without it they go on after those
+   * that were named before. Those which an earlier event named from there on were never begun.
+   */
+  eventOf('resuming', { steps: z.array(stepSchema), from: stepIndex.optional() }),
+  /** The roll goes back. `from` as above. */
+  eventOf('undoing', { steps: z.array(stepSchema), from: stepIndex.optional() }),
+  /**
+   * `release` is the number by which the stack can be rolled back to what it runs now; after a rollback `of` is that of the release which it
+   * is again.
+   */
+  eventOf('succeeded', {
+    ms: z.number(),
+    changed: z.boolean(),
+    services: z.record(z.string(), z.string()),
+    release: z.number().optional(),
+    of: z.number().optional(),
+  }),
   failed,
-  eventOf('stuck', { ms: z.number(), problem: problemSchema, undo: problemSchema }),
+  eventOf('stuck', {
+    ms: z.number(),
+    problem: problemSchema,
+    undo: problemSchema,
+    damage: damageSchema.optional(),
+  }),
   superseded,
-  eventOf('cancelled', {}),
+  /** `by` cancelled it: before it began, or, with `ms`, while it ran, and everything was undone. */
+  eventOf('cancelled', { ms: z.number().optional(), by: z.string().optional() }),
   expired,
 ] as const
 

@@ -15,12 +15,20 @@ const stepOf = <K extends string, S extends z.ZodRawShape>(kind: K, shape: S) =>
 export const stepSchema = z.discriminatedUnion('kind', [
   /** Fetch the wanted image before any traffic moves. Writes nothing but the engine's image store. */
   stepOf('pull', { image: z.string() }),
-  /** One edit of the nginx configuration and one confirmed reload: a service's servers out, another's back. */
+  /** One edit of the nginx configuration and one confirmed reload: a service's servers out, another's back, or neither. */
   stepOf('switch', { out: z.string().optional(), back: z.string().optional() }),
   /** Wait until no connection from nginx to the service is left, at most the drain timeout. */
   stepOf('drain', { service: z.string() }),
+  /** Run a command of the stack in a one-off container of a service: `before` on the new image and before anything is touched, `after` at the end. */
+  stepOf('command', { when: z.enum(['before', 'after']), service: z.string(), command: z.array(z.string()) }),
   /** Edit the compose file for one service and let compose recreate its container; `undo` writes the file as it was before. */
-  stepOf('update', { service: z.string(), from: versionSchema, to: versionSchema, undo: z.boolean() }),
+  stepOf('update', {
+    service: z.string(),
+    from: versionSchema,
+    to: versionSchema,
+    undo: z.boolean(),
+    force: z.boolean().optional(),
+  }),
   /** Wait until the service's container is healthy by Docker's check and by the probe. */
   stepOf('await-healthy', { service: z.string() }),
   /** Watch the service in traffic for the soak time before going on. */
@@ -49,15 +57,29 @@ export interface Target {
   readonly isLive: boolean
 }
 
+interface Command {
+  readonly service: string
+  readonly command: string[]
+}
+
+export interface PlanOptions {
+  /** What is to be fetched: one image, or, going back to a release, each that it had. */
+  readonly images?: readonly string[]
+  readonly soakMs: number
+  /** Recreate what runs already, too. */
+  readonly force?: boolean
+  readonly before?: Command | undefined
+  readonly after?: Command | undefined
+}
+
 /**
  * The rolling order. Last to first; putting one back and taking the next out is one reload, so N instances cost N+1 reloads,
  * unless a soak time asks to watch each in traffic before the next is touched.
  */
-export function planSteps(
-  targets: readonly Target[],
-  options: { image?: string | undefined; soakMs: number },
-): Step[] {
-  const steps: Step[] = options.image === undefined ? [] : [{ kind: 'pull', image: options.image }]
+export function planSteps(targets: readonly Target[], options: PlanOptions): Step[] {
+  const { before, after, force = false } = options
+  const steps: Step[] = (options.images ?? []).map((image) => ({ kind: 'pull', image }))
+  if (before) steps.push({ kind: 'command', when: 'before', ...before })
   let back: string | undefined
   for (const { service, from, to, isLive } of targets.toReversed()) {
     if (isLive) {
@@ -67,48 +89,57 @@ export function planSteps(
       )
       back = undefined
     }
-    steps.push({ kind: 'update', service, from, to, undo: false }, { kind: 'await-healthy', service })
+    steps.push(
+      { kind: 'update', service, from, to, undo: false, ...(force ? { force } : {}) },
+      { kind: 'await-healthy', service },
+    )
     if (!isLive) continue
     if (options.soakMs > 0)
       steps.push({ kind: 'switch', back: service }, { kind: 'soak', service, ms: options.soakMs })
     else back = service
   }
   if (back !== undefined) steps.push({ kind: 'switch', back })
-  return [...steps, { kind: 'verify' }]
+  steps.push({ kind: 'verify' })
+  if (after) steps.push({ kind: 'command', when: 'after', ...after })
+  return steps
+}
+
+/** Where a roll stands, as the way back finds it. */
+export interface Standing {
+  /** The services that are, or may be, at the new version. */
+  readonly taken: ReadonlySet<string>
+  /** Whose servers are out. */
+  readonly out: ReadonlySet<string>
+  /** Whether nginx is known to run by its file as it is. */
+  readonly isLoaded: boolean
 }
 
 /**
- * The steps that reverse those that were begun, the last of which may be half done: every step is safe to repeat.
- * The way back is the way there, reversed, so that it loses no request either.
+ * The way back of a roll, from where it stands: the way there, reversed, so that it loses no request either. What was rolled last goes back
+ * first. Each step may be repeated, so it does not matter how far the last one had come.
  */
-export function planUndo(begun: readonly Step[]): Step[] {
-  const steps = begun.toReversed().flatMap(reverse)
-  return steps.length === 0 ? [] : [...steps, { kind: 'verify' }]
-}
-
-function reverse(step: Step): Step[] {
-  switch (step.kind) {
-    case 'switch': {
-      const reversed: Step = {
-        kind: 'switch',
-        ...(step.back === undefined ? {} : { out: step.back }),
-        ...(step.out === undefined ? {} : { back: step.out }),
-      }
-      return step.back === undefined ? [reversed] : [reversed, { kind: 'drain', service: step.back }]
+export function planBack(steps: readonly Step[], { taken, out, isLoaded }: Standing): Step[] {
+  const isLive = (service: string) => steps.some((step) => step.kind === 'switch' && step.out === service)
+  const back: Step[] = []
+  let [waiting] = out
+  for (const step of steps.toReversed()) {
+    if (step.kind !== 'update' || !taken.has(step.service)) continue
+    const { service, from, to } = step
+    // One that is out already by what nginx runs needs no second taking out.
+    const isOut = waiting === service && isLoaded
+    if (isLive(service) && !isOut) {
+      const other = waiting === service ? undefined : waiting
+      back.push(
+        { kind: 'switch', out: service, ...(other === undefined ? {} : { back: other }) },
+        { kind: 'drain', service },
+      )
+      waiting = service
     }
-    case 'update':
-      return [
-        { kind: 'update', service: step.service, from: step.to, to: step.from, undo: !step.undo },
-        { kind: 'await-healthy', service: step.service },
-      ]
-    // Nothing to undo: an image in the store harms nobody, and the rest only looks.
-    case 'pull':
-    case 'drain':
-    case 'await-healthy':
-    case 'soak':
-    case 'verify':
-      return []
+    back.push({ kind: 'update', service, from: to, to: from, undo: true }, { kind: 'await-healthy', service })
   }
+  if (waiting !== undefined) back.push({ kind: 'switch', back: waiting })
+  else if (!isLoaded) back.push({ kind: 'switch' })
+  return back.length === 0 ? [] : [...back, { kind: 'verify' }]
 }
 
 /** The sentence for a step, the same in a dry run, a log and a viewer. */
@@ -117,9 +148,13 @@ export function describeStep(step: Step): string {
     case 'pull':
       return `pull ${step.image}`
     case 'switch':
-      return [step.back && `put ${step.back} back`, step.out && `take ${step.out} out`]
-        .filter(Boolean)
-        .join(', ')
+      return (
+        [step.back && `put ${step.back} back`, step.out && `take ${step.out} out`]
+          .filter(Boolean)
+          .join(', ') || 'reload nginx'
+      )
+    case 'command':
+      return `run \`${step.command.join(' ')}\` in ${step.service}, ${step.when} the roll`
     case 'drain':
       return `drain ${step.service}`
     case 'update':

@@ -42,6 +42,9 @@ export const proofSchema = z.discriminatedUnion('kind', [
 ])
 export type Proof = z.infer<typeof proofSchema>
 
+/** What cancels a deploy, as it came: the agent verifies it as it does a request. `body` is base64. */
+const cancelProofSchema = z.object({ token: z.string(), body: z.base64() })
+
 const helloSchema = z.object({
   type: z.literal('hello'),
   v: z.number().int(),
@@ -75,12 +78,17 @@ export const fromHubSchema = z.discriminatedUnion('type', [
     trigger: z.string(),
     acceptedAt: z.number(),
     proof: proofSchema,
+    /** The agent has said before that it has it: one that does not know it has lost its journal. */
+    received: z.boolean().optional(),
   }),
+  /** Somebody wants a deploy ended that the agent has, or may have. */
+  z.object({ type: z.literal('cancel'), deploy: deployId, proof: cancelProofSchema }),
   /** The hub has stored this deploy's events up to the agent's `seq`. */
   z.object({ type: z.literal('stored'), deploy: deployId, seq: z.number().int() }),
 ])
 export type FromHub = z.infer<typeof fromHubSchema>
 export type DeployFrame = Extract<FromHub, { type: 'deploy' }>
+export type CancelFrame = Extract<FromHub, { type: 'cancel' }>
 
 /** A frame's text. */
 export function encodeFrame(frame: FromAgent | FromHub): string {

@@ -1,6 +1,7 @@
 // The deploy request: what a verified trigger asks for. Parsed strictly at the door, on both sides.
 
 import { z } from 'zod'
+import { DEPLOY_ID_PATTERN } from './deploy.ts'
 import { parseImage } from './image.ts'
 import { REQUEST_ENV_KEYS_MAX, REQUEST_ENV_VALUE_CHARS_MAX, REQUEST_REASON_CHARS_MAX } from './limits.ts'
 import { Problem, faultsOf } from './problems.ts'
@@ -17,6 +18,12 @@ const envValue = z
   .refine(isWhole, HALF)
   .regex(/^\P{Cc}*$/u, 'has control characters')
 
+const reason = z
+  .string()
+  .max(REQUEST_REASON_CHARS_MAX)
+  .refine(isWhole, HALF)
+  .regex(/^[\P{Cc}\t\n]*$/u, 'has control characters')
+
 /** The generic body of a hook and of `POST …/deploys`. `{service}` in an env value becomes the compose service's name. */
 export const deployRequestSchema = z.strictObject({
   image: z
@@ -30,21 +37,64 @@ export const deployRequestSchema = z.strictObject({
       `more than ${REQUEST_ENV_KEYS_MAX} variables`,
     )
     .optional(),
-  reason: z
-    .string()
-    .max(REQUEST_REASON_CHARS_MAX)
-    .refine(isWhole, HALF)
-    .regex(/^[\P{Cc}\t\n]*$/u, 'has control characters')
-    .optional(),
+  reason: reason.optional(),
+  /** Recreate the containers even where what is asked for runs already. */
+  force: z.boolean().optional(),
+  /** When what is asked for was built, by its builder: an older build does not overwrite a newer one. */
+  builtAt: z.iso.datetime({ offset: true }).optional(),
 })
 
 export type DeployRequest = z.infer<typeof deployRequestSchema>
 
+/** The body of `POST …/rollback`: the release to go back to, by its number or `previous`: the one before what runs now. */
+export const rollbackRequestSchema = z.strictObject({
+  release: z.union([z.literal('previous'), z.int().positive()]),
+  reason: reason.optional(),
+})
+export type RollbackRequest = z.infer<typeof rollbackRequestSchema>
+
+/** What a rollback's body means when it is left out. */
+export const ROLLBACK_DEFAULT: RollbackRequest = { release: 'previous' }
+
+/** Whatever may be asked of an agent. */
+export const anyRequestSchema = z.union([rollbackRequestSchema, deployRequestSchema])
+export type AnyRequest = z.infer<typeof anyRequestSchema>
+
+export function isRollback(request: AnyRequest): request is RollbackRequest {
+  return 'release' in request
+}
+
 /**
- * Reads a request from the raw bytes of a verified body. Throws `request-invalid` for what is not UTF-8, not JSON,
+ * Reads a deploy request from the raw bytes of a verified body. Throws `request-invalid` for what is not UTF-8, not JSON,
  * names a key twice, nests, or has a field that is not ours.
  */
 export function parseDeployRequest(body: Uint8Array): DeployRequest {
+  return parseBody(body, () => deployRequestSchema)
+}
+
+/** The same for a rollback. */
+export function parseRollbackRequest(body: Uint8Array): RollbackRequest {
+  return parseBody(body, () => rollbackRequestSchema)
+}
+
+/** The same for whatever may be asked with a token: a body that names a release is a rollback, any other is a deploy. */
+export function parseAnyRequest(body: Uint8Array): AnyRequest {
+  return parseBody<AnyRequest>(body, (value) =>
+    typeof value === 'object' && value !== null && Object.hasOwn(value, 'release')
+      ? rollbackRequestSchema
+      : deployRequestSchema,
+  )
+}
+
+/** The body of `POST …/cancel`. It names the deploy, so that a token which is bound to it is good for that one alone. */
+export const cancelRequestSchema = z.strictObject({ cancel: z.string().regex(DEPLOY_ID_PATTERN) })
+
+/** The id of the deploy that a cancel's body names. Throws `request-invalid`. */
+export function parseCancelRequest(body: Uint8Array): string {
+  return parseBody(body, () => cancelRequestSchema).cancel
+}
+
+function parseBody<T>(body: Uint8Array, schemaFor: (value: unknown) => z.ZodType<T>): T {
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body)
@@ -57,7 +107,7 @@ export function parseDeployRequest(body: Uint8Array): DeployRequest {
   } catch (cause) {
     throw new Problem('request-invalid', 'the body is not JSON', { cause })
   }
-  const parsed = deployRequestSchema.safeParse(value)
+  const parsed = schemaFor(value).safeParse(value)
   if (!parsed.success) throw new Problem('request-invalid', faultsOf(parsed.error))
   const fault = keyFault(text)
   if (fault !== undefined) throw new Problem('request-invalid', fault)

@@ -1,19 +1,23 @@
 // Events in words, the same wherever a person reads them: command line, demo, logs.
 
-import type { Facts, LoggedEvent } from './events.ts'
+import type { Damage, Facts, LoggedEvent } from './events.ts'
 import { describeStep, shortImage, type Step } from './plan.ts'
 import type { ProblemReport } from './problems.ts'
 
 /** A deploy as a viewer follows it: feed it every event in order, ask for a line about each. */
 export interface Picture {
-  readonly steps: readonly Step[]
+  /** By index; undefined for those that whoever looks has not been told of. */
+  readonly steps: readonly (Step | undefined)[]
 }
 export const EMPTY_PICTURE: Picture = { steps: [] }
 
 /** The picture after an event: the plan's steps, then those of an undo. */
 export function nextPicture(picture: Picture, { event }: LoggedEvent): Picture {
   if (event.type === 'planned') return { steps: event.plan.steps }
-  if (event.type === 'undoing') return { steps: [...picture.steps, ...event.steps] }
+  if (event.type === 'undoing' || event.type === 'resuming') {
+    const { from = picture.steps.length } = event
+    return { steps: [...Array.from({ length: from }, (_, index) => picture.steps[index]), ...event.steps] }
+  }
   return picture
 }
 
@@ -25,7 +29,7 @@ export function describeEvent(picture: Picture, { event }: LoggedEvent): string 
   }
   switch (event.type) {
     case 'accepted':
-      return `accepted from ${event.actor} (${event.trust})${event.reason ? `: ${event.reason}` : ''}`
+      return `accepted from ${event.actor} (${event.trust})${describeAsked(event)}${event.reason ? `: ${event.reason}` : ''}`
     case 'gap':
       return `events ${event.from} to ${event.to} are no longer kept`
     case 'received':
@@ -45,22 +49,72 @@ export function describeEvent(picture: Picture, { event }: LoggedEvent): string 
       return `${step(event.step)}: done in ${seconds(event.ms)}${describeFacts(event.facts)}`
     case 'step-failed':
       return `${step(event.step)}: failed after ${seconds(event.ms)}: ${describeProblem(event.problem)}`
+    case 'recovering':
+      return `the agent is back: ${RECOVERIES[event.way]}`
+    case 'resuming':
+      return `going on: ${event.steps.length} steps are left`
     case 'undoing':
       return event.steps.length === 0 ? 'nothing to undo' : `undoing in ${event.steps.length} steps`
     case 'succeeded':
-      return event.changed ? `succeeded in ${seconds(event.ms)}` : 'succeeded: nothing had to change'
+      return event.changed
+        ? `succeeded in ${seconds(event.ms)}${event.release === undefined ? '' : ` (release ${event.release})`}`
+        : 'succeeded: nothing had to change'
     case 'failed':
-      return `failed after ${seconds(event.ms)}, the stack is as before: ${describeProblem(event.problem)}`
+      // Of one that took no time it is not known that it touched nothing: the agent may have lost it.
+      return event.ms === 0
+        ? `failed: ${describeProblem(event.problem)}`
+        : `failed after ${seconds(event.ms)}, the stack is as before: ${describeProblem(event.problem)}`
     case 'stuck':
-      return `stuck: ${describeProblem(event.problem)} Undoing failed too: ${describeProblem(event.undo)}`
+      return [
+        `stuck: ${describeProblem(event.problem)} Undoing failed too: ${describeProblem(event.undo)}`,
+        ...(event.damage ? describeDamage(event.damage) : []),
+      ].join('\n')
     case 'superseded':
       return `superseded by ${event.by}`
     case 'cancelled':
-      return 'cancelled'
+      return `cancelled${event.by === undefined ? '' : ` by ${event.by}`} ${
+        event.ms === undefined ? 'before it began' : `after ${seconds(event.ms)}, the stack is as before`
+      }`
     case 'expired':
       return 'expired before the agent came'
   }
 }
+
+function describeAsked({
+  release,
+  force,
+}: {
+  release?: number | 'previous' | undefined
+  force?: boolean | undefined
+}): string {
+  if (release !== undefined)
+    return `, back to ${release === 'previous' ? 'the previous release' : `release ${release}`}`
+  return force ? ', even where it runs already' : ''
+}
+
+const FILE_STATES: Readonly<Record<Damage['files'][number]['state'], string>> = {
+  'as-before': 'is as before the roll',
+  'as-wanted': 'is as the roll wanted it',
+  'half-way': 'is half way',
+  changed: 'was changed by somebody else',
+  unreadable: 'cannot be read',
+}
+
+/** What a person must know of a stuck stack, a line each. */
+export function describeDamage({ serving, notServing, files, repair }: Damage): string[] {
+  return [
+    `  serving: ${serving.join(', ') || 'nobody'}`,
+    ...notServing.map(({ service, why }) => `  not serving: ${service}: ${why}`),
+    ...files.map(({ path, state }) => `  ${path} ${FILE_STATES[state]}`),
+    ...(repair.length === 0 ? [] : ['  to repair it:', ...repair.map((line) => `    ${line}`)]),
+  ]
+}
+
+const RECOVERIES = {
+  again: 'nothing was touched yet, the roll begins again',
+  forward: 'every instance runs the new version, the roll is finished',
+  back: 'the roll is undone',
+} as const
 
 export function describeProblem(problem: Omit<ProblemReport, 'code'> & { code: string }): string {
   const cure = problem.cure ? ` ${problem.cure[0]?.toUpperCase()}${problem.cure.slice(1)}.` : ''

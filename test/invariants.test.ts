@@ -67,7 +67,7 @@ describe('who may import whom', () => {
   const core = ['agent/nginx', 'agent/compose', 'agent/roll'].flatMap(sources)
   test.each(core)('%s is core: no file, socket, process or clock of its own', (path) => {
     const allowed =
-      /^(shared|agent\/(nginx|compose|roll))\/|^agent\/(config\/config|ports)\.ts$|^yaml$|^node:(util|path\/posix)$/
+      /^(shared|agent\/(nginx|compose|roll))\/|^agent\/(config\/config|ports)\.ts$|^(yaml|zod)$|^node:(util|path\/posix)$/
     expect(imports(path).filter((name) => !allowed.test(name))).toEqual([])
   })
 
@@ -116,9 +116,15 @@ describe('what is documented is what there is', () => {
     const parsed = configSchema({ directory: join(ROOT, 'example'), env }).safeParse(example)
     expect(parsed.error).toBeUndefined()
     const stack = (example as { stacks: Record<string, object> }).stacks['hello'] ?? {}
-    expect(Object.keys(stack).toSorted()).toEqual(
-      ['allow', 'compose', 'drain', 'health', 'instances', 'project', 'proxy', 'soak', 'triggers'].toSorted(),
+    expect(Object.keys(stack).toSorted().join(' ')).toBe(
+      'after allow before compose deadline drain health instances project proxy releases soak triggers',
     )
+    expect(Object.keys((stack as { before: object }).before)).toEqual([
+      'service',
+      'command',
+      'timeout',
+      'on_retry',
+    ])
     const triggers = Object.values(parsed.data?.stacks['hello']?.triggers ?? {})
     expect(triggers.map(({ type }) => type)).toEqual(typesOf(triggerSchema, 'type'))
     expect(triggers.map(({ type, ttlMs }) => ttlMs === defaultTtlMs(type))).toEqual([true, true, true])

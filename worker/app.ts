@@ -2,14 +2,13 @@
 
 import { Hono } from 'hono'
 import type { z } from 'zod'
-import { revocationSchema, rotationSchema, type sessionSchema } from '../shared/api.ts'
+import { revocationSchema, rotationSchema, type cancelSchema, type sessionSchema } from '../shared/api.ts'
 import { DEPLOYS_LISTED_MAX } from '../shared/limits.ts'
-import { IDEMPOTENCY_KEY_PATTERN } from '../shared/triggers/index.ts'
-import { acceptedResponse } from './accepted.ts'
+import { receiveAsk } from './asks.ts'
 import { jsonBody, jsonBytes } from './body.ts'
 import { asHolder, asReader, sessionCookie } from './caller.ts'
 import { enroll } from './enroll.ts'
-import { relayOrigin, type App } from './env.ts'
+import { relayOrigin, type App, type Ctx } from './env.ts'
 import { every } from './every.ts'
 import { receiveHint, receiveHook } from './hooks.ts'
 import { limitRequests } from './limit.ts'
@@ -79,34 +78,22 @@ app.get('/v1/hosts/:host/stacks/:stack', (c) =>
   asReader(c, async (hub, caller) => answer(await hub.stackState(caller, c.req.param('stack')))),
 )
 
-app.post('/v1/hosts/:host/stacks/:stack/deploys', (c) =>
-  asHolder(c, async (hub, caller) => {
-    const body = jsonBytes(c)
-    if (isRefusal(body)) return refusalResponse(body)
-    const idempotencyKey = c.req.header('idempotency-key') ?? crypto.randomUUID()
-    if (!IDEMPOTENCY_KEY_PATTERN.test(idempotencyKey))
-      return refusalResponse({
-        refused: 'malformed',
-        message: `Idempotency-Key must match ${IDEMPOTENCY_KEY_PATTERN}`,
-      })
-    const { host, stack } = c.req.param()
-    const accepted = await hub.deploy(caller, stack, { idempotencyKey, body })
-    if (isRefusal(accepted)) return refusalResponse(accepted)
-    if (c.req.query('wait') === undefined)
-      return acceptedResponse(accepted, { host, stack, origin: caller.audience })
-    return streamEvents(hub, caller, { deploy: accepted.deploy, after: 0, scope: 'deploy' }, c.req.raw.signal)
+app.post('/v1/hosts/:host/stacks/:stack/deploys', (c) => receiveAsk(c, 'deploy', c.req.param()))
+app.post('/v1/hosts/:host/stacks/:stack/rollback', (c) => receiveAsk(c, 'rollback', c.req.param()))
+
+app.get('/v1/hosts/:host/stacks/:stack/releases', (c) =>
+  asReader(c, async (hub, caller) => {
+    const limit = limitOf(c)
+    return answer(isRefusal(limit) ? limit : await hub.releases(caller, c.req.param('stack'), limit.limit))
   }),
 )
 
 app.get('/v1/hosts/:host/deploys', (c) =>
   asReader(c, async (hub, caller) => {
-    const limit = Number(c.req.query('limit') ?? DEPLOYS_LISTED_DEFAULT)
-    if (!Number.isInteger(limit) || limit < 1 || limit > DEPLOYS_LISTED_MAX)
-      return refusalResponse({
-        refused: 'malformed',
-        message: `limit must be a number from 1 to ${DEPLOYS_LISTED_MAX}`,
-      })
-    return answer(await hub.deploys(caller, { stack: c.req.query('stack'), limit }))
+    const limit = limitOf(c)
+    return answer(
+      isRefusal(limit) ? limit : await hub.deploys(caller, { ...limit, stack: c.req.query('stack') }),
+    )
   }),
 )
 
@@ -122,6 +109,18 @@ app.get('/v1/hosts/:host/deploys/:id/events', (c) =>
     if (c.req.method === 'HEAD' || c.req.header('accept')?.includes('application/json'))
       return answer(await hub.deployEvents(caller, deploy, after))
     return streamEvents(hub, caller, { deploy, after, scope: 'read' }, c.req.raw.signal)
+  }),
+)
+
+app.post('/v1/hosts/:host/deploys/:id/cancel', (c) =>
+  asHolder(c, async (hub, caller) => {
+    const body = jsonBytes(c)
+    if (isRefusal(body)) return refusalResponse(body)
+    const cancelled = await hub.cancel(caller, c.req.param('id'), body)
+    if (isRefusal(cancelled)) return refusalResponse(cancelled)
+    return Response.json(cancelled satisfies z.infer<typeof cancelSchema>, {
+      status: cancelled.status === 'cancelling' ? 202 : 200,
+    })
   }),
 )
 
@@ -143,6 +142,13 @@ app.onError((error) => {
     cure: 'try again in a few seconds',
   })
 })
+
+/** How many to list. */
+function limitOf(c: Ctx): { limit: number } | Refusal {
+  const limit = Number(c.req.query('limit') ?? DEPLOYS_LISTED_DEFAULT)
+  if (Number.isInteger(limit) && limit >= 1 && limit <= DEPLOYS_LISTED_MAX) return { limit }
+  return { refused: 'malformed', message: `limit must be a number from 1 to ${DEPLOYS_LISTED_MAX}` }
+}
 
 function answer(value: object | Refusal): Response {
   return isRefusal(value) ? refusalResponse(value) : Response.json(value)

@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import {
   acceptedSchema,
+  cancelSchema,
   deployDetailsSchema,
   deploysSchema,
   enrolledSchema,
@@ -11,6 +12,7 @@ import {
   eventsSchema,
   healthSchema,
   hostSchema,
+  releasesSchema,
   revocationSchema,
   revokedSchema,
   rotatedSchema,
@@ -20,11 +22,13 @@ import {
 } from '../shared/api.ts'
 import { loggedEventSchema } from '../shared/events.ts'
 import { DEPLOYS_LISTED_MAX, NAME_PATTERN } from '../shared/limits.ts'
-import { deployRequestSchema } from '../shared/request.ts'
+import { cancelRequestSchema, deployRequestSchema, rollbackRequestSchema } from '../shared/request.ts'
 import { IDEMPOTENCY_KEY_PATTERN, URL_SECRET_PATTERN } from '../shared/triggers/index.ts'
 
 const SCHEMAS = {
   Accepted: acceptedSchema,
+  Cancel: cancelRequestSchema,
+  Cancelled: cancelSchema,
   Deploy: deployDetailsSchema,
   DeployRequest: deployRequestSchema,
   Deploys: deploysSchema,
@@ -35,8 +39,10 @@ const SCHEMAS = {
   Events: eventsSchema,
   Health: healthSchema,
   Host: hostSchema,
+  Releases: releasesSchema,
   Revocation: revocationSchema,
   Revoked: revokedSchema,
+  RollbackRequest: rollbackRequestSchema,
   Rotated: rotatedSchema,
   Rotation: rotationSchema,
   Session: sessionSchema,
@@ -55,7 +61,7 @@ const REFUSALS = {
   401: 'The credentials are missing, wrong or expired, or there is no such host',
   403: 'The token does not allow this',
   404: 'There is no such thing, or it is not for this token to see',
-  409: 'The host is enrolled with another key',
+  409: 'It cannot be done as things are: the host is enrolled with another key, the deploy is over, or the agent is offline',
   413: 'The body is too large',
   415: 'The body is not application/json in UTF-8, or it is compressed',
   429: 'Too many requests; come again after Retry-After',
@@ -82,9 +88,28 @@ const READER = [{ token: [] }, { session: [] }]
 /** Any route of a host may answer these. */
 const HOST_REFUSALS = [401, 429, 503] as const
 const BODY_REFUSALS = [...HOST_REFUSALS, 400, 413, 415] as const
+const LIMIT = parameter('query', 'limit', { type: 'integer', minimum: 1, maximum: DEPLOYS_LISTED_MAX })
+/** What asks for a roll with a token: to be followed on the same connection, or asked again safely. */
+const ASKING = [
+  parameter('query', 'wait', { type: 'string' }, 'Answer with the events of the deploy, to its end'),
+  parameter(
+    'header',
+    'Idempotency-Key',
+    { type: 'string', pattern: IDEMPOTENCY_KEY_PATTERN.source },
+    'A request that comes again with the same key and body is the same request',
+  ),
+]
 const ACCEPTED = {
   202: ok('Stored; the agent gets it now, or when it is back', 'Accepted'),
   200: ok('The same request came before', 'Accepted'),
+}
+
+const ASKED = {
+  202: ACCEPTED[202],
+  200: {
+    description: 'The same request came before; or, with `wait`, the events',
+    content: { ...EVENT_STREAM, ...json('Accepted') },
+  },
 }
 
 const PATHS = {
@@ -200,26 +225,28 @@ const PATHS = {
       operationId: 'deploy',
       summary: 'Ask for a deploy with a token',
       security: TOKEN,
-      parameters: [
-        HOST,
-        STACK,
-        parameter('query', 'wait', { type: 'string' }, 'Answer with the events of the deploy, to its end'),
-        parameter(
-          'header',
-          'Idempotency-Key',
-          { type: 'string', pattern: IDEMPOTENCY_KEY_PATTERN.source },
-          'A request that comes again with the same key and body is the same request',
-        ),
-      ],
+      parameters: [HOST, STACK, ...ASKING],
       requestBody: asks('DeployRequest'),
-      responses: {
-        202: ok('Stored; the agent gets it now, or when it is back', 'Accepted'),
-        200: {
-          description: 'The same request came before; or, with `wait`, the events',
-          content: { ...EVENT_STREAM, ...json('Accepted') },
-        },
-        ...refuses(...BODY_REFUSALS, 403, 404),
-      },
+      responses: { ...ASKED, ...refuses(...BODY_REFUSALS, 403, 404) },
+    },
+  },
+  '/v1/hosts/{host}/stacks/{stack}/rollback': {
+    post: {
+      operationId: 'rollback',
+      summary: 'Ask for a roll back to an earlier release, with a token of scope rollback',
+      security: TOKEN,
+      parameters: [HOST, STACK, ...ASKING],
+      requestBody: { content: json('RollbackRequest'), description: 'Left out: to the previous release' },
+      responses: { ...ASKED, ...refuses(...BODY_REFUSALS, 403, 404) },
+    },
+  },
+  '/v1/hosts/{host}/stacks/{stack}/releases': {
+    get: {
+      operationId: 'releases',
+      summary: 'What a stack ran, as far as the relay’s log goes, newest first',
+      security: READER,
+      parameters: [HOST, STACK, LIMIT],
+      responses: { 200: ok('The releases', 'Releases'), ...refuses(...HOST_REFUSALS, 400, 403, 404) },
     },
   },
   '/v1/hosts/{host}/deploys': {
@@ -227,11 +254,7 @@ const PATHS = {
       operationId: 'deploys',
       summary: 'The latest deploys, newest first',
       security: READER,
-      parameters: [
-        HOST,
-        parameter('query', 'stack', { type: 'string' }),
-        parameter('query', 'limit', { type: 'integer', minimum: 1, maximum: DEPLOYS_LISTED_MAX }),
-      ],
+      parameters: [HOST, parameter('query', 'stack', { type: 'string' }), LIMIT],
       responses: { 200: ok('The deploys', 'Deploys'), ...refuses(...HOST_REFUSALS, 400, 403) },
     },
   },
@@ -261,6 +284,21 @@ const PATHS = {
           content: { ...EVENT_STREAM, ...json('Events') },
         },
         ...refuses(...HOST_REFUSALS, 403, 404),
+      },
+    },
+  },
+  '/v1/hosts/{host}/deploys/{id}/cancel': {
+    post: {
+      operationId: 'cancel',
+      summary:
+        'End a deploy: one that waits does not begin, one that runs is undone from its next safe point on',
+      security: TOKEN,
+      parameters: [HOST, DEPLOY],
+      requestBody: asks('Cancel'),
+      responses: {
+        202: ok('The agent was told; the deploy’s last event says what came of it', 'Cancelled'),
+        200: ok('No agent had it yet: it is cancelled', 'Cancelled'),
+        ...refuses(...BODY_REFUSALS, 403, 404, 409),
       },
     },
   },

@@ -9,13 +9,14 @@ ol { list-style: none; margin: 0; padding: 0 }
 li { display: grid; grid-template-columns: 6rem 9rem 1fr; gap: 1rem; padding: .25rem 0; border-top: 1px solid var(--line) }
 li span { overflow-wrap: anywhere; white-space: pre-wrap } li span:first-child { color: var(--dim); font-variant-numeric: tabular-nums }
 .succeeded { color: light-dark(#175, #5d9) } .failed, .stuck, .step-failed { color: light-dark(#b22, #f88) }
-.warning, .undoing, .gap { color: light-dark(#a60, #fb5) }
+.warning, .undoing, .recovering, .resuming, .cancelled, .gap { color: light-dark(#a60, #fb5) }
 form { display: grid; gap: .75rem; max-width: 24rem } form[hidden] { display: none }
 input, button { font: inherit; padding: .4rem .6rem; width: 100%; box-sizing: border-box }`
 
 const SCRIPT = `
 const FINAL = ['succeeded', 'failed', 'stuck', 'superseded', 'cancelled', 'expired']
 const RETRY_MS = 3000
+const WAYS = { again: 'the roll begins again', forward: 'the roll is finished', back: 'the roll is undone' }
 const $ = (id) => document.getElementById(id)
 const given = new URLSearchParams(location.hash.slice(1))
 let host = given.get('host') ?? '', deploy = given.get('deploy') ?? '', token = given.get('token')
@@ -38,21 +39,30 @@ function facts({ type, ...event }) {
   const step = steps[event.step]
   if (step) words.push([step.kind, step.service ?? step.image, step.out && 'out ' + step.out, step.back && 'back ' + step.back])
   if (event.plan) words.push(event.plan.steps.length + ' steps', event.plan.instances.join(' then '))
+  if (event.way) words.push(WAYS[event.way] ?? event.way)
   if (event.steps) words.push(event.steps.length + ' steps')
-  if (event.from !== undefined) words.push('events ' + event.from + ' to ' + event.to + ' are no longer kept')
-  for (const key of ['actor', 'trust', 'image', 'reason', 'by']) if (event[key]) words.push(key + ' ' + event[key])
+  if (event.type === 'gap') words.push('events ' + event.from + ' to ' + event.to + ' are no longer kept')
+  for (const key of ['actor', 'trust', 'image', 'release', 'of', 'reason', 'by']) if (event[key]) words.push(key + ' ' + event[key])
+  if (event.force) words.push('forced')
   for (const [key, value] of Object.entries({ ...event.facts, ...event.services, ...event.env })) words.push(key + ' ' + value)
   if (event.ms !== undefined) words.push((event.ms / 1000).toFixed(2) + ' s')
   if (event.problem) words.push(problem(event.problem))
   if (event.undo) words.push('undoing failed too: ' + problem(event.undo))
-  return words.flat().filter(Boolean).join(', ')
+  return [words.flat().filter(Boolean).join(', '), ...(event.damage ? damage(event.damage) : [])].join('\\n')
 }
+
+const damage = ({ serving, notServing, files, repair }) => [
+  'serving: ' + (serving.join(', ') || 'nobody'),
+  ...notServing.map(({ service, why }) => 'not serving: ' + service + ': ' + why),
+  ...files.map(({ path, state }) => path + ': ' + state),
+  ...(repair.length > 0 ? ['to repair it:', ...repair.map((line) => '  ' + line)] : []),
+]
 
 function draw({ seq, at, event }) {
   if (seq <= seen) return
   seen = seq
   if (event.type === 'planned') steps = event.plan.steps
-  if (event.type === 'undoing') steps = [...steps, ...event.steps]
+  if (event.type === 'undoing' || event.type === 'resuming') steps = [...steps.slice(0, event.from ?? steps.length), ...event.steps]
   const line = document.createElement('li')
   line.className = event.type
   for (const text of [new Date(at).toLocaleTimeString(), event.type, facts(event)])

@@ -11,6 +11,8 @@ const KINDS = {
   'stack-unknown': { status: 404, code: 'stack-unknown' },
   method: { status: 405, code: 'request-invalid' },
   'host-taken': { status: 409, code: 'host-taken' },
+  'not-cancellable': { status: 409, code: 'not-cancellable' },
+  'agent-offline': { status: 409, code: 'agent-offline' },
   'too-big': { status: 413, code: 'request-invalid' },
   'media-type': { status: 415, code: 'request-invalid' },
   'too-many': { status: 429, code: 'rate-limited' },

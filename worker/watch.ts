@@ -16,7 +16,7 @@ export interface Watch {
   /** Events after this one. */
   readonly after: number
   /** The scope that lets the caller watch. */
-  readonly scope: 'read' | 'deploy'
+  readonly scope: 'read' | 'deploy' | 'rollback'
 }
 
 export async function streamEvents(

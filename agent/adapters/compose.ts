@@ -7,17 +7,20 @@ import { z } from 'zod'
 import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
-import type { Compose, ComposeModel, ComposeService } from '../ports.ts'
-import { run } from './command.ts'
+import type { Compose, ComposeModel, ComposeService, Ports } from '../ports.ts'
+import { run, type CommandOptions } from './command.ts'
+import { upInOrder, type ServiceNames } from './compose-up.ts'
+import { endOrphans, markOf } from './orphans.ts'
 
 const serviceSchema = z.looseObject({
   image: z.string().optional(),
   environment: z.record(z.string(), z.string().nullable()).optional(),
+  container_name: z.string().optional(),
   volumes: z.array(z.looseObject({ source: z.string().optional(), target: z.string() })).optional(),
 })
 const modelSchema = z.looseObject({ name: z.string(), services: z.record(z.string(), serviceSchema) })
 
-export function composeCli(): Compose {
+export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
   // Found once and ahead of time: it takes as long as a compose call. A failure is not kept.
   let program: Promise<string> | undefined
   const plugin = async () => {
@@ -26,18 +29,22 @@ export function composeCli(): Compose {
     return await program
   }
   plugin().catch(() => {}) // whoever needs it will be told
-  const compose = async (args: readonly string[], signal: AbortSignal) =>
-    await run(await plugin(), args, { signal })
+  const compose = async (
+    stack: StackConfig,
+    files: readonly string[],
+    args: readonly string[],
+    options: CommandOptions,
+  ) => {
+    const [path, env] = await Promise.all([plugin(), markOf(stack)])
+    return await run(path, [...composeArgs(stack, files), ...args], { ...options, env })
+  }
   const config = async (
     stack: StackConfig,
     files: readonly string[],
     options: readonly string[],
     signal: AbortSignal,
   ) => {
-    const { exitCode, stdout, stderr } = await compose(
-      [...composeArgs(stack, files), 'config', ...options],
-      signal,
-    )
+    const { exitCode, stdout, stderr } = await compose(stack, files, ['config', ...options], { signal })
     if (exitCode === 0) return stdout
     throw new Problem('compose-invalid', `docker compose refuses ${stack.compose.join(', ')}`, {
       log: lastLines(stderr),
@@ -45,27 +52,66 @@ export function composeCli(): Compose {
     })
   }
 
+  // Of the last look at each stack's files: a roll looks before it touches anything, and a call takes 90 ms.
+  const models = new Map<string, ComposeModel>()
+  const model: Compose['model'] = async (stack, replaced, signal) => {
+    const seen = await withReplaced(stack, replaced, async (files) =>
+      readModel(await config(stack, files, ['--format', 'json'], signal)),
+    )
+    models.set(keyOf(stack), seen)
+    return seen
+  }
+  const namesOf = async (stack: StackConfig, service: string, signal: AbortSignal): Promise<ServiceNames> => {
+    const { project, services } = models.get(keyOf(stack)) ?? (await model(stack, {}, signal))
+    const definition = serviceSchema.safeParse(services[service]?.definition)
+    return { project, service, containerName: definition.data?.container_name }
+  }
+
   return {
-    async model(stack, replaced, signal) {
-      return await withReplaced(stack, replaced, async (files) =>
-        readModel(await config(stack, files, ['--format', 'json'], signal)),
-      )
-    },
+    model,
 
     async hashes(stack, signal) {
       const lines = (await config(stack, stack.compose, ['--hash', '*'], signal)).trim().split('\n')
       return Object.fromEntries(lines.map((line) => line.split(' ')).filter((pair) => pair.length === 2))
     },
 
-    async up(stack, service, signal) {
-      const args = ['up', '--detach', '--no-deps', '--no-build', '--pull', 'never', service]
-      const { exitCode, stderr } = await compose([...composeArgs(stack, stack.compose), ...args], signal)
-      if (exitCode !== 0)
-        throw new Problem('compose-failed', `docker compose could not recreate service ${service}`, {
-          log: lastLines(stderr),
-        })
+    async up(stack, service, signal, { recreate = false } = {}) {
+      const args = ['up', '--detach', '--no-deps', '--no-build', '--pull', 'never']
+      if (recreate) args.push('--force-recreate')
+      const up = async () => {
+        const { exitCode, stderr } = await compose(stack, stack.compose, [...args, service], { signal })
+        if (exitCode === 0) return undefined
+        return new Problem(
+          isEngineAway(stderr) ? 'engine-unreachable' : 'compose-failed',
+          `docker compose could not recreate service ${service}`,
+          {
+            log: lastLines(stderr),
+          },
+        )
+      }
+      await upInOrder(await namesOf(stack, service, signal), ports, up, signal)
     },
+
+    async run(stack, service, { command, name, replaced }, signal) {
+      let log = ''
+      const onText = (text: string) => (log = (log + text).slice(-LOG_CHARS_MAX))
+      // Of compose's own lines only its errors are wanted among those of the command.
+      const args = ['--progress', 'quiet', 'run', '--rm', '--no-deps', '--no-TTY', '--name', name, service]
+      const { exitCode } = await withReplaced(
+        stack,
+        replaced,
+        async (files) => await compose(stack, files, [...args, ...command], { signal, onText }),
+        neverFetched(service),
+      )
+      return { exitCode, log: log === '' ? [] : lastLines(log) }
+    },
+
+    endOrphans,
   }
+}
+
+function keyOf({ compose, project }: StackConfig): string {
+  return JSON.stringify([compose, project])
 }
 
 function composeArgs(stack: StackConfig, files: readonly string[]): string[] {
@@ -83,23 +129,42 @@ async function withReplaced<T>(
   stack: StackConfig,
   replaced: Readonly<Record<string, string>>,
   use: (files: string[]) => Promise<T>,
+  added?: string,
 ): Promise<T> {
-  if (Object.keys(replaced).length === 0) return await use([...stack.compose])
+  if (Object.keys(replaced).length === 0 && added === undefined) return await use([...stack.compose])
   const folder = await mkdtemp(join(tmpdir(), 'ropeway-compose-'))
+  const copy = async (name: string, text: string) => {
+    const path = join(folder, name)
+    await writeFile(path, text, { mode: 0o600 })
+    return path
+  }
   try {
     const files = await Promise.all(
       stack.compose.map(async (path, index) => {
         const text = replaced[path]
-        if (text === undefined) return path
-        const copy = join(folder, `${index}-${basename(path)}`)
-        await writeFile(copy, text, { mode: 0o600 })
-        return copy
+        return text === undefined ? path : await copy(`${index}-${basename(path)}`, text)
       }),
     )
+    if (added !== undefined) files.push(await copy('added.yml', added))
     return await use(files)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+// `run` has no flag against it before compose 2.28, and a service's own `pull_policy` or `build` would have its way.
+function neverFetched(service: string): string {
+  return `services:\n  ${JSON.stringify(service)}: { pull_policy: never, build: !reset null }\n`
+}
+
+/** More than LOG_LINES_MAX lines need, as they are shortened. */
+const LOG_CHARS_MAX = 64 * 1024
+
+// In compose's own words: it has no exit code for it.
+function isEngineAway(stderr: string): boolean {
+  return /Cannot connect to the Docker daemon|error during connect|connection reset by peer|unexpected EOF/.test(
+    stderr,
+  )
 }
 
 /** The engine answers at once or not at all. */

@@ -1,24 +1,35 @@
 // The Engine port: dockerode for everything but the pull, for which the docker CLI knows the host's logins and credential helpers.
 
-import { PassThrough } from 'node:stream'
+import { PassThrough, type Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type Docker from 'dockerode'
 import { imageRef } from '../../shared/image.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { Container, Engine } from '../ports.ts'
 import { run } from './command.ts'
 import { lastLines } from './compose.ts'
+import { LOG_ENTRIES_MAX, endOfLog, linesOfLog } from './container-log.ts'
+import { readContainer } from './container.ts'
+import { call, containerProblem, isNotFound, isStatus, stoppedProblem } from './engine-call.ts'
 import { countEstablished } from './proc-net.ts'
 import { hostConnections, hostFile, hostProcesses } from './proc.ts'
+
+/** A removal takes some 50 ms. */
+const REMOVAL_POLL_MS = 25
 
 export function dockerEngine(): Engine {
   // Loaded at the first roll: it is a quarter of the agent's memory, and an agent is idle for most of its life.
   let loaded: Promise<Docker> | undefined
   const client = () => (loaded ??= import('dockerode').then(({ default: Client }) => new Client()))
+  const ask = async <T>(signal: AbortSignal, question: (docker: Docker) => Promise<T>): Promise<T> => {
+    const docker = await client()
+    return await call(signal, () => question(docker))
+  }
 
   const inspect = async (id: string, signal: AbortSignal) => {
     try {
-      return readContainer(await call(signal, (await client()).getContainer(id).inspect()))
+      return readContainer(await ask(signal, (docker) => docker.getContainer(id).inspect()))
     } catch (error) {
       if (isNotFound(error)) return undefined
       throw error
@@ -26,13 +37,14 @@ export function dockerEngine(): Engine {
   }
 
   const exec: Engine['exec'] = async (id, argv, signal) => {
-    const started = await call(
-      signal,
-      (await client()).getContainer(id).exec({ Cmd: [...argv], AttachStdout: true, AttachStderr: true }),
-    )
-    const stream = await call(signal, started.start({}))
-    const [stdout, stderr] = await call(signal, demultiplex(await client(), stream))
-    const { ExitCode } = await call(signal, started.inspect())
+    const started = await ask(signal, (docker) =>
+      docker.getContainer(id).exec({ Cmd: [...argv], AttachStdout: true, AttachStderr: true }),
+    ).catch((error: unknown) => {
+      throw stoppedProblem(error, id)
+    })
+    const stream = await call(signal, () => started.start({}))
+    const [stdout, stderr] = await ask(signal, (docker) => demultiplex(docker, stream))
+    const { ExitCode } = await call(signal, () => started.inspect())
     return { exitCode: ExitCode ?? 1, stdout, stderr }
   }
 
@@ -41,12 +53,12 @@ export function dockerEngine(): Engine {
     exec,
 
     async ping(signal) {
-      await call(signal, (await client()).ping())
+      await ask(signal, (docker) => docker.ping())
     },
 
     async containers(project, signal, services) {
       const filters = { label: [`com.docker.compose.project=${project}`, 'com.docker.compose.oneoff=False'] }
-      const listed = await call(signal, (await client()).listContainers({ all: true, filters }))
+      const listed = await ask(signal, (docker) => docker.listContainers({ all: true, filters }))
       const wanted = listed.filter(
         ({ Labels }) => services?.includes(Labels['com.docker.compose.service'] ?? '') ?? true,
       )
@@ -56,7 +68,7 @@ export function dockerEngine(): Engine {
 
     async image(ref, signal) {
       try {
-        const { Id, RepoDigests, RepoTags } = await call(signal, (await client()).getImage(ref).inspect())
+        const { Id, RepoDigests, RepoTags } = await ask(signal, (docker) => docker.getImage(ref).inspect())
         return { id: Id, digests: RepoDigests ?? [], tags: RepoTags ?? [] }
       } catch (error) {
         if (isNotFound(error)) return undefined
@@ -66,7 +78,7 @@ export function dockerEngine(): Engine {
 
     async tag(id, ref, signal) {
       const { written, tag } = imageRef(ref)
-      await call(signal, (await client()).getImage(id).tag({ repo: written, tag: tag ?? 'latest' }))
+      await ask(signal, (docker) => docker.getImage(id).tag({ repo: written, tag: tag ?? 'latest' }))
     },
 
     async pull(ref, onProgress, signal) {
@@ -88,12 +100,61 @@ export function dockerEngine(): Engine {
       })
     },
 
+    async imagesInUse(signal) {
+      const listed = await ask(signal, (docker) => docker.listContainers({ all: true }))
+      return new Set(listed.map(({ ImageID }) => ImageID))
+    },
+
+    async untag(ref, signal) {
+      try {
+        await ask(signal, (docker) => docker.getImage(ref).remove())
+        return true
+      } catch (error) {
+        if (isStatus(error, 404, 409)) return false
+        throw error
+      }
+    },
+
+    async start(id, signal) {
+      try {
+        await ask(signal, (docker) => docker.getContainer(id).start())
+      } catch (error) {
+        if (!isStatus(error, 304)) throw containerProblem(error, id, 'started') // 304: it runs
+      }
+    },
+
+    async stop(id, signal) {
+      try {
+        await ask(signal, (docker) => docker.getContainer(id).stop())
+      } catch (error) {
+        if (!isStatus(error, 304, 404)) throw containerProblem(error, id, 'stopped')
+      }
+    },
+
+    async rename(id, name, signal) {
+      try {
+        await ask(signal, (docker) => docker.getContainer(id).rename({ name }))
+      } catch (error) {
+        throw containerProblem(error, id, `named ${name}`)
+      }
+    },
+
+    async remove(id, signal) {
+      try {
+        // Without its anonymous volumes: its successor may have them.
+        await ask(signal, (docker) => docker.getContainer(id).remove({ force: true, v: false }))
+      } catch (error) {
+        if (!isStatus(error, 404, 409)) throw error
+        // 409: somebody else's removal is under way.
+        while (await inspect(id, signal)) await call(signal, () => sleep(REMOVAL_POLL_MS))
+      }
+    },
+
     async processes(container, signal) {
       const seen = await hostProcesses(container)
       if (seen) return seen
-      const { Processes } = await call(
-        signal,
-        (await client()).getContainer(container.id).top({ ps_args: '-eo pid,ppid,args' }),
+      const { Processes } = await ask(signal, (docker) =>
+        docker.getContainer(container.id).top({ ps_args: '-eo pid,ppid,args' }),
       )
       return (Processes as string[][]).map(([pid, parent, ...title]) => ({
         pid: Number(pid),
@@ -111,18 +172,34 @@ export function dockerEngine(): Engine {
     },
 
     async hangUp(id, signal) {
-      await call(signal, (await client()).getContainer(id).kill({ signal: 'SIGHUP' }))
+      await ask(signal, (docker) => docker.getContainer(id).kill({ signal: 'SIGHUP' })).catch(
+        (error: unknown) => {
+          throw stoppedProblem(error, id)
+        },
+      )
     },
 
     async logs(id, lines, signal) {
       const container = (await client()).getContainer(id)
-      const bytes = await call(
-        signal,
+      const bytes = await call(signal, () =>
         container.logs({ stdout: true, stderr: true, tail: lines, follow: false }),
       )
-      const { Config } = await call(signal, container.inspect())
-      const text = Config.Tty ? bytes.toString('utf8') : payloads(bytes)
-      return lastLines(text).filter((line) => line !== '')
+      const { Config } = await call(signal, () => container.inspect())
+      return await linesOfLog(bytes, Config.Tty)
+    },
+
+    async outputSince(id, sinceMs, signal) {
+      const container = (await client()).getContainer(id)
+      const { Config } = await call(signal, () => container.inspect())
+      const stream = await call(signal, () => openLog(container, sinceMs))
+      const stop = () => stream.destroy()
+      signal.addEventListener('abort', stop, { once: true })
+      try {
+        return await call(signal, () => endOfLog(stream, Config.Tty))
+      } finally {
+        signal.removeEventListener('abort', stop)
+        stop()
+      }
     },
 
     async connections(container, remote, signal) {
@@ -151,40 +228,21 @@ async function connectionTable(
   return stdout
 }
 
-function readContainer(inspected: Docker.ContainerInspectInfo): Container {
-  const { Config, State, NetworkSettings, Mounts } = inspected
-  const labels = Config.Labels ?? {}
-  const networks = Object.entries(NetworkSettings.Networks ?? {})
-  return {
-    id: inspected.Id,
-    name: inspected.Name.replace(/^\//, ''),
-    service: labels['com.docker.compose.service'] ?? '',
-    imageId: inspected.Image,
-    image: Config.Image,
-    env: Object.fromEntries((Config.Env ?? []).map(splitEnv)),
-    state: State.Status as Container['state'],
-    exitCode: State.ExitCode,
-    restarts: inspected.RestartCount,
-    startedAt: State.StartedAt,
-    health: healthOf(State.Health?.Status),
-    pid: State.Pid,
-    addresses: Object.fromEntries(
-      networks.map(([name, { IPAddress }]) => [name, IPAddress]).filter(([, ip]) => ip),
-    ),
-    aliases: networks.flatMap(([, { Aliases }]) => Aliases ?? []),
-    mounts: (Mounts ?? []).map(({ Source, Destination }) => ({ source: Source, target: Destination })),
-    configHash: labels['com.docker.compose.config-hash'],
-    composeFiles: (labels['com.docker.compose.project.config_files'] ?? '').split(',').filter(Boolean),
-  }
-}
-
-function splitEnv(entry: string): [string, string] {
-  const at = entry.indexOf('=')
-  return at < 0 ? [entry, ''] : [entry.slice(0, at), entry.slice(at + 1)]
-}
-
-function healthOf(status: string | undefined): Container['health'] {
-  return status === 'starting' || status === 'healthy' || status === 'unhealthy' ? status : undefined
+// As a stream, since an access log may be longer than memory: dockerode streams only a log that it follows.
+function openLog(container: Docker.Container, sinceMs: number): Promise<Readable> {
+  return new Promise((resolve, reject) => {
+    const request = {
+      path: `/containers/${container.id}/logs?`,
+      method: 'GET',
+      isStream: true,
+      statusCodes: { 200: true, 404: 'no such container', 500: 'server error' },
+      options: { stdout: true, since: (sinceMs / 1000).toFixed(3), tail: LOG_ENTRIES_MAX },
+    }
+    container.modem.dial(request, (error: unknown, stream: unknown) => {
+      if (error) reject(error)
+      else resolve(stream as Readable)
+    })
+  })
 }
 
 async function demultiplex(docker: Docker, stream: NodeJS.ReadWriteStream): Promise<[string, string]> {
@@ -194,45 +252,4 @@ async function demultiplex(docker: Docker, stream: NodeJS.ReadWriteStream): Prom
   await finished(stream, { writable: false })
   for (const out of streams) out.end()
   return [(await texts[0]) ?? '', (await texts[1]) ?? '']
-}
-
-// The engine's framing of a log without a terminal: 1 byte stream, 3 zero, 4 length, then the payload.
-function payloads(bytes: Buffer): string {
-  const parts: Buffer[] = []
-  for (let at = 0; at + 8 <= bytes.length;) {
-    const length = bytes.readUInt32BE(at + 4)
-    parts.push(bytes.subarray(at + 8, at + 8 + length))
-    at += 8 + length
-  }
-  return Buffer.concat(parts).toString('utf8')
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof Error && 'statusCode' in error && error.statusCode === 404
-}
-
-// dockerode takes no signal everywhere: the wait ends at once, the request by itself. An engine that is away is an operational failure.
-async function call<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = () => aborted.reject(signal.reason)
-  if (signal.aborted) onAbort()
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise, aborted.promise])
-  } catch (error) {
-    if (
-      error instanceof Error &&
-      'code' in error &&
-      ['ECONNREFUSED', 'ENOENT', 'EACCES'].includes(String(error.code))
-    )
-      throw new Problem('engine-unreachable', `the Docker engine does not answer (${String(error.code)})`, {
-        cure: 'check that Docker runs and that this user may use it',
-        cause: error,
-      })
-    throw error
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-    promise.catch(() => {})
-    aborted.promise.catch(() => {})
-  }
 }

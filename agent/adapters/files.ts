@@ -1,6 +1,5 @@
 // The Files port: durable writes that keep what the user's file is: its inode where a container pins it, its owner and mode elsewhere.
 
-import { randomUUID } from 'node:crypto'
 import { chmod, chown, open, readFile, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Files } from '../ports.ts'
@@ -9,6 +8,8 @@ export function hostFiles(): Files {
   return {
     read: (path) => readFile(path, 'utf8'),
     real: (path) => realpath(path),
+    // A file that is gone is somebody else's affair.
+    tidy: async (path) => await rm(newFile(await realpath(path).catch(() => path)), { force: true }),
     write: (path, text, how) => (how === 'in-place' ? writeInPlace(path, text) : writeByRename(path, text)),
   }
 }
@@ -37,11 +38,18 @@ async function overwrite(file: FileHandle, bytes: Buffer): Promise<void> {
   await file.sync()
 }
 
+// Hidden, and in the same folder: a rename stays on its disk.
+function newFile(target: string): string {
+  return join(dirname(target), `.${basename(target)}.ropeway-new`)
+}
+
 async function writeByRename(path: string, text: string): Promise<void> {
   const target = await realpath(path)
   const { mode, uid, gid } = await stat(target)
-  const temporary = join(dirname(target), `.${basename(target)}.ropeway-${randomUUID().slice(0, 8)}`)
+  const temporary = newFile(target)
   try {
+    // Of a process that was killed: whoever rolls has the stack's lock, so it is nobody's now.
+    await rm(temporary, { force: true })
     const file = await open(temporary, 'wx', mode)
     try {
       await file.writeFile(text)

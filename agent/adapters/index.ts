@@ -1,25 +1,30 @@
 // The real world, for main.ts to hand to the roll.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Ports } from '../ports.ts'
+import type { Clock, Ports } from '../ports.ts'
 import { composeCli } from './compose.ts'
 import { dockerEngine } from './engine.ts'
 import { hostFiles } from './files.ts'
 import { httpClient } from './http.ts'
+import { hostLocks } from './locks.ts'
 
 export function realPorts(): Ports {
+  const engine = dockerEngine()
   return {
-    engine: dockerEngine(),
-    compose: composeCli(),
+    engine,
+    compose: composeCli({ engine, clock: hostClock }),
     files: hostFiles(),
     http: httpClient(),
-    clock: {
-      now: () => Date.now(),
-      sleep: async (ms, signal) => {
-        await sleep(ms, undefined, { signal }).catch(() => {
-          throw signal.reason
-        })
-      },
-    },
+    locks: hostLocks(),
+    clock: hostClock,
   }
+}
+
+const hostClock: Clock = {
+  now: () => Date.now(),
+  sleep: async (ms, signal) => {
+    await sleep(ms, undefined, { signal }).catch(() => {
+      throw signal.reason
+    })
+  },
 }

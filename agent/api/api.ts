@@ -4,9 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createParser } from 'eventsource-parser'
 import {
   acceptedSchema,
+  cancelSchema,
   deploysSchema,
   enrolledSchema,
   hostSchema,
+  releasesSchema,
   revokedSchema,
   rotatedSchema,
   stackSchema,
@@ -57,20 +59,54 @@ export function revoke(access: Access, ids: readonly string[], token: string, si
   return ask(access, '/revoked', revokedSchema, { method: 'PUT', token, body, signal })
 }
 
-export function deploy(
+export interface Asking {
+  readonly stack: string
+  readonly body: string
+  readonly idempotencyKey: string
+}
+
+export function deploy(access: Access, asking: Asking, token: string, signal: AbortSignal) {
+  return accept(access, 'deploys', asking, token, signal)
+}
+
+export function rollback(access: Access, asking: Asking, token: string, signal: AbortSignal) {
+  return accept(access, 'rollback', asking, token, signal)
+}
+
+function accept(
   access: Access,
-  { stack, body, idempotencyKey }: { stack: string; body: string; idempotencyKey: string },
+  route: 'deploys' | 'rollback',
+  { stack, body, idempotencyKey }: Asking,
   token: string,
   signal: AbortSignal,
 ) {
   const headers = { 'idempotency-key': idempotencyKey }
-  return ask(access, `/stacks/${stack}/deploys`, acceptedSchema, {
+  return ask(access, `/stacks/${stack}/${route}`, acceptedSchema, {
     method: 'POST',
     token,
     body,
     headers,
     signal,
   })
+}
+
+/** `body` is `cancelBody` of the deploy: what the token may be bound to. */
+export function cancel(access: Access, id: string, body: string, token: string, signal: AbortSignal) {
+  return ask(access, `/deploys/${id}/cancel`, cancelSchema, { method: 'POST', token, body, signal })
+}
+
+export function cancelBody(id: string): string {
+  return JSON.stringify({ cancel: id })
+}
+
+export async function releases(
+  access: Access,
+  { stack, limit }: { stack: string; limit: number },
+  token: string,
+  signal: AbortSignal,
+) {
+  return (await ask(access, `/stacks/${stack}/releases?limit=${limit}`, releasesSchema, { token, signal }))
+    .releases
 }
 
 export function hostState(access: Access, token: string, signal: AbortSignal) {

@@ -2,12 +2,15 @@
 
 import { startAgent } from '../agent.ts'
 import { realPorts } from '../adapters/index.ts'
-import { findConfig, loadConfig } from '../config/config.ts'
+import { findConfig, loadConfig, type StackConfig } from '../config/config.ts'
 import { openIdentity } from '../identity/identity.ts'
 import { Journal } from '../journal/journal.ts'
+import { stuckNotesOf, warnOfStuck } from '../journal/stuck-notes.ts'
 import type { Log } from '../log.ts'
+import type { Ports } from '../ports.ts'
 import { timeOf } from './progress.ts'
-import { recover, roll } from '../roll/roll.ts'
+import { recover } from '../roll/recover.ts'
+import { roll } from '../roll/roll.ts'
 import { EXIT, print, type ConfigOptions, type Io } from './io.ts'
 
 export async function run(options: ConfigOptions, io: Io): Promise<number> {
@@ -16,17 +19,26 @@ export async function run(options: ConfigOptions, io: Io): Promise<number> {
   // A host that cannot sign finds out now.
   await identity.signingKey()
   const journal = new Journal(options.data)
+  const ports = realPorts()
   const log: Log = (level, message) => {
     const at = Date.now()
     const line = options.json ? JSON.stringify({ at, level, message }) : `${timeOf(at)} ${message}`
     io.stderr.write(`${line}\n`)
   }
   try {
+    warnOfStuck(
+      options.data,
+      config.stacks.map(({ name }) => name),
+      log,
+    )
+    await freeLocks(config.stacks, ports)
     await startAgent({
       config,
       identity,
       journal,
-      ports: realPorts(),
+      ports,
+      releasesOf: (stack) => journal.releasesOf(stack, (message) => log('warn', message)),
+      stuckOf: (stack) => stuckNotesOf(options.data, stack),
       roll,
       recover,
       version: io.version,
@@ -44,4 +56,13 @@ export async function run(options: ConfigOptions, io: Io): Promise<number> {
     journal.close()
   }
   return EXIT.success
+}
+
+// What an agent that was killed has left of its locks. One that somebody holds stays.
+async function freeLocks(stacks: readonly StackConfig[], { locks }: Ports): Promise<void> {
+  for (const stack of stacks)
+    await locks.take(stack, 'an agent that starts').then(
+      (lock) => lock.release(),
+      () => {},
+    )
 }

@@ -6,13 +6,15 @@ import { Problem } from '../../shared/problems.ts'
 import { sha256Hex } from '../../shared/tokens.ts'
 import { deploy } from '../api/api.ts'
 import { remote } from './access.ts'
-import { follow } from './follow.ts'
-import { EXIT, print, type Io, type RemoteOptions } from './io.ts'
+import { followAccepted } from './follow.ts'
+import type { Io, RemoteOptions } from './io.ts'
 
 export interface DeployOptions extends RemoteOptions {
   readonly image?: string
   readonly env?: readonly string[]
   readonly reason?: string
+  readonly force?: boolean
+  readonly builtAt?: string
   /** False for --no-wait. */
   readonly wait: boolean
 }
@@ -24,25 +26,28 @@ export async function run(stack: string, options: DeployOptions, io: Io): Promis
   const bodySha256 = await sha256Hex(new TextEncoder().encode(body))
   const token = await access.token({ scopes: ['deploy'], stack, bodySha256 })
   const accepted = await deploy(access, { stack, body, idempotencyKey: randomUUID() }, token, io.signal)
-  if (!options.wait) {
-    print(io, options.json ? JSON.stringify(accepted) : accepted.deploy.id)
-    return EXIT.success
-  }
-  if (accepted.agent === 'offline')
-    io.stderr.write(`ropeway: the agent of ${access.host} is offline; the deploy waits for it\n`)
-  return follow(access, accepted.deploy.id, { json: options.json, stack }, io)
+  return followAccepted(access, accepted, { json: options.json, stack, wait: options.wait }, io)
 }
 
+export type Wish = Pick<DeployOptions, 'image' | 'env' | 'reason' | 'force' | 'builtAt'>
+
 /** The request as JSON, checked here so that a typing error needs no relay to be found. */
-export function requestBody({ image, env, reason }: Pick<DeployOptions, 'image' | 'env' | 'reason'>): string {
+export function requestBody({ image, env, reason, force, builtAt }: Wish): string {
   const request = {
     ...(image === undefined ? {} : { image }),
     ...(env === undefined ? {} : { env: Object.fromEntries(env.map(assignment)) }),
     ...(reason === undefined ? {} : { reason }),
+    ...(force ? { force } : {}),
+    ...(builtAt === undefined ? {} : { builtAt }),
   }
   const parsed = deployRequestSchema.safeParse(request)
   if (parsed.success) return JSON.stringify(parsed.data)
-  const faults = parsed.error.issues.map(({ path, message }) => `--${path.join(' ')} ${message}`)
+  const faults = parsed.error.issues.map(({ path, message }) => {
+    const [option, ...rest] = path
+    return option === 'builtAt'
+      ? `--built-at ${builtAt} is not a time as 2026-11-25T09:30:00Z`
+      : `--${[option, ...rest].join(' ')} ${message}`
+  })
   throw new Problem('usage-invalid', faults.join('; '))
 }
 

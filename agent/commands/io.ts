@@ -2,7 +2,7 @@
 
 export interface Io {
   readonly env: NodeJS.ProcessEnv
-  readonly stdin: NodeJS.ReadableStream
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean }
   readonly stdout: NodeJS.WriteStream
   readonly stderr: NodeJS.WriteStream
   /** The first SIGINT or SIGTERM. */
@@ -23,6 +23,14 @@ export interface RemoteOptions extends ConfigOptions {
 }
 
 export const EXIT = { success: 0, failed: 1, usage: 2 } as const
+
+/** A time that is the same for people of every zone, to the second. */
+export function when(at: number): string {
+  return new Date(at)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z')
+}
 
 export function print(io: Io, text: string): void {
   io.stdout.write(`${text}\n`)

@@ -22,7 +22,7 @@ export async function run(
     import('../adapters/index.ts'),
     import('../roll/preflight.ts'),
   ])
-  const found = await preflight(stack, request, realPorts(), io.signal)
+  const found = await preflight(stack, request, realPorts(), { releases: [] }, io.signal)
   print(io, options.json ? JSON.stringify(asJson(found)) : asText(found))
   return EXIT.success
 }

@@ -79,7 +79,7 @@ function drawn(stdout: NodeJS.WriteStream, hasColour: boolean): Progress {
 
 /** What is on the screen below the finished lines. */
 export interface View {
-  readonly steps: readonly Step[]
+  readonly steps: readonly (Step | undefined)[]
   readonly running: { readonly step: number; readonly since: number; readonly facts: Facts } | undefined
   /** The first step that has not begun. */
   readonly next: number
@@ -99,9 +99,10 @@ export function nextView(
     case 'planned':
       return { view: { ...EMPTY_VIEW, steps }, finished: [words ?? ''] }
     case 'undoing':
+    case 'resuming':
       // The steps that were never begun never will be; those of the undo follow.
       return {
-        view: { steps, running: undefined, next: view.steps.length },
+        view: { steps, running: undefined, next: steps.length - event.steps.length },
         finished: [paint(hasColour, 'yellow', `↩ ${words}`)],
       }
     case 'step-started':
@@ -138,6 +139,12 @@ export function nextView(
       return { view: EMPTY_VIEW, finished: [paint(hasColour, 'yellow', `✖ ${words}`)] }
     case 'warning':
       return { view, finished: [paint(hasColour, 'yellow', `! ${words}`)] }
+    case 'recovering':
+      // What ran when the agent ended does not run any more; what comes instead, the next event says.
+      return {
+        view: { steps, running: undefined, next: steps.length },
+        finished: [paint(hasColour, 'yellow', `! ${words}`)],
+      }
     case 'accepted':
     case 'gap':
     case 'received':
@@ -147,14 +154,16 @@ export function nextView(
 }
 
 export function renderView({ steps, running, next }: View, now: number, hasColour: boolean): string[] {
-  const waiting = steps.slice(next).map((step) => paint(hasColour, 'dim', `○ ${describeStep(step)}`))
+  const waiting = steps
+    .slice(next)
+    .flatMap((step) => (step ? [paint(hasColour, 'dim', `○ ${describeStep(step)}`)] : []))
   if (!running) return waiting
   const elapsed = seconds(Math.max(0, now - running.since))
   const mark = paint(hasColour, 'cyan', '▶')
   return [`${mark} ${nameOf(steps, running.step)} ${elapsed}${describeFacts(running.facts)}`, ...waiting]
 }
 
-function nameOf(steps: readonly Step[], index: number): string {
+function nameOf(steps: View['steps'], index: number): string {
   const step = steps[index]
   return step ? describeStep(step) : `step ${index}`
 }

@@ -5,7 +5,7 @@ import type { Deploy } from '../../shared/deploy.ts'
 import { seconds } from '../../shared/words.ts'
 import { deploys, hostState, stackState } from '../api/api.ts'
 import { remote } from './access.ts'
-import { EXIT, print, type Io, type RemoteOptions } from './io.ts'
+import { EXIT, print, when, type Io, type RemoteOptions } from './io.ts'
 
 /** A screenful. */
 const SHOWN_MAX = 10
@@ -51,11 +51,4 @@ function triggerLines({ name, type, keys, stale }: TriggerState): string[] {
     line,
     `  last request signed by the sender but not now: ${when(stale.at)}, ${stale.message}; check its clock`,
   ]
-}
-
-function when(at: number): string {
-  return new Date(at)
-    .toISOString()
-    .replace('T', ' ')
-    .replace(/\.\d+Z$/, 'Z')
 }

@@ -6,10 +6,19 @@ import { envOf, isRecord, modelOf, serviceOf, type Model } from './model.ts'
 import { ownPair } from './nodes.ts'
 import { parse, refusal, type Source } from './source.ts'
 
+/** What an edit was to do. Values are as the file has them. */
+interface Wanted {
+  readonly image?: string | undefined
+  readonly env?: Model
+  /** The variables that it took out. */
+  readonly gone?: readonly string[]
+}
+
 /** Throws `compose-not-editable` unless `edited` means what `source` did with the wanted image and variables. */
-export function checkEdit(source: Source, edited: string, image: string | undefined, env: Model): void {
+export function checkEdit(source: Source, edited: string, { image, env = {}, gone = [] }: Wanted): void {
   const { service, model, node } = source
-  const isImageOnly = Object.keys(env).length === 0
+  const isImageOnly = Object.keys(env).length === 0 && gone.length === 0
+  const left = Object.entries(envOf(model.environment)).filter(([key]) => !gone.includes(key))
   const refuse = (isImage: boolean, why: string, cause?: unknown) => {
     const key = image !== undefined && isImage ? 'image' : 'environment'
     return refusal(source, key, ownPair(node, key)?.key ?? source.pair.key, why, cause)
@@ -17,7 +26,7 @@ export function checkEdit(source: Source, edited: string, image: string | undefi
   const expected = {
     ...model,
     image: image ?? model.image,
-    environment: { ...envOf(model.environment), ...env },
+    environment: { ...Object.fromEntries(left), ...env },
   }
   let after: Model = {}
   try {

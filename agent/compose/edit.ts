@@ -2,16 +2,18 @@
 // things stand: the text is never written anew by it, and after the edit it says whether the text means what was wanted.
 
 import { checkEdit } from './check.ts'
-import { newEnv, setEnv } from './environment.ts'
+import { newEnv, setEnv, type Env } from './environment.ts'
 import { envOf, isRecord, modelOf, serviceOf } from './model.ts'
 import { isReplacing } from './nodes.ts'
+import { withoutVariables } from './removal.ts'
 import { entry, escaped } from './scalar.ts'
 import { ownOf, parse, sourceOf } from './source.ts'
 import { addKeys, setValue, splice, type Edit, type NewKey } from './splice.ts'
 
 export interface ServiceChange {
   readonly image?: string | undefined
-  readonly env?: Readonly<Record<string, string>> | undefined
+  /** Null: the variable is taken out. */
+  readonly env?: Readonly<Record<string, string | null>> | undefined
 }
 
 /** What a file says of a service: as written, `$` doubled and `${…}` unresolved, without what `extends` or other files add. */
@@ -55,10 +57,18 @@ export function readService(text: string, service: string): ServiceText | undefi
  *
  * Throws `service-unknown`, `compose-invalid`, and `compose-not-editable` where no edit of this file changes that service alone.
  */
-export function editService(text: string, service: string, change: ServiceChange): string {
+export function editService(text: string, service: string, { image, env = {} }: ServiceChange): string {
+  const values = Object.entries(env).flatMap(([key, value]) =>
+    value === null ? [] : [[key, value] as const],
+  )
+  const gone = Object.keys(env).filter((key) => env[key] === null)
+  return withoutVariables(withValues(text, service, image, values), service, gone)
+}
+
+function withValues(text: string, service: string, newImage: string | undefined, values: Env): string {
   const source = sourceOf(text, service)
-  const wanted = Object.entries(change.env ?? {}).map(([key, value]) => [key, escaped(value)] as const)
-  const wantedImage = change.image === undefined ? undefined : escaped(change.image)
+  const wanted = values.map(([key, value]) => [key, escaped(value)] as const)
+  const wantedImage = newImage === undefined ? undefined : escaped(newImage)
 
   const said = envOf(source.model.environment)
   const env = wanted.filter(([key, value]) => said[key] !== value)
@@ -80,6 +90,6 @@ export function editService(text: string, service: string, change: ServiceChange
   edits.push(...addKeys(source, missing))
 
   const edited = splice(text, edits)
-  checkEdit(source, edited, wantedImage, Object.fromEntries(wanted))
+  checkEdit(source, edited, { image: wantedImage, env: Object.fromEntries(wanted) })
   return edited
 }

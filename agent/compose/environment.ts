@@ -2,7 +2,17 @@
 
 import { isAlias, isMap, isScalar, isSeq, type Pair, type YAMLMap, type YAMLSeq } from 'yaml'
 import { envOf } from './model.ts'
-import { columnOf, endOf, findPair, gapAfterDash, isMerge, isUnwritten, ownPair, resolved } from './nodes.ts'
+import {
+  columnOf,
+  endOf,
+  findPair,
+  gapAfterDash,
+  isEntryOf,
+  isMerge,
+  isUnwritten,
+  ownPair,
+  resolved,
+} from './nodes.ts'
 import { entry, flowMap, scalar, styleOf, type Style } from './scalar.ts'
 import { refusal, type Source } from './source.ts'
 import {
@@ -61,10 +71,7 @@ function setInList(source: Source, node: YAMLSeq, env: Env): Edit[] {
   const inFlow = node.flow === true
   const own = env.map(([key, value]) => ({
     text: `${key}=${value}`,
-    item: node.items.findLast((item) => {
-      const at = resolved(source.document, item)
-      return isScalar(at) && at.value !== null && String(at.value).split('=', 1)[0] === key
-    }),
+    item: node.items.findLast((item) => isEntryOf(source.document, item, key)),
   }))
   const sets = own.flatMap(({ text, item }) =>
     item ? setNode(source, item, text, 'environment', inFlow) : [],

@@ -31,6 +31,12 @@ export function resolved(document: Document.Parsed, node: unknown): unknown {
   return isAlias(node) ? node.resolve(document) : node
 }
 
+/** Whether an item of a list of variables is this one's. */
+export function isEntryOf(document: Document.Parsed, item: unknown, key: string): boolean {
+  const at = resolved(document, item)
+  return isScalar(at) && at.value !== null && String(at.value).split('=', 1)[0] === key
+}
+
 /** Whether compose, at this path, drops what earlier files say. */
 export function isReplacing(document: Document.Parsed | undefined, path: readonly string[]): boolean {
   const node = document?.getIn(path, true) as { readonly tag?: string | undefined } | null | undefined
@@ -58,9 +64,12 @@ export function endOf(item: unknown): number {
   return rangeOf(item)[1]
 }
 
-// The library places a missing value behind the comment; it belongs behind the colon, tag or anchor.
 function endOfPair(pair: Pair): number {
-  if (!isUnwritten(pair.value)) return endOf(pair.value)
+  return isUnwritten(pair.value) ? endOfSigns(pair) : endOf(pair.value)
+}
+
+/** Where a key's colon, tag or anchor ends. The library places a missing value behind the comment; it belongs here. */
+export function endOfSigns(pair: Pair): number {
   const signs = (pair.srcToken?.sep ?? []).filter(({ type }) => /^(map-value-ind|tag|anchor)$/.test(type))
   const last = signs.at(-1)
   return last ? last.offset + last.source.length : endOf(pair.key)

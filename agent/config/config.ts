@@ -24,9 +24,24 @@ export interface StackConfig {
   readonly health: HealthConfig
   readonly drainTimeoutMs: number
   readonly soakMs: number
+  /** The whole roll, without the way back. */
+  readonly deadlineMs: number
+  readonly before: CommandConfig | undefined
+  readonly after: CommandConfig | undefined
+  /** So many releases, and their images, are kept to go back to. */
+  readonly releasesKept: number
   /** `images`: repositories in full, as ImageRef has them; undefined: the repositories that run today. */
   readonly allow: { readonly images: readonly string[] | undefined; readonly env: readonly string[] }
   readonly triggers: readonly Trigger[]
+}
+
+export interface CommandConfig {
+  /** The compose service whose image, env and mounts it runs with; undefined: the first that is rolled. */
+  readonly service: string | undefined
+  readonly command: readonly string[]
+  readonly timeoutMs: number
+  /** What a recovery does that finds it begun: nobody knows how far it came. */
+  readonly onRetry: 'run' | 'skip' | 'fail'
 }
 
 export interface HealthConfig {

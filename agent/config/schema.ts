@@ -6,15 +6,20 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { parseImage } from '../../shared/image.ts'
 import { NAME_PATTERN } from '../../shared/limits.ts'
+import { command } from './command.ts'
 import { relayOrigin } from './relay-origin.ts'
 import { sharedKeys, triggerSchema, type Surroundings } from './triggers.ts'
-import { listOf, parseDuration } from './values.ts'
+import { duration, listOf, service } from './values.ts'
 
-/** No single wait may be longer: a forgotten unit (`30h` for `30s`) must not hold a stack for a week. */
-const DURATION_MS_MAX = 24 * 3600_000
 /** More than this many probes in a row says no more about a container, it only makes every roll slower. */
 const SUCCESSES_MAX = 100
 const PROBE_INTERVAL_MS_MIN = 10
+/** No roll is over sooner: a smaller number lacks its unit. */
+const DEADLINE_MS_MIN = 1000
+/** What runs is one of them, so there is always one; with it alone there is nothing to go back to. */
+const RELEASES_MIN = 1
+/** Each keeps an image on the disk, and nobody looks for a version among more. */
+const RELEASES_MAX = 100
 
 // oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
 export function configSchema({ directory, env }: Surroundings) {
@@ -43,18 +48,26 @@ export function configSchema({ directory, env }: Surroundings) {
       health: health.prefault({}),
       drain: z.strictObject({ timeout: duration(0).default(30_000) }).prefault({}),
       soak: duration(0).default(0),
+      deadline: duration(DEADLINE_MS_MIN).default(3600_000),
+      before: command.optional(),
+      after: command.optional(),
+      releases: z.int().min(RELEASES_MIN).max(RELEASES_MAX).default(5),
       allow: z
         .strictObject({ images: listOf(repository, 64).optional(), env: z.array(envName).default([]) })
         .prefault({}),
       triggers: z.record(name, triggerSchema({ directory, env })).default({}),
     })
-    .transform(({ drain, soak, project, instances, allow, ...rest }) => ({
+    .transform(({ drain, soak, deadline, releases, project, instances, before, after, allow, ...rest }) => ({
       ...rest,
       project,
       instances,
+      before,
+      after,
       allow: { images: allow.images, env: allow.env },
       drainTimeoutMs: drain.timeout,
       soakMs: soak,
+      deadlineMs: deadline,
+      releasesKept: releases,
     }))
 
   return z.strictObject({
@@ -84,7 +97,6 @@ export function configSchema({ directory, env }: Surroundings) {
 const name = z
   .string()
   .regex(NAME_PATTERN, 'a name is up to 63 lower-case letters, digits and dashes, and begins with no dash')
-const service = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'is not a compose service name')
 const upstream = z.string().regex(/^[A-Za-z0-9._-]+$/, 'is not the name of an nginx upstream')
 const envName = z
   .string()
@@ -96,18 +108,6 @@ const repository = z.string().transform((text, ctx) => {
   ctx.addIssue({ code: 'custom', message: 'should be an image repository without a tag or digest' })
   return z.NEVER
 })
-
-const duration = (min: number) =>
-  z.unknown().transform((value, ctx) => {
-    const ms = parseDuration(value)
-    if (ms !== undefined && ms >= min && ms <= DURATION_MS_MAX) return ms
-    const message =
-      ms === undefined
-        ? 'should be a duration as 100ms, 60s, 2m or 1h'
-        : `should be from ${min}ms to ${DURATION_MS_MAX / 3600_000}h`
-    ctx.addIssue({ code: 'custom', message })
-    return z.NEVER
-  })
 
 const statusRange = z.union([z.string(), z.number()]).transform((value, ctx) => {
   const match = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(String(value))

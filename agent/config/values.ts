@@ -1,8 +1,12 @@
-// Values that ropeway.yml and the command line write alike: durations, and lists of which one value may stand alone.
+// Values that stand in more than one place of ropeway.yml, or on the command line too: durations, lists of which one value may stand
+// alone, names of services.
 
 import { z } from 'zod'
 
 const MS_PER = { ms: 1, s: 1000, m: 60_000, h: 3600_000, d: 24 * 3600_000 } as const
+
+/** No single wait may be longer: a forgotten unit (`30h` for `30s`) must not hold a stack for a week. */
+const DURATION_MS_MAX = 24 * 3600_000
 
 /** `100ms`, `60s`, `2m`, `1h` in milliseconds, or undefined for anything else. */
 export function parseDuration(text: unknown): number | undefined {
@@ -25,4 +29,20 @@ export function listOf<T extends z.ZodType>(item: T, max: number) {
     (value) => (Array.isArray(value) || value === undefined ? value : [value]),
     z.array(item).min(1, 'is empty').max(max, `has more than ${max} entries`),
   )
+}
+
+export const service = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'is not a compose service name')
+
+// oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
+export function duration(min: number) {
+  return z.unknown().transform((value, ctx) => {
+    const ms = parseDuration(value)
+    if (ms !== undefined && ms >= min && ms <= DURATION_MS_MAX) return ms
+    const message =
+      ms === undefined
+        ? 'should be a duration as 100ms, 60s, 2m or 1h'
+        : `should be from ${min}ms to ${DURATION_MS_MAX / 3600_000}h`
+    ctx.addIssue({ code: 'custom', message })
+    return z.NEVER
+  })
 }

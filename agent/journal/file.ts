@@ -13,6 +13,8 @@ export interface Format {
   /** Kept in the file (`PRAGMA user_version`): what another version of the agent wrote is not touched. */
   readonly version: number
   readonly schema: string
+  /** What makes a file of an earlier version one of this, by that version. */
+  readonly upgrades: Readonly<Record<number, string>>
 }
 
 /**
@@ -44,12 +46,13 @@ export function openLocked(dir: string, format: Format): DatabaseSync {
   }
 }
 
-function prepareFormat(db: DatabaseSync, path: string, { version, schema }: Format): void {
+function prepareFormat(db: DatabaseSync, path: string, { version, schema, upgrades }: Format): void {
   const found = Number(db.prepare('PRAGMA user_version').get()?.['user_version'])
   if (found === version) return
   // Version 0 without a table is a file that was made a moment ago; with tables it is older than the number.
   const isNew = found === 0 && db.prepare('SELECT 1 FROM sqlite_schema').get() === undefined
-  if (!isNew)
+  const change = isNew ? schema : upgrades[found]
+  if (change === undefined)
     throw new Problem(
       'journal-unusable',
       `${path} was written in format ${found}, this agent writes ${version}`,
@@ -57,7 +60,7 @@ function prepareFormat(db: DatabaseSync, path: string, { version, schema }: Form
         cure: 'run the version of ropeway that wrote it, or move the file away once the relay shows no unfinished deploy: requests of the last days could then be run once more',
       },
     )
-  db.exec(`${schema}; PRAGMA user_version = ${version}`)
+  db.exec(`${change}; PRAGMA user_version = ${version}`)
 }
 
 // Only a hint for the message: the lock itself is what counts, and a full disk must not keep the agent from its recovery.

@@ -5,9 +5,12 @@ import { mkdirSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { isFinal, nextStatus, STATUSES, type Status, type Trust } from '../../shared/deploy.ts'
 import type { AgentEvent, AgentLoggedEvent } from '../../shared/events.ts'
-import type { DeployRequest } from '../../shared/request.ts'
+import type { AnyRequest } from '../../shared/request.ts'
+import type { Releases } from '../roll/release.ts'
 import { openLocked } from './file.ts'
-import { FORMAT, parseEvent, parseRow, prepareStatements } from './rows.ts'
+import { prepareReleases, storedReleases } from './releases.ts'
+import { FORMAT } from './format.ts'
+import { parseEvent, parseRow, prepareStatements } from './rows.ts'
 import { shorten } from './shorten.ts'
 
 /**
@@ -31,7 +34,7 @@ export interface TakenIn {
   readonly trigger: string
   readonly actor: string
   readonly trust: Trust
-  readonly request: DeployRequest
+  readonly request: AnyRequest
   /** Milliseconds since 1970 by the signer's clock, where it is known. */
   readonly signedAt: number | undefined
   /** When it must not begin any more and cannot be repeated; Infinity for a hint. */
@@ -45,12 +48,14 @@ export interface JournaledDeploy extends TakenIn {
 export class Journal {
   readonly #db: DatabaseSync
   readonly #statements: ReturnType<typeof prepareStatements>
+  readonly #releases: ReturnType<typeof prepareReleases>
 
   /** Throws `agent-running` while another process has the journal of this directory open. */
   constructor(dir: string) {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
     this.#db = openLocked(dir, FORMAT)
     this.#statements = prepareStatements(this.#db)
+    this.#releases = prepareReleases(this.#db)
   }
 
   /** Stores a deploy with its first event, `received`. `known` when it has been there before: it must not run again. */
@@ -142,6 +147,11 @@ export class Journal {
   recordOf(id: string): string | undefined {
     const note = this.#statements.deploy.get(id)?.['record']
     return typeof note === 'string' ? note : undefined
+  }
+
+  /** What a stack ran. `onDamaged` hears of each release that cannot be read, and is passed over. */
+  releasesOf(stack: string, onDamaged: (message: string) => void = () => {}): Releases {
+    return storedReleases(stack, this.#releases, (work) => this.#transaction(work), onDamaged)
   }
 
   /** Forgets what finished long ago, whether or not the hub ever took its events. */

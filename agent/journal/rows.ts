@@ -1,42 +1,11 @@
-// The journal's tables and statements, and its rows as types that cannot be wrong.
+// The journal's statements, and its rows as types that cannot be wrong.
 
 import type { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { STATUSES, TRUSTS } from '../../shared/deploy.ts'
 import { agentEventSchema, type AgentEvent } from '../../shared/events.ts'
 import { Problem } from '../../shared/problems.ts'
-import { deployRequestSchema } from '../../shared/request.ts'
-
-export const FORMAT = {
-  /** 2 (2026-11): verified requests in the place of the frames as they came. */
-  version: 2,
-  schema: `
-    CREATE TABLE deploys (
-      id          TEXT PRIMARY KEY,
-      stack       TEXT NOT NULL,
-      "trigger"   TEXT NOT NULL,
-      actor       TEXT NOT NULL,
-      trust       TEXT NOT NULL,
-      request     TEXT NOT NULL,
-      signed_at   INTEGER,
-      expires_at  INTEGER,
-      status      TEXT NOT NULL,
-      received_at INTEGER NOT NULL,
-      finished_at INTEGER,
-      acked       INTEGER NOT NULL DEFAULT 0,
-      record      TEXT
-    ) STRICT;
-    CREATE INDEX by_time_of_signing ON deploys (stack, "trigger", signed_at);
-    CREATE INDEX hints ON deploys (finished_at) WHERE trust = 'hint';
-    CREATE TABLE events (
-      deploy TEXT NOT NULL REFERENCES deploys (id),
-      seq    INTEGER NOT NULL,
-      at     INTEGER NOT NULL,
-      body   TEXT NOT NULL,
-      PRIMARY KEY (deploy, seq)
-    ) STRICT, WITHOUT ROWID;
-  `,
-}
+import { anyRequestSchema } from '../../shared/request.ts'
 
 // rowid is the order in which deploys came: times may be equal, and clocks are set back.
 // oxlint-disable-next-line typescript/explicit-function-return-type
@@ -100,9 +69,9 @@ const rowSchema = z
     actor: z.string(),
     trust: z.enum(TRUSTS),
     request: z.string().transform((text, context) => {
-      const parsed = deployRequestSchema.safeParse(jsonOf(text))
+      const parsed = anyRequestSchema.safeParse(jsonOf(text))
       if (parsed.success) return parsed.data
-      context.addIssue({ code: 'custom', message: 'not a deploy request' })
+      context.addIssue({ code: 'custom', message: 'not a request' })
       return z.NEVER
     }),
     signed_at: z.number().nullable(),
@@ -134,7 +103,7 @@ export function parseEvent(body: unknown): AgentEvent {
   return { type: 'warning', problem: { code: 'event-unreadable', message } }
 }
 
-function jsonOf(text: string): unknown {
+export function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {

@@ -6,8 +6,13 @@ import { EVENT_BYTES_MAX } from '../../shared/limits.ts'
 
 /** What long strings are cut to, one after the other: a paragraph, a line or two, a name, and what is still better than nothing. */
 const STRING_CHARS = [1000, 200, 50, 10]
-/** Texts by which others know what is meant: kinds, codes, and names that the deploy's other events refer to. */
-const NEVER_CUT = ['type', 'kind', 'code', 'service', 'out', 'back', 'stack', 'upstream', 'instances']
+/**
+ * Texts by which others know what is meant: kinds, codes, and names that the deploy's other events refer to. And commands, which somebody
+ * will run as they stand.
+ */
+const NEVER_CUT = new Set(
+  'type kind when way state code service out back stack upstream instances serving path repair'.split(' '),
+)
 
 /**
  * The event as it is where it fits into a frame. Else without the first lines of its logs; if that is not enough, with its long strings
@@ -21,7 +26,11 @@ export function shorten(event: AgentEvent): AgentEvent {
     const shorter = withFewestLinesDropped(event, chars)
     if (shorter) return shorter
   }
-  // Only by a number of services that no host has.
+  // Only by a number of services, or of files, that no host has.
+  if (event.type === 'stuck' && event.damage) {
+    const { damage: _, ...rest } = event
+    return shorten(rest)
+  }
   if (event.type === 'succeeded') return { ...event, services: {} }
   const step = 'step' in event ? ` of step ${event.step}` : ''
   const message = `the event ${event.type}${step} was too long to be kept: over ${EVENT_BYTES_MAX} bytes`
@@ -48,7 +57,7 @@ function withFewestLinesDropped(event: AgentEvent, chars: number): AgentEvent | 
 /** With no string longer than `chars`, and at most the last `lines` of each log. */
 function reduced(value: unknown, key: string, limits: { chars: number; lines: number }): unknown {
   if (typeof value === 'string') {
-    if (value.length <= limits.chars || NEVER_CUT.includes(key)) return value
+    if (value.length <= limits.chars || NEVER_CUT.has(key)) return value
     return `${value.slice(0, limits.chars).toWellFormed()}…`
   }
   if (Array.isArray(value)) {

@@ -12,6 +12,7 @@ import {
   PING,
   PONG,
   PROTOCOL_VERSION,
+  type CancelFrame,
   type FromAgent,
   type FromHub,
   type Hello,
@@ -41,6 +42,7 @@ export interface LinkOptions {
   readonly log: Log
   readonly onWelcome: () => void
   readonly onDeploy: (frame: Extract<FromHub, { type: 'deploy' }>) => void
+  readonly onCancel: (frame: CancelFrame) => void
   readonly onStored: (frame: Extract<FromHub, { type: 'stored' }>) => void
   readonly timing?: Partial<LinkTiming>
 }
@@ -203,7 +205,7 @@ export class Link {
   }
 
   #receive(frame: FromHub): void {
-    const { log, onWelcome, onDeploy, onStored } = this.#options
+    const { log, onWelcome, onDeploy, onCancel, onStored } = this.#options
     switch (frame.type) {
       case 'welcome': {
         const skewMs = frame.at - Date.now()
@@ -222,6 +224,9 @@ export class Link {
       }
       case 'deploy':
         onDeploy(frame)
+        return
+      case 'cancel':
+        onCancel(frame)
         return
       case 'stored':
         onStored(frame)

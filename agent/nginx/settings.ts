@@ -1,7 +1,9 @@
 // What else of nginx's configuration a roll must know: the settings that decide whether a reload loses requests, where nginx
 // listens, and who uses a host past the upstream.
 
+import { readAccessLogs, type AccessLogs } from './access-log.ts'
 import type { ConfigFile } from './dump.ts'
+import { PASS, targetOf } from './pass.ts'
 import { describePlace, placesOf, type Place } from './places.ts'
 import { hostAndPort } from './upstream.ts'
 
@@ -20,12 +22,14 @@ export interface NginxSettings {
   readonly workerShutdownTimeoutMs: number | undefined
   /** Where a plain HTTP client can connect by TCP: no sockets, no QUIC, nothing that wants the PROXY protocol. */
   readonly listens: readonly Listen[]
+  /** Where the requests to the upstream are noted, with their server and its status. */
+  readonly accessLogs: AccessLogs
   /** `file:line directive` of each use of a host that taking it out of that upstream does not end. */
   otherUses(host: string, exceptUpstream: string): string[]
 }
 
-/** What decides whether a reload loses requests, where nginx listens, and who else uses a host. */
-export function readSettings(files: readonly ConfigFile[]): NginxSettings {
+/** What decides whether a reload loses requests, where nginx listens, what it notes of an upstream, and who else uses a host. */
+export function readSettings(files: readonly ConfigFile[], upstream: string): NginxSettings {
   const places = placesOf(files)
   const times = (name: string) =>
     places
@@ -35,6 +39,7 @@ export function readSettings(files: readonly ConfigFile[]): NginxSettings {
     keepaliveMinTimeoutMs: largest(times('keepalive_min_timeout')),
     workerShutdownTimeoutMs: smallest(times('worker_shutdown_timeout')),
     listens: listensOf(places),
+    accessLogs: readAccessLogs(files, upstream),
     otherUses: (host, exceptUpstream) => otherUses(places, host, exceptUpstream),
   }
 }
@@ -121,15 +126,8 @@ function otherUses(places: readonly Place[], host: string, exceptUpstream: strin
         isHost(hostAndPort(words[1]?.value ?? '').host)
       )
     const isChoice = name === 'set' || around?.name === 'map' || around?.name === 'split_clients'
-    if (isUpstream || !(isChoice || /^(proxy|fastcgi|grpc|uwsgi|scgi|memcached)_pass$/.test(name)))
-      return false
+    if (isUpstream || !(isChoice || PASS.test(name))) return false
     return isHost(targetOf((isChoice ? words.at(-1) : words[1])?.value ?? ''))
   })
   return [...new Set(uses.map(describePlace))]
-}
-
-// The host in `http://app1:3000/path`, `app1:9000` or `app1`; nothing where a variable is a part of it.
-function targetOf(value: string): string {
-  const match = /^(?:\w+:\/\/)?(?:\[([^\]]*)\]|([^\s:/?$]+))(?::\d+(?=[/?$]|$)|(?=[/?]|$))/.exec(value)
-  return match?.[1] ?? match?.[2] ?? ''
 }

@@ -1,13 +1,13 @@
 // The state of one roll, which its steps share: what was seen before, what was written last, who is out.
 
 import { Problem } from '../../shared/problems.ts'
-import type { DeployRequest } from '../../shared/request.ts'
 import { changedTexts, composeTextsWith, type FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
 import { editUpstream } from '../nginx/upstream.ts'
 import type { Container, Files, Image, Ports } from '../ports.ts'
 import { addressesFrom, type Instance, type Observed } from './observe.ts'
 import type { Preflight } from './preflight.ts'
+import { wantedOf, type AllWanted } from './wanted.ts'
 
 /** nginx workers of a former configuration, told to quit at `since`, that may still take a request from an idle connection. */
 export interface Retiring {
@@ -15,53 +15,69 @@ export interface Retiring {
   readonly since: number
 }
 
+/** An image that was fetched, and how the compose file names it. */
+export type PinnedImage = Image & { readonly text: string }
+
 export interface RollState {
+  readonly deployId: string
   readonly stack: StackConfig
-  readonly request: DeployRequest
+  readonly wanted: AllWanted
   readonly ports: Ports
   readonly observed: Observed
+  /** nginx's container as it was seen last: somebody may restart or recreate it. */
+  proxy: Container
   /** The services in rolling order. */
   readonly order: readonly string[]
   /** The services whose part of the compose files is at the wanted version. */
   readonly updated: Set<string>
   /** The services whose servers are out of the upstream now. */
   readonly out: Set<string>
+  /** The IDs of each instance's containers as they were seen or made last, to notice anybody else's. Undefined on the way back, which heals. */
+  known: Map<string, readonly string[]> | undefined
   /** What the files hold by our own last write, to notice anybody else's. */
   nginxText: string
   composeTexts: FileTexts
-  /** The wanted image once it was pulled, and how the compose file names it. */
-  image: (Image & { readonly text: string }) | undefined
+  /** The wanted images once they were pulled, by the text that asks for them. */
+  readonly images: Map<string, PinnedImage>
   retiring: Retiring | undefined
   /** Whether nginx is known to run by `nginxText`. */
   isLoaded: boolean
 }
 
 export function beginRoll(
+  deployId: string,
   stack: StackConfig,
-  { observed, request, plan }: Preflight,
+  { observed, wanted, plan }: Preflight,
   ports: Ports,
 ): RollState {
   return {
+    deployId,
     stack,
-    request,
+    wanted,
     ports,
     observed,
+    proxy: observed.proxy.container,
     order: plan.instances,
     updated: new Set(),
     out: new Set(),
+    known: new Map(observed.instances.map(({ service, containers }) => [service, idsOf(containers)])),
     nginxText: observed.proxy.file.text,
     composeTexts: observed.composeTexts,
-    image: undefined,
+    images: new Map(),
     retiring: undefined,
     isLoaded: true,
   }
 }
 
+export function idsOf(containers: readonly Container[]): string[] {
+  return containers.map(({ id }) => id).toSorted()
+}
+
 /** The nginx file with these services out: always made from the user's own text, so nobody out is that text, byte for byte. */
-export function nginxTextWith(roll: RollState, out: ReadonlySet<string>): string {
-  const { file, upstream } = roll.observed.proxy
+export function nginxTextWith({ observed }: Pick<RollState, 'observed'>, out: ReadonlySet<string>): string {
+  const { file, upstream } = observed.proxy
   const hosts = new Set(
-    roll.observed.instances
+    observed.instances
       .filter(({ service }) => out.has(service))
       .flatMap(({ servers }) => servers.map(({ address }) => address)),
   )
@@ -70,11 +86,14 @@ export function nginxTextWith(roll: RollState, out: ReadonlySet<string>): string
 
 /** The compose files with these services updated. */
 export function composeTexts(
-  { observed, request, image, order }: RollState,
+  { observed, wanted, images, order }: Pick<RollState, 'observed' | 'wanted' | 'images' | 'order'>,
   updated: ReadonlySet<string>,
 ): FileTexts {
   const inOrder = order.filter((service) => updated.has(service))
-  return composeTextsWith(observed.composeTexts, inOrder, request, image?.text ?? request.image)
+  return composeTextsWith(observed.composeTexts, inOrder, (service) => {
+    const { image, env } = wantedOf(wanted, service)
+    return { image: image === undefined ? undefined : (images.get(image)?.text ?? image), env }
+  })
 }
 
 /** Writes the compose files. Throws `compose-changed` rather than overwrite what somebody else wrote meanwhile. */
@@ -112,7 +131,7 @@ export async function writeFile(
   onWritten()
 }
 
-export function instanceOf(roll: RollState, service: string): Instance {
+export function instanceOf(roll: Pick<RollState, 'observed'>, service: string): Instance {
   const instance = roll.observed.instances.find((one) => one.service === service)
   if (!instance) throw new Error(`${service} is not an instance of this roll`)
   return instance
@@ -125,6 +144,16 @@ export async function containersOf(
   signal: AbortSignal,
 ): Promise<Container[]> {
   return await roll.ports.engine.containers(roll.observed.model.project, signal, [service])
+}
+
+/** The containers of all instances as they are now; looks at nginx's by the way. */
+export async function lookAround(roll: RollState, signal: AbortSignal): Promise<Container[]> {
+  const { model, instances, proxy } = roll.observed
+  const services = [...instances.map(({ service }) => service), proxy.container.service]
+  const all = await roll.ports.engine.containers(model.project, signal, services)
+  const isProxy = ({ service }: Container) => service === proxy.container.service
+  roll.proxy = all.find((one) => isProxy(one) && one.state === 'running') ?? roll.proxy
+  return all.filter((one) => !isProxy(one))
 }
 
 /** Where nginx reaches the service now: every `ip:port`. */

@@ -69,7 +69,7 @@ export async function observe(stack: StackConfig, ports: Ports, signal: AbortSig
     proxy: {
       container,
       upstream,
-      settings: readSettings(files),
+      settings: readSettings(files, upstream.name),
       file: await findFile(stack, container, upstream.file, seen, ports),
     },
     instances: findInstances(stack, upstream, services, containers),

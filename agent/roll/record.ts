@@ -1,94 +1,213 @@
-// What a crash must not take with it: enough to take every file and container back. The agent's journal keeps it, opaque to it.
+// What a crash must not take with it: enough to finish the roll, or to take every file and container back. The agent's journal keeps it,
+// opaque to it.
 
-import type { Step } from '../../shared/plan.ts'
+import { z } from 'zod'
+import { problemSchema } from '../../shared/events.ts'
+import { stepSchema, type Step } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
-import type { DeployRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config/config.ts'
-import type { Ports } from '../ports.ts'
+import type { Container, Ports } from '../ports.ts'
 import { composeTexts, nginxTextWith, type RollState } from './context.ts'
 import type { Observed } from './observe.ts'
+import { isTorn } from './torn.ts'
 
-interface RollRecord {
-  readonly request: DeployRequest
-  readonly observed: Observed
-  readonly order: readonly string[]
-  readonly image: RollState['image']
-  readonly begun: readonly Step[]
+const textsSchema = z.record(z.string(), z.string())
+
+// Of a container only what the way back asks: the rest is looked up anew.
+const containerSchema = z.looseObject({
+  id: z.string(),
+  name: z.string(),
+  service: z.string(),
+  imageId: z.string(),
+  image: z.string(),
+  env: textsSchema,
+})
+
+const observedSchema = z
+  .looseObject({
+    model: z.looseObject({
+      project: z.string(),
+      services: z.record(z.string(), z.looseObject({ env: z.record(z.string(), z.string().nullable()) })),
+    }),
+    composeTexts: textsSchema,
+    proxy: z.looseObject({
+      container: containerSchema,
+      upstream: z.looseObject({ name: z.string(), servers: z.array(z.looseObject({ address: z.string() })) }),
+      settings: z.looseObject({ listens: z.array(z.looseObject({ port: z.number() })) }),
+      file: z.object({
+        hostPath: z.string(),
+        path: z.string(),
+        text: z.string(),
+        how: z.enum(['in-place', 'rename']),
+      }),
+    }),
+    instances: z.array(
+      z.looseObject({
+        service: z.string(),
+        servers: z.array(z.looseObject({ address: z.string(), port: z.number() })),
+        containers: z.array(containerSchema),
+        isLive: z.boolean(),
+      }),
+    ),
+  })
+  // What is left out here is as it was written: the journal is this host's own.
+  .transform((observed) => observed as unknown as Observed)
+
+const wantedSchema = z.record(
+  z.string(),
+  z
+    .object({
+      image: z.string().optional(),
+      imageId: z.string().optional(),
+      env: z.record(z.string(), z.string().nullable()),
+    })
+    .transform(({ image, imageId, env }) => ({
+      env,
+      ...(image === undefined ? {} : { image }),
+      ...(imageId === undefined ? {} : { imageId }),
+    })),
+)
+
+const imageSchema = z.object({
+  id: z.string(),
+  digests: z.array(z.string()).readonly(),
+  tags: z.array(z.string()).readonly(),
+  text: z.string(),
+})
+
+const progressSchema = z.object({
+  wanted: wantedSchema,
+  observed: observedSchema,
+  order: z.array(z.string()),
+  images: z.record(z.string(), imageSchema),
+  /** The whole plan, and how many of its steps were begun. */
+  steps: z.array(stepSchema),
+  begun: z.number().int().min(0),
+  /** Whether the last of them came to its end. */
+  isLastDone: z.boolean(),
   /** How many steps the deploy's events have named so far: the next one's index. */
-  readonly told: number
-  /** On the way back: what was left to do. */
-  readonly left?: readonly Step[] | undefined
+  told: z.number().int().min(0),
+  /** On the way back: the services that are still to be taken back, and why it was begun. */
+  goesBack: z.object({ taken: z.array(z.string()), problem: problemSchema }).optional(),
+  reason: z.string().optional(),
+  /** The release that a rollback goes back to. */
+  goesBackTo: z.number().optional(),
+  builtAt: z.number().optional(),
+})
+
+const recordSchema = z.object({
+  /** How often the roll has begun again after an interruption. */
+  attempt: z.number().int().min(0),
+  /** Absent until there is a plan: then nothing was touched. */
+  progress: progressSchema.optional(),
+})
+
+export type Progress = z.infer<typeof progressSchema>
+export type RollRecord = z.infer<typeof recordSchema>
+
+/** A record as text. */
+export function writeRecord(record: RollRecord): string {
+  return JSON.stringify(record)
 }
 
-export function recordOf(
-  { request, observed, order, image }: RollState,
-  begun: readonly Step[],
-  told: number,
-  left?: readonly Step[],
-): string {
-  return JSON.stringify({ request, observed, order, image, begun, told, left } satisfies RollRecord)
+/** A record from its text. Throws `journal-unusable` for one that is damaged: then nobody knows what was done. */
+export function readRecord(text: string): RollRecord {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    value = undefined
+  }
+  const parsed = recordSchema.safeParse(value)
+  if (parsed.success) return parsed.data
+  throw new Problem('journal-unusable', 'the note of how far the roll had come is damaged', {
+    cause: parsed.error,
+    cure: 'compare what runs with the compose file and the nginx configuration',
+  })
 }
 
-/** The state of a recorded roll in the world as it is now. Throws when somebody else has changed a file since. */
+/** How far a roll has come. */
+export function progressOf(
+  state: RollState,
+  rest: Omit<Progress, 'wanted' | 'observed' | 'order' | 'images'>,
+): Progress {
+  const { wanted, observed, order, images } = state
+  return { ...rest, wanted: { ...wanted }, observed, order: [...order], images: Object.fromEntries(images) }
+}
+
+/**
+ * The state of a recorded roll in the world as it is now. `changed` says which file is not as any step of the roll wrote it: then somebody
+ * else did, and by that file nobody knows who is out or updated.
+ */
 export async function resumeRoll(
+  deployId: string,
   stack: StackConfig,
-  text: string,
+  progress: Progress,
   ports: Ports,
   signal: AbortSignal,
-): Promise<Pick<RollRecord, 'begun' | 'told' | 'left'> & { state: RollState }> {
-  const record = JSON.parse(text) as RollRecord
-  const { proxy, model } = record.observed
-  const containers = await ports.engine.containers(model.project, signal)
-  const container = containers.find(
-    (one) => one.service === proxy.container.service && one.state === 'running',
-  )
-  if (!container)
-    throw new Problem('nginx-not-running', `service ${proxy.container.service} has no running container`)
+): Promise<{ state: RollState; changed: Problem | undefined }> {
+  const { observed, wanted, order, images } = progress
+  const containers = await ports.engine.containers(observed.model.project, signal)
+  // One that cannot be read is as good as one that somebody else has written.
+  const read = async (path: string) => await ports.files.read(path).catch(() => '')
   const texts: Record<string, string> = {}
-  for (const path of stack.compose) texts[path] = await ports.files.read(path)
+  for (const path of stack.compose) texts[path] = await read(path)
   const state: RollState = {
+    deployId,
     stack,
-    request: record.request,
+    wanted,
     ports,
-    observed: { ...record.observed, proxy: { ...proxy, container } },
-    order: record.order,
+    observed,
+    proxy: proxyAmong(containers, observed),
+    order,
     updated: new Set(),
     out: new Set(),
-    nginxText: await ports.files.read(proxy.file.hostPath),
+    known: undefined,
+    nginxText: await read(observed.proxy.file.hostPath),
     composeTexts: texts,
-    image: record.image,
+    images: new Map(Object.entries(images)),
     retiring: undefined,
     isLoaded: false,
   }
-  for (const service of outNow(state)) state.out.add(service)
-  for (const service of updatedNow(state)) state.updated.add(service)
-  return { state, begun: record.begun, told: record.told, left: record.left }
+  const [out, updated] = [outNow(state), updatedNow(state)]
+  if (!(out instanceof Problem)) for (const service of out) state.out.add(service)
+  if (!(updated instanceof Problem)) for (const service of updated) state.updated.add(service)
+  return { state, changed: [out, updated].find((found) => found instanceof Problem) }
 }
 
-// The file is one of those that this roll writes, or somebody else's.
-function outNow(state: RollState): readonly string[] {
+function proxyAmong(containers: readonly Container[], { proxy }: Observed): Container {
+  const ofService = containers.filter(({ service }) => service === proxy.container.service)
+  return ofService.find(({ state }) => state === 'running') ?? ofService[0] ?? proxy.container
+}
+
+// The file is one of those that this roll writes, or one of them half written, or somebody else's.
+function outNow(state: RollState): readonly string[] | Problem {
+  const { file } = state.observed.proxy
   const sets = [[], ...state.order.map((service) => [service])]
-  const found = sets.find((services) => nginxTextWith(state, new Set(services)) === state.nginxText)
+  const texts = sets.map((services) => nginxTextWith(state, new Set(services)))
+  const found = sets[texts.indexOf(state.nginxText)]
   if (found) return found
-  throw new Problem(
-    'nginx-changed',
-    `${state.observed.proxy.file.hostPath} is not as any step of the roll wrote it`,
-    {
-      cure: 'put every server back by hand and reload nginx, then deploy again',
-    },
-  )
+  // nginx never loaded it: whoever is out by what it did load, the way back takes out and puts back by name.
+  if (file.how === 'in-place' && texts.some((to) => texts.some((from) => isTorn(state.nginxText, from, to))))
+    return []
+  return new Problem('nginx-changed', `${file.hostPath} is not as any step of the roll wrote it`, {
+    cure: 'put every server back by hand and reload nginx',
+  })
 }
 
 // Each file by itself: with several, the crash may have come between two writes of one update.
-function updatedNow(state: RollState): readonly string[] {
+function updatedNow(state: RollState): readonly string[] | Problem {
   const candidates = subsets(state.order).map((set) => ({ set, texts: composeTexts(state, new Set(set)) }))
-  return Object.entries(state.composeTexts).flatMap(([path, text]) => {
+  const sets: string[][] = []
+  for (const [path, text] of Object.entries(state.composeTexts)) {
     const found = candidates.find(({ texts }) => texts[path] === text)
-    if (found) return found.set
-    throw new Problem('compose-changed', `${path} is not as any step of the roll wrote it`, {
-      cure: 'see what changed there, then deploy again',
-    })
-  })
+    if (!found)
+      return new Problem('compose-changed', `${path} is not as any step of the roll wrote it`, {
+        cure: 'see what changed there',
+      })
+    sets.push(found.set)
+  }
+  return sets.flat()
 }
 
 /** Beyond this many instances only the sets that a roll passes through by itself are looked for. */
@@ -98,4 +217,17 @@ const SUBSETS_INSTANCES_MAX = 8
 function subsets(order: readonly string[]): string[][] {
   if (order.length > SUBSETS_INSTANCES_MAX) return [...order, ''].map((_, count) => order.slice(0, count))
   return order.reduce<string[][]>((sets, service) => [...sets, ...sets.map((set) => [...set, service])], [[]])
+}
+
+/** The steps that were begun. */
+export function begunOf({ steps, begun }: Pick<Progress, 'steps' | 'begun'>): Step[] {
+  return steps.slice(0, begun)
+}
+
+/** The services that may be at the new version, by the note alone. */
+export function takenBy(progress: Progress): string[] {
+  const { goesBack } = progress
+  return goesBack
+    ? goesBack.taken
+    : begunOf(progress).flatMap((step) => (step.kind === 'update' ? [step.service] : []))
 }

@@ -1,186 +1,198 @@
-// A roll from its request to its final event: preflight, the plan's steps, and on any failure the way back. Never throws.
+// A roll from its request to its final event: the stack's lock, preflight, the plan's steps, and on any failure the way back. Never throws.
 
 import type { DeployEvent } from '../../shared/events.ts'
-import { planUndo, shortImage, type Step } from '../../shared/plan.ts'
-import { Problem, reportOf, type ProblemReport } from '../../shared/problems.ts'
-import type { DeployRequest } from '../../shared/request.ts'
+import type { Step } from '../../shared/plan.ts'
+import { Problem, reportOf } from '../../shared/problems.ts'
+import { isRollback, type AnyRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config/config.ts'
-import type { Container, Ports } from '../ports.ts'
-import { beginRoll, containersOf, type RollState } from './context.ts'
-import { isEnvThere, preflight } from './preflight.ts'
-import { recordOf, resumeRoll } from './record.ts'
-import { faultOf } from './steps/await-healthy.ts'
-import { restoreTag } from './steps/update.ts'
+import type { Ports } from '../ports.ts'
+import { beginRoll, type RollState } from './context.ts'
+import { endedBy, endSucceeded, endUndone } from './ending.ts'
+import { preflight, type Preflight } from './preflight.ts'
+import { progressOf, writeRecord, type Progress } from './record.ts'
+import type { Releases } from './release.ts'
 import { runSteps, within } from './run-steps.ts'
+import type { StuckNotes } from './stuck.ts'
+import { passLock } from './unlock.ts'
+import { isEnvThere, wantedOf } from './wanted.ts'
 
 /** Preflight asks docker, compose and nginx a few questions; one that takes this long hangs. */
-const PREFLIGHT_MS_MAX = 60_000
-/** The way back is bounded as a whole, above the deadlines of its steps: a host that takes longer needs a person. */
-const UNDO_MS_MAX = 60 * 60_000
+export const PREFLIGHT_MS_MAX = 60_000
 
 export interface RollContext {
   emit(event: DeployEvent): void
   /** Keeps, durably, what `recover` needs should this process die. */
   remember(record: string): void
-  /** Aborting it with a Problem ends the roll: what was done is undone, and the deploy fails with that Problem. */
+  /** Which deploy this is, and who asked. `isAutomatic`: a trigger, not the holder of a token. */
+  readonly deploy: { readonly id: string; readonly actor: string; readonly isAutomatic: boolean }
+  readonly releases: Releases
+  readonly stuck: StuckNotes
+  /** Aborting it with a Problem ends the roll at the next safe point: what was done is undone, and the deploy ends by that Problem. */
   readonly signal: AbortSignal
 }
 
 export async function roll(
   stack: StackConfig,
-  request: DeployRequest,
+  request: AnyRequest,
   ports: Ports,
   context: RollContext,
 ): Promise<void> {
-  const { emit, signal } = context
   const startedAt = ports.clock.now()
-  const ms = () => ports.clock.now() - startedAt
-  emit({ type: 'started' })
-  let state: RollState
-  let steps: readonly Step[]
+  context.emit({ type: 'started' })
   try {
-    const found = await within(ports.clock, PREFLIGHT_MS_MAX, 'preflight', signal, (inTime) =>
-      preflight(stack, request, ports, inTime),
-    )
-    for (const problem of found.warnings) emit({ type: 'warning', problem })
-    state = beginRoll(stack, found, ports)
-    steps = found.plan.steps
-    emit({ type: 'planned', plan: found.plan })
+    const lock = await ports.locks.take(stack, `deploy ${context.deploy.id} by ${context.deploy.actor}`)
+    try {
+      await rollLocked(stack, request, ports, context, { startedAt, attempt: 0 })
+    } finally {
+      await lock.release()
+    }
   } catch (error) {
-    emit({ type: 'failed', ms: ms(), problem: reportOf(error) })
-    return
-  }
-
-  const begun: Step[] = []
-  try {
-    await runPlan(steps, state, begun, context)
-    emit({
-      type: 'succeeded',
-      ms: ms(),
-      changed: begun.some(({ kind }) => kind === 'update'),
-      services: await running(state),
-    })
-  } catch (error) {
-    await undo(state, begun, steps.length, reportOf(error), ms, context)
+    context.emit(endedBy(reportOf(error), ports.clock.now() - startedAt))
   }
 }
 
-// A pull shows what the tag means now. If that is what runs already, nothing else is touched.
-async function runPlan(
-  steps: readonly Step[],
-  state: RollState,
-  begun: Step[],
-  context: RollContext,
-): Promise<void> {
-  const { emit, signal } = context
-  const pulls = steps.filter(({ kind }) => kind === 'pull')
-  await runSteps(pulls, state, begun, { from: 0, emit, signal })
-  if (pulls.length > 0 && isAlreadyRunning(state)) return
-  const onBegin = () => context.remember(recordOf(state, begun, steps.length))
-  await runSteps(steps.slice(pulls.length), state, begun, { from: pulls.length, emit, signal, onBegin })
+export interface Attempt {
+  readonly startedAt: number
+  /** How often it was begun before. */
+  readonly attempt: number
+  /** The command before the roll is not to run: it did, or nobody knows and the host says to go on. */
+  readonly isBeforeDone?: boolean
 }
 
-function isAlreadyRunning(state: RollState): boolean {
-  const { model, instances } = state.observed
-  return instances.every(
-    (instance) =>
-      instance.containers.every(({ imageId }) => imageId === state.image?.id) &&
-      isEnvThere(instance, model, state.request),
-  )
-}
-
-async function undo(
-  state: RollState,
-  begun: readonly Step[],
-  told: number,
-  problem: ProblemReport,
-  ms: () => number,
-  { emit, remember }: RollContext,
-  left?: readonly Step[],
-): Promise<void> {
-  try {
-    // The way back heeds no cancel: it ends, or it is stuck.
-    await within(state.ports.clock, UNDO_MS_MAX, 'the way back', undefined, async (signal) => {
-      const dead = await deadServices(state, signal)
-      const steps = deadFirst(left ?? planUndo(begun), dead)
-      emit({ type: 'undoing', steps })
-      const onBegin = ({ length }: readonly Step[]) =>
-        remember(recordOf(state, begun, told + steps.length, leftFrom(steps, length - 1)))
-      await runSteps(steps, state, [], { from: told, emit, signal, onBegin })
-      // The pull alone may have moved a name: a `docker compose up` by hand must find what ran before.
-      if (state.image) for (const service of state.order) await restoreTag(state, service, signal)
-    })
-    emit({ type: 'failed', ms: ms(), problem })
-  } catch (error) {
-    emit({ type: 'stuck', ms: ms(), problem, undo: reportOf(error) })
-  }
-}
-
-// A drain needs to know which workers its reload retired, so whoever resumes at a drain reloads once more.
-function leftFrom(steps: readonly Step[], index: number): readonly Step[] {
-  return steps.slice(index > 0 && steps[index]?.kind === 'drain' ? index - 1 : index)
-}
-
-// All of them at once, before anything looks at how they are: a switch, and a wait for another service, refuse while one is dead.
-function deadFirst(steps: readonly Step[], dead: readonly string[]): Step[] {
-  const isFirst = (kind: Step['kind']) => (step: Step) =>
-    step.kind === kind && 'service' in step && dead.includes(step.service)
-  const first = [...steps.filter(isFirst('update')), ...steps.filter(isFirst('await-healthy'))]
-  return [...first, ...steps.filter((step) => !first.includes(step))]
-}
-
-// Stopped; or made by this roll and restarting, so that nginx finds its name only now and then; or sick by its own healthcheck.
-async function deadServices(state: RollState, signal: AbortSignal): Promise<string[]> {
-  const { ports, order, observed } = state
-  const containers = await ports.engine.containers(observed.model.project, signal, order)
-  const isUp = (one: Container) => faultOf(state, one) === undefined
-  return order.filter((service) => !containers.some((one) => one.service === service && isUp(one)))
-}
-
-/**
- * After a crash: takes the stack back to what it was before the roll whose record this is. Every step is safe to repeat, so it does
- * not matter how far the last one had come.
- */
-export async function recover(
+/** The roll of whoever holds the stack's lock. Throws what keeps it from beginning: then nothing was touched. */
+export async function rollLocked(
   stack: StackConfig,
-  record: string | undefined,
+  request: AnyRequest,
   ports: Ports,
   context: RollContext,
+  { startedAt, attempt, isBeforeDone = false }: Attempt,
 ): Promise<void> {
-  const startedAt = ports.clock.now()
-  const ms = () => ports.clock.now() - startedAt
-  const problem = new Problem('interrupted', 'the agent stopped during the roll').toJSON()
-  const { emit, signal } = context
-  if (record === undefined) {
-    emit({ type: 'failed', ms: 0, problem })
-    return
-  }
-  try {
-    const { state, begun, told, left } = await within(
-      ports.clock,
-      PREFLIGHT_MS_MAX,
-      'recovery',
-      signal,
-      (inTime) => resumeRoll(stack, record, ports, inTime),
+  const { clock } = ports
+  const ms = () => clock.now() - startedAt
+  context.remember(writeRecord({ attempt }))
+  await within(clock, stack.deadlineMs, 'the roll', undefined, async (deadline) => {
+    const inTime = AbortSignal.any([context.signal, deadline])
+    await passLock(stack, ports, context, inTime)
+    const found = await within(clock, PREFLIGHT_MS_MAX, 'preflight', inTime, (signal) =>
+      preflight(stack, request, ports, { releases: context.releases.list(), isBeforeDone }, signal),
     )
-    await undo(state, begun, told, problem, ms, context, left)
-  } catch (error) {
-    emit({ type: 'stuck', ms: ms(), problem, undo: reportOf(error) })
+    for (const problem of found.warnings) context.emit({ type: 'warning', problem })
+    const run = new Run(found, request, ports, context, { stack, attempt, deadline })
+    context.emit({ type: 'planned', plan: found.plan })
+    let isChanged: boolean
+    try {
+      isChanged = await run.forward()
+    } catch (error) {
+      return await endUndone(run.state, run.progress(), attempt, reportOf(error), context, ms)
+    }
+    await endSucceeded(run.state, run.progress(), context, ms, isChanged)
+  })
+}
+
+/** One roll on its way: its state, and how far it has come. */
+class Run {
+  readonly state: RollState
+  readonly #steps: readonly Step[]
+  readonly #rest: Pick<Progress, 'goesBackTo' | 'builtAt' | 'reason'>
+  readonly #context: RollContext
+  readonly #attempt: number
+  readonly #deadline: AbortSignal
+  readonly #isForced: boolean
+  #begun = 0
+  #isLastDone = false
+
+  constructor(
+    found: Preflight,
+    request: AnyRequest,
+    ports: Ports,
+    context: RollContext,
+    { stack, attempt, deadline }: { stack: StackConfig; attempt: number; deadline: AbortSignal },
+  ) {
+    this.state = beginRoll(context.deploy.id, stack, found, ports)
+    this.#steps = found.plan.steps
+    this.#context = context
+    this.#attempt = attempt
+    this.#deadline = deadline
+    this.#isForced = !isRollback(request) && request.force === true
+    const builtAt = isRollback(request) ? found.goesBackTo?.builtAt : Date.parse(request.builtAt ?? '')
+    this.#rest = {
+      ...(found.goesBackTo ? { goesBackTo: found.goesBackTo.number } : {}),
+      ...(builtAt ? { builtAt } : {}),
+      ...(request.reason === undefined ? {} : { reason: request.reason }),
+    }
+  }
+
+  progress(): Progress {
+    return progressOf(this.state, {
+      ...this.#rest,
+      steps: [...this.#steps],
+      begun: this.#begun,
+      isLastDone: this.#isLastDone,
+      told: this.#steps.length,
+    })
+  }
+
+  /** Runs the plan; whether anything was changed. A pull shows what a tag means now: if that is what runs already, nothing else is touched. */
+  async forward(): Promise<boolean> {
+    const pulls = this.#steps.filter(({ kind }) => kind === 'pull')
+    await this.#run(pulls, 0)
+    if (this.#steps.length === 0 || (pulls.length > 0 && !this.#isForced && this.#isAlreadyRunning()))
+      return false
+    const after = this.#steps.filter((step) => step.kind === 'command' && step.when === 'after')
+    const main = this.#steps.slice(pulls.length, this.#steps.length - after.length)
+    await this.#run(main, pulls.length)
+    await runAfter(after, () => this.#run(after, pulls.length + main.length), this.#context)
+    return true
+  }
+
+  async #run(steps: readonly Step[], from: number): Promise<void> {
+    const { emit, signal, remember } = this.#context
+    await runSteps(steps, this.state, {
+      from,
+      emit,
+      signal,
+      deadline: this.#deadline,
+      onProgress: (count, isLastDone) => {
+        const before = [this.#begun, this.#isLastDone] as const
+        ;[this.#begun, this.#isLastDone] = [from + count, isLastDone]
+        try {
+          remember(writeRecord({ attempt: this.#attempt, progress: this.progress() }))
+        } catch (error) {
+          // A step that is not noted is not begun.
+          if (!isLastDone) [this.#begun, this.#isLastDone] = before
+          throw error
+        }
+      },
+    })
+  }
+
+  #isAlreadyRunning(): boolean {
+    const { observed, wanted, images } = this.state
+    return observed.instances.every((instance) => {
+      const own = wantedOf(wanted, instance.service)
+      const id = own.image === undefined ? undefined : images.get(own.image)?.id
+      return (
+        instance.containers.every(({ imageId }) => id === undefined || imageId === id) &&
+        isEnvThere(instance, observed.model, own)
+      )
+    })
   }
 }
 
-async function running(state: RollState): Promise<Record<string, string>> {
-  return await within(
-    state.ports.clock,
-    PREFLIGHT_MS_MAX,
-    'a look at what runs',
-    undefined,
-    async (signal) => {
-      const entries = state.order.map(async (service) => {
-        const [container] = await containersOf(state, service, signal)
-        return [service, shortImage(container?.image ?? '')] as const
-      })
-      return Object.fromEntries(await Promise.all(entries))
-    },
-  )
+/** The command after a roll: the new version serves already, so its failure is told, and undoes nothing. */
+export async function runAfter(
+  after: readonly Step[],
+  run: () => Promise<void>,
+  { emit }: Pick<RollContext, 'emit'>,
+): Promise<void> {
+  if (after.length === 0) return
+  try {
+    await run()
+  } catch (error) {
+    const { code, message, cure } = error instanceof Problem ? error : reportOf(error)
+    emit({
+      type: 'warning',
+      problem: { code, message: `after the roll: ${message}`, ...(cure === undefined ? {} : { cure }) },
+    })
+  }
 }

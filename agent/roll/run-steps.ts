@@ -7,28 +7,29 @@ import type { Clock } from '../ports.ts'
 import type { RollState } from './context.ts'
 import { handlerOf } from './steps/index.ts'
 
+/** A step that is finished before a cancel is heeded takes seconds; one that takes this long hangs, and is ended like any other. */
+const SAFE_POINT_MS_MAX = 30_000
+
 export interface RunOptions {
   /** The index of the first step in the deploy's events. */
   readonly from: number
+  /** Ends the roll at the next safe point. */
   readonly signal: AbortSignal
+  /** Ends it at once: its time is over. */
+  readonly deadline: AbortSignal
   emit(event: DeployEvent): void
-  /** Called before a step is begun, with `begun` up to it. */
-  onBegin?(begun: readonly Step[]): void
+  /** Called before a step is begun and after it came to its end, with how many were begun. Where it throws, the step is not begun. */
+  onProgress?(begun: number, isLastDone: boolean): void
 }
 
-/** Runs the steps. Throws the first one's Problem; `begun` then ends with the step that failed. */
-export async function runSteps(
-  steps: readonly Step[],
-  roll: RollState,
-  begun: Step[],
-  options: RunOptions,
-): Promise<void> {
+/** Runs the steps. Throws the first one's Problem. */
+export async function runSteps(steps: readonly Step[], roll: RollState, options: RunOptions): Promise<void> {
   const { clock } = roll.ports
   for (const [offset, step] of steps.entries()) {
     const index = options.from + offset
     options.signal.throwIfAborted()
-    begun.push(step)
-    options.onBegin?.(begun)
+    options.deadline.throwIfAborted()
+    options.onProgress?.(offset + 1, false)
     options.emit({ type: 'step-started', step: index })
     const startedAt = clock.now()
     try {
@@ -43,6 +44,8 @@ export async function runSteps(
       })
       throw error
     }
+    // What may be repeated needs no second note: the next step's beginning says as much.
+    if (step.kind === 'command') options.onProgress?.(offset + 1, true)
   }
 }
 
@@ -50,17 +53,41 @@ async function runStep<S extends Step>(
   step: S,
   roll: RollState,
   index: number,
-  { emit, signal }: RunOptions,
+  { emit, signal, deadline }: RunOptions,
 ) {
+  const { clock } = roll.ports
   const handler = handlerOf(step.kind)
   const report = (facts: Facts) => emit({ type: 'step-progress', step: index, facts })
-  return await within(
-    roll.ports.clock,
-    handler.deadlineMs(step, roll),
-    describeStep(step),
-    signal,
-    (inTime) => handler.do(step, { roll, report, signal: inTime }),
+  const run = (inTime: AbortSignal) => handler.do(step, { roll, report, signal: inTime })
+  const ms = handler.deadlineMs(step, roll)
+  const what = describeStep(step)
+  if (!handler.isFinishedFirst) return await within(clock, ms, what, AbortSignal.any([signal, deadline]), run)
+  return await patiently(clock, signal, async (late) =>
+    within(clock, ms, what, AbortSignal.any([deadline, late]), run),
   )
+}
+
+// Half done, such a step leaves more to clear up than when it is let finish.
+async function patiently<T>(
+  clock: Clock,
+  signal: AbortSignal,
+  work: (late: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController()
+  const done = new AbortController()
+  const onAbort = () => {
+    clock.sleep(SAFE_POINT_MS_MAX, done.signal).then(
+      () => late.abort(signal.reason),
+      () => {},
+    )
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await work(late.signal)
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    done.abort()
+  }
 }
 
 /** Does the work with a signal that also aborts once it took longer than that, by the clock. */

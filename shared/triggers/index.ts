@@ -10,7 +10,13 @@ import {
   SIGNATURE_AGE_SECONDS_MAX,
 } from '../limits.ts'
 import { Problem } from '../problems.ts'
-import { parseDeployRequest, type DeployRequest } from '../request.ts'
+import {
+  isRollback,
+  parseAnyRequest,
+  parseCancelRequest,
+  parseDeployRequest,
+  type AnyRequest,
+} from '../request.ts'
 import { allows, sha256Hex, type Claims } from '../tokens.ts'
 import { publicKeyFault, secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
 
@@ -58,7 +64,7 @@ export const SIGNED_HEADERS: Record<TriggerType, readonly string[]> = {
 /** What a verified request asks for, and the id of its deploy: the same for every delivery of the same request. */
 export interface Asked {
   readonly id: string
-  readonly request: DeployRequest
+  readonly request: AnyRequest
   readonly actor: string
   readonly trust: Trust
   /** How long it may wait for the agent. */
@@ -134,7 +140,8 @@ export const IDEMPOTENCY_KEY_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
 
 /**
  * What a token's request asks for. The claims are those of a token that verifyToken has found good: hub and agent each verify for
- * themselves. Throws `unauthorized` when they do not allow this, then `request-invalid` when the body makes no sense.
+ * themselves. The body alone says whether it is a deploy or a rollback, and so which scope it needs: a relay that turns one into the other
+ * needs a token for both. Throws `unauthorized` when the claims do not allow this, `request-invalid` when the body makes no sense.
  *
  *     const asked = await askedByToken(host, stack, await verifyToken(proof.token, keys, expected), {
  *       idempotencyKey: proof.idempotencyKey,
@@ -147,17 +154,21 @@ export async function askedByToken(
   claims: Claims,
   asked: { readonly idempotencyKey: string; readonly body: Uint8Array },
 ): Promise<Asked> {
-  if (!allows(claims, 'deploy', stack))
-    throw new Problem('unauthorized', `the token may not deploy stack ${stack}`)
-  const bodySha256 = await sha256Hex(asked.body)
-  if (claims.bodySha256 !== undefined && claims.bodySha256 !== bodySha256)
-    throw new Problem('unauthorized', 'the token was made for another body')
+  if (!allows(claims, 'deploy', stack) && !allows(claims, 'rollback', stack))
+    throw new Problem('unauthorized', `the token may neither deploy nor roll back stack ${stack}`)
+  const bodySha256 = await boundBody(claims, asked.body)
+  const request = parseAnyRequest(asked.body)
+  if (!allows(claims, isRollback(request) ? 'rollback' : 'deploy', stack))
+    throw new Problem(
+      'unauthorized',
+      `the token may not ${isRollback(request) ? 'roll back' : 'deploy'} stack ${stack}`,
+    )
   // A token that is bound to one body is one request, however often it is sent. `@token` can be no trigger's name.
   const isBound = claims.bodySha256 !== undefined
   const parts = isBound ? [claims.id] : [claims.id, asked.idempotencyKey, bodySha256]
   return {
     id: await deployId(host, stack, '@token', ...parts),
-    request: parseDeployRequest(asked.body),
+    request,
     actor: claims.actor,
     trust: 'signed',
     ttlMs: REQUEST_TTL_MS,
@@ -165,6 +176,29 @@ export async function askedByToken(
     signedAt: isBound ? claims.issuedAt : undefined,
     expiresAt: claims.expiresAt + REQUEST_TTL_MS,
   }
+}
+
+/**
+ * Checks that a good token cancels this deploy of a stack: hub and agent each do. Throws `unauthorized` when the claims do not allow it,
+ * `request-invalid` when the body is not `{"cancel": "<the deploy's id>"}`.
+ */
+export async function checkCancel(
+  claims: Claims,
+  { id, stack }: { readonly id: string; readonly stack: string },
+  body: Uint8Array,
+): Promise<void> {
+  if (!allows(claims, 'deploy', stack))
+    throw new Problem('unauthorized', `the token may not cancel deploys of stack ${stack}`)
+  await boundBody(claims, body)
+  if (parseCancelRequest(body) !== id)
+    throw new Problem('request-invalid', 'the body names another deploy than the one to cancel')
+}
+
+/** The body's SHA-256. Throws `unauthorized` where the token is bound to another one. */
+async function boundBody({ bodySha256 }: Claims, body: Uint8Array): Promise<string> {
+  const hash = await sha256Hex(body)
+  if (bodySha256 === undefined || bodySha256 === hash) return hash
+  throw new Problem('unauthorized', 'the token was made for another body')
 }
 
 /** A few characters that tell a trigger's keys apart and give nothing of them away. */

@@ -26,22 +26,10 @@ import {
   tokenFrame,
   type HookParts,
 } from '../support/host.ts'
-import { startHub, type Behaviour, type Hub } from '../support/hub.ts'
+import { ended, hubFor } from '../support/hub.ts'
 import { until } from '../support/until.ts'
 
-const FINAL = ['succeeded', 'failed', 'stuck', 'superseded', 'cancelled', 'expired']
 const nowSeconds = () => Math.floor(Date.now() / 1000)
-
-async function hubFor(behaviour: Partial<Behaviour> = {}): Promise<Hub> {
-  const hub = await startHub(behaviour)
-  onTestFinished(() => hub.stop())
-  return hub
-}
-
-async function ended(hub: Hub, id: string): Promise<string[]> {
-  await until(`the end of ${id}`, () => FINAL.includes(hub.types(id).at(-1) ?? ''))
-  return hub.types(id)
-}
 
 const signed = (eventId: string, secondsAgo: number, over: HookParts = {}) =>
   hookFrame({ eventId, atSeconds: nowSeconds() - secondsAgo, ...over })
@@ -596,7 +584,7 @@ describe('a full disk', () => {
     expect(hub.types(frame.id)).toEqual(['received', 'started', 'succeeded'])
   })
 
-  test('a roll’s note that cannot be kept ends the roll on its way there, and not on its way back', async () => {
+  test('a note that cannot be kept is told to its roll', async () => {
     const hub = await hubFor()
     const thrown: unknown[] = []
     const agent = await runAgent(tempDir(), hub.url, {
@@ -608,15 +596,13 @@ describe('a full disk', () => {
         } catch (error) {
           thrown.push(error)
         }
-        emit({ type: 'undoing', steps: [] })
-        remember('back')
         emit({ type: 'failed', ms: 1, problem: { code: 'internal', message: 'undone' } })
       },
     })
     await until('connected', () => agent.connects.count === 1)
     const frame = await hookFrame()
     hub.deliver(frame)
-    expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'undoing', 'failed'])
+    expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'failed'])
     expect(thrown).toMatchObject([
       { message: expect.stringContaining('disk is full'), cure: expect.any(String) },
     ])
@@ -798,7 +784,7 @@ describe('after a crash', () => {
     const { running, queued } = await crashed(dir)
     const order: string[] = []
     const agent = await runAgent(dir, hub.url, {
-      recover: async (_stack, _record, _ports, { emit, signal }) => {
+      recover: async (_stack, _request, _record, _ports, { emit, signal }) => {
         await until('connected meanwhile', () => hub.hellos.length === 1)
         expect(signal.aborted).toBe(false)
         order.push('recovered')
@@ -873,7 +859,7 @@ describe('told to stop', () => {
     const { running, queued } = await crashed(dir)
     const { promise: held, resolve: release } = Promise.withResolvers<void>()
     const agent = await runAgent(dir, hub.url, {
-      recover: async (_stack, _record, _ports, { emit, signal }) => {
+      recover: async (_stack, _request, _record, _ports, { emit, signal }) => {
         await held
         expect(signal.aborted).toBe(false)
         emit({ type: 'failed', ms: 1, problem: { code: 'interrupted', message: 'undone' } })

@@ -17,6 +17,12 @@ describe('usage and configuration errors exit 2 with one sentence', () => {
     [['deploy', 'hello', '--imgae', 'x'], /unknown option '--imgae'/],
     [['deploy', 'hello', '--env', 'MESSAGE'], /--env MESSAGE is not KEY=VALUE \(usage-invalid\)/],
     [['deploy', 'hello', '--image', 'a b'], /--image not an image reference/],
+    [['deploy', 'hello', '--built-at', 'noon'], /--built-at noon is not a time as 2026-11-25T09:30:00Z/],
+    [['rollback', 'hello'], /there is no terminal to ask on, .*\(usage-invalid\)\. Say --yes/],
+    [['rollback', 'hello', '--yes', '--to', 'two'], /--to two is no release’s number/],
+    [['cancel'], /missing required argument 'deploy-or-stack'/],
+    [['history'], /missing required argument 'stack'/],
+    [['resolve', 'hello'], /there is no .*ropeway\.yml/],
     [['status', 'a', 'b'], /too many arguments/],
     [['token'], /there is no .*ropeway\.yml .*\(config-invalid\)\. Write one/],
     [['agent', '--config', '/nowhere.yml'], /\/nowhere\.yml cannot be read/],
@@ -143,6 +149,13 @@ describe('deploy', () => {
     })
     expect(claims.bodySha256).toBe(await sha256Hex(new TextEncoder().encode(post?.body)))
     expect(get?.url).toBe(`/v1/hosts/${HOST}/deploys/${ID}/events`)
+  })
+
+  test('--force and --built-at are a part of the request', async () => {
+    const relay = await fakeRelay((_, response) => json(response, 202, accepted(relay.url)))
+    const args = ['deploy', 'hello', '--force', '--built-at', '2026-11-25T09:30:00Z', '--no-wait']
+    expect((await ropeway(args, withToken(relay.url))).code).toBe(0)
+    expect(JSON.parse(relay.seen[0]?.body ?? '')).toEqual({ force: true, builtAt: '2026-11-25T09:30:00Z' })
   })
 
   test('a stream that breaks is resumed after the last event, and each event is shown once', async () => {
@@ -329,6 +342,26 @@ describe('status', () => {
     expect(stdout).not.toContain('trigger')
     expect(relay.seen.filter(({ url }) => url.includes('/stacks/'))).toEqual([])
   })
+})
+
+test('rollback, history and cancel as processes of their own', async () => {
+  const relay = await fakeRelay(({ method, url }, response) => {
+    if (url.includes('/releases')) json(response, 200, { releases: [] })
+    else if (url.endsWith('/cancel')) json(response, 200, { status: 'cancelled' })
+    else if (method === 'POST') json(response, 202, accepted(relay.url))
+    else response.end(sse(1, { type: 'cancelled' }))
+  })
+  const env = withToken(relay.url)
+  const rolled = await ropeway(['rollback', 'hello', '--yes', '--to', '3', '--no-wait', '--json'], env)
+  expect([rolled.code, JSON.parse(rolled.stdout)]).toEqual([0, accepted(relay.url)])
+  expect(relay.seen.at(-1)).toMatchObject({
+    url: `/v1/hosts/${HOST}/stacks/hello/rollback`,
+    body: '{"release":3}',
+  })
+  const history = await ropeway(['history', 'hello', '--json'], env)
+  expect([history.code, history.stdout]).toEqual([0, '{"releases":[]}\n'])
+  const cancelled = await ropeway(['cancel', ID], env)
+  expect([cancelled.code, cancelled.stdout.slice(13)]).toEqual([0, 'cancelled before it began\n'])
 })
 
 test('watch without an argument follows the latest deploy', async () => {

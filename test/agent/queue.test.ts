@@ -50,6 +50,25 @@ test('a newer one replaces the one that waits, never the one that runs', async (
   await end('d')
 })
 
+test('one that waits can be taken out, one that runs cannot', async () => {
+  const { log, queue, add, end } = world()
+  add('a')
+  add('b')
+  expect(queue.find('a')).toBeUndefined()
+  expect(queue.find('b')).toMatchObject({ id: 'b', stack: 's' })
+  expect([queue.remove('a'), queue.remove('b'), queue.remove('b'), queue.remove('c')]).toEqual([
+    false,
+    true,
+    false,
+    false,
+  ])
+  await end('a')
+  add('d')
+  await until('d begins', () => log.includes('d begins'))
+  await end('d')
+  expect(log).toEqual(['a begins', 'a ends', 'd begins', 'd ends'])
+})
+
 test('a hint replaces a waiting hint only; a signed request replaces all that wait', async () => {
   const { log, add, end } = world()
   const hint = { trust: 'hint' } as const

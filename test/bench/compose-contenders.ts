@@ -12,6 +12,7 @@ import { timedStart } from './app-starts.ts'
 import { atEnd } from './lifetime.ts'
 import type { Target } from './load.ts'
 import { timedPorts, type Times } from './timed-ports.ts'
+import { FakeReleases, FakeStuckNotes } from '../support/world/memory.ts'
 
 export interface Outcome {
   readonly ms: number
@@ -84,6 +85,9 @@ async function rollIt(stack: Stack, version: string): Promise<Outcome> {
   await roll(config, { env: { MESSAGE: `{service},${version}` } }, ports, {
     emit: (event) => events.push({ at: performance.now(), event }),
     remember: () => {},
+    deploy: { id: 'bench', actor: 'bench', isAutomatic: false },
+    releases: new FakeReleases(),
+    stuck: new FakeStuckNotes(),
     signal: AbortSignal.timeout(120_000),
   })
   const ms = performance.now() - startedAt

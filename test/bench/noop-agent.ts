@@ -7,6 +7,7 @@ import { realPorts } from '../../agent/adapters/index.ts'
 import { loadConfig } from '../../agent/config/config.ts'
 import { openIdentity } from '../../agent/identity/identity.ts'
 import { Journal } from '../../agent/journal/journal.ts'
+import { FakeStuckNotes } from '../support/world/memory.ts'
 
 const [path = '', data = ''] = process.argv.slice(2)
 const stop = new AbortController()
@@ -24,6 +25,8 @@ await startAgent({
     emit({ type: 'succeeded', ms: 0, changed: false, services: {} })
     writeSync(3, 'e')
   },
+  releasesOf: (stack) => journal.releasesOf(stack),
+  stuckOf: () => new FakeStuckNotes(),
   recover: async () => {},
   version: 'bench',
   log: (level, message) => {

@@ -92,6 +92,69 @@ export function testPorts(begin: () => Promise<Subject>): void {
     expect(await run(({ engine }) => engine.image('ropeway-nobody:v0', signal()))).toBeUndefined()
   })
 
+  test('the images that containers are made from', async () => {
+    const inUse = await run(({ engine }) => engine.imagesInUse(signal()))
+    for (const { imageId } of Object.values(await all())) expect(inUse).toContain(imageId)
+    expect(inUse).not.toContain(`sha256:${NOBODY}`)
+  })
+
+  test('a name of our own keeps an image, and is taken off again', async () => {
+    const { image, imageId } = await one('app1')
+    const name = `ropeway.invalid/${subject.project}:7`
+    await run(({ engine }) => engine.tag(imageId, name, signal()))
+    const found = await run(({ engine }) => engine.image(name, signal()))
+    expect(found?.id).toBe(imageId)
+    expect(found?.tags).toEqual(expect.arrayContaining([image, name]))
+    expect(await run(({ engine }) => engine.untag(name, signal()))).toBe(true)
+    expect(await run(({ engine }) => engine.image(name, signal()))).toBeUndefined()
+    expect(await run(({ engine }) => engine.untag(name, signal()))).toBe(false)
+    expect((await run(({ engine }) => engine.image(image, signal())))?.id).toBe(imageId)
+  })
+
+  test('a stopped container starts again, and one that runs is none to stop at', async () => {
+    const before = await one('app2')
+    await run(({ engine }) => engine.stop(before.id, signal()))
+    expect(await one('app2')).toMatchObject({ id: before.id, state: 'exited', pid: 0, addresses: {} })
+    await run(({ engine }) => engine.stop(before.id, signal()))
+    const works: ((ports: Ports) => Promise<unknown>)[] = [
+      ({ engine }) => engine.exec(before.id, ['true'], signal()),
+      ({ engine }) => engine.exec(NOBODY, ['true'], signal()),
+      ({ engine }) => engine.hangUp(before.id, signal()),
+    ]
+    for (const work of works) await expect(run(work)).rejects.toMatchObject({ code: 'nginx-not-running' })
+    await run(({ engine }) => engine.start(before.id, signal()))
+    await run(({ engine }) => engine.start(before.id, signal()))
+    const after = await one('app2')
+    expect(after).toMatchObject({ id: before.id, state: 'running' })
+    expect(after.pid).toBeGreaterThan(0)
+    expect(after.pid).not.toBe(before.pid)
+    expect(after.startedAt > before.startedAt).toBe(true)
+  })
+
+  test('a container that is gone cannot be started or named, and need not be stopped or removed', async () => {
+    for (const work of [
+      ({ engine }: Ports) => engine.start(NOBODY, signal()),
+      ({ engine }: Ports) => engine.rename(NOBODY, 'nobody', signal()),
+    ])
+      await expect(run(work)).rejects.toMatchObject({ code: 'container-missing' })
+    await run(({ engine }) => engine.stop(NOBODY, signal()))
+    await run(({ engine }) => engine.remove(NOBODY, signal()))
+  })
+
+  test('what a container has written since a time', async () => {
+    const { id } = await one('nginx')
+    const say = (word: string) =>
+      run(({ engine }) => engine.exec(id, ['sh', '-c', `echo ${word} >/proc/1/fd/1`], signal()))
+    await say('before')
+    await run(({ clock }) => clock.sleep(20, signal()))
+    const since = await run(({ clock }) => Promise.resolve(clock.now()))
+    await say('after')
+    const output = await run(({ engine }) => engine.outputSince(id, since, signal()))
+    expect(output).toContain('after\n')
+    expect(output).not.toContain('before')
+    expect(await run(({ engine }) => engine.outputSince(id, since - 60_000, signal()))).toContain('before\n')
+  })
+
   test('a command’s exit code and both its outputs', async () => {
     const { id } = await one('nginx')
     const argv = ['sh', '-c', 'echo out; echo err >&2; exit 3']
@@ -222,6 +285,103 @@ export function testPorts(begin: () => Promise<Subject>): void {
     expect((await one('app1')).state).toBe('running')
   })
 
+  test('up starts a container that has stopped, and makes a new one where it is told to', async () => {
+    const before = await one('app1')
+    await run(({ engine }) => engine.stop(before.id, signal()))
+    await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+    expect(await one('app1')).toMatchObject({ id: before.id, state: 'running' })
+    await run(({ compose }) => compose.up(subject.stack, 'app1', signal(), { recreate: true }))
+    const after = await one('app1')
+    expect(after).toMatchObject({ name: before.name, state: 'running', configHash: before.configHash })
+    expect(after.id).not.toBe(before.id)
+  })
+
+  test('up makes one that is gone', async () => {
+    const before = await one('app1')
+    await run(({ engine }) => engine.remove(before.id, signal()))
+    expect((await all())['app1']).toBeUndefined()
+    await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+    expect(await one('app1')).toMatchObject({ name: before.name, state: 'running' })
+  })
+
+  test('up gives a container its own name back', async () => {
+    const { id, name } = await one('app1')
+    await run(({ engine }) => engine.rename(id, `0123456789ab_${name}`, signal()))
+    expect((await run(({ engine }) => engine.container(`0123456789ab_${name}`, signal())))?.id).toBe(id)
+    await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+    expect(await one('app1')).toMatchObject({ id, name, state: 'running' })
+  })
+
+  const MOMENTS: Record<string, (now: Container[], old: Container) => boolean> = {
+    'as the new container is there': (now) => now.length > 1,
+    'as the old one has stopped': (now, { id }) =>
+      now.some((found) => found.id === id && found.state === 'exited'),
+    'as the old one is gone': (now, { id }) => now.length > 0 && now.every((found) => found.id !== id),
+  }
+  test.each(Object.keys(MOMENTS))('up can be killed %s, and done again or undone', async (moment) => {
+    const isThen = MOMENTS[moment]!
+    for (const way of ['forward', 'back']) {
+      const old = await one('app1')
+      const text = await edit('app1,v1', 'app1,v2')
+      await run(async ({ engine, compose, clock }) => {
+        const killed = new AbortController()
+        const going = compose.up(subject.stack, 'app1', killed.signal).catch(() => {})
+        const end = { isOver: false }
+        void going.then(() => (end.isOver = true))
+        const look = () => engine.containers(subject.project, signal(), ['app1'])
+        while (!end.isOver && !isThen(await look(), old)) await clock.sleep(2, signal())
+        killed.abort(new Error('killed'))
+        await going
+      })
+      if (way === 'back') await run(({ files }) => files.write(composePath(), text, 'rename'))
+      await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+      const now = await run(({ engine }) => engine.containers(subject.project, signal(), ['app1']))
+      expect(now).toHaveLength(1)
+      expect(now[0]).toMatchObject({ name: old.name, state: 'running' })
+      expect(now[0]?.env['MESSAGE']).toBe(way === 'back' ? 'app1,v1' : 'app1,v2')
+      await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+      expect((await one('app1')).id).toBe(now[0]?.id)
+      await run(({ files }) => files.write(composePath(), text, 'rename'))
+      if (way === 'forward') await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+    }
+  })
+
+  test('a one-off command runs by other texts, beside the service’s container', async () => {
+    const before = await all()
+    const text = await run(({ files }) => files.read(composePath()))
+    const oneOff = (script: string, replaced: Readonly<Record<string, string>> = {}) => {
+      const options = { command: ['sh', '-c', script], name: `${subject.project}-before`, replaced }
+      return run(({ compose }) => compose.run(subject.stack, 'app1', options, signal()))
+    }
+    const { exitCode, log } = await oneOff('echo out; echo err >&2; exit 3')
+    expect(exitCode).toBe(3)
+    expect(log.toSorted()).toEqual(['err', 'out'])
+    expect(await oneOff('exit 0')).toEqual({ exitCode: 0, log: [] })
+    const replaced = { [composePath()]: text.replace(before['app1']!.image, 'ropeway-nobody:v0') }
+    const failed = await oneOff('echo out', replaced)
+    expect(failed.exitCode).not.toBe(0)
+    expect(failed.log.join()).toMatch(/no such image/i)
+    expect(await all()).toEqual(before)
+    const left = await run(({ engine }) => engine.container(`${subject.project}-before`, signal()))
+    expect(left).toBeUndefined()
+  })
+
+  test('one at a time has a stack, and says who and since when', async () => {
+    const lock = await run(({ locks }) => locks.take(subject.stack, 'deploy 7 by ana'))
+    const second = run(({ locks }) => locks.take(subject.stack, 'deploy 8'))
+    await expect(second).rejects.toMatchObject({ code: 'stack-busy' })
+    await expect(second).rejects.toThrow(/deploy 7 by ana.* since \d\d:\d\d:\d\dZ/)
+    await run(() => lock.release())
+    const next = await run(({ locks }) => locks.take(subject.stack, 'deploy 8'))
+    await run(() => lock.release()) // once more: it is another's by now
+    await expect(run(({ locks }) => locks.take(subject.stack, 'deploy 9'))).rejects.toThrow(/deploy 8/)
+    await run(() => next.release())
+  })
+
+  test('nothing is left running of an agent that is gone, when there was none', async () => {
+    await run(({ compose }) => compose.endOrphans(subject.stack, signal()))
+  })
+
   test('an answer has a status, a refusal is a fault', async () => {
     const ip = addressOf(await one('app2'))
     const get = (port: number) =>
@@ -237,6 +397,15 @@ export function testPorts(begin: () => Promise<Subject>): void {
       containers: ({ engine }, stop) => engine.containers(subject.project, stop),
       container: ({ engine }, stop) => engine.container(nginx.id, stop),
       image: ({ engine }, stop) => engine.image('nginx:1.30', stop),
+      imagesInUse: ({ engine }, stop) => engine.imagesInUse(stop),
+      untag: ({ engine }, stop) => engine.untag('nginx:1.30', stop),
+      start: ({ engine }, stop) => engine.start(nginx.id, stop),
+      stop: ({ engine }, stop) => engine.stop(nginx.id, stop),
+      rename: ({ engine }, stop) => engine.rename(nginx.id, 'nobody', stop),
+      remove: ({ engine }, stop) => engine.remove(nginx.id, stop),
+      outputSince: ({ engine }, stop) => engine.outputSince(nginx.id, 0, stop),
+      run: ({ compose }, stop) =>
+        compose.run(subject.stack, 'app2', { command: ['sleep', '5'], name: 'nobody', replaced: {} }, stop),
       exec: ({ engine }, stop) => engine.exec(nginx.id, ['sleep', '5'], stop),
       pull: ({ engine }, stop) => engine.pull('127.0.0.1:9/nobody:v0', () => {}, stop),
       logs: ({ engine }, stop) => engine.logs(nginx.id, 5, stop),
@@ -255,5 +424,6 @@ export function testPorts(begin: () => Promise<Subject>): void {
       await expect(waiting, name).rejects.toBe(reason)
       expect(performance.now() - startedAt, name).toBeLessThan(ABORT_MS_MAX)
     }
+    expect(await one('nginx')).toEqual(nginx)
   })
 }

@@ -14,6 +14,9 @@ import { openIdentity } from '../../agent/identity/identity.ts'
 import { Journal } from '../../agent/journal/journal.ts'
 import type { LinkTiming } from '../../agent/link/link.ts'
 import type { Ports } from '../../agent/ports.ts'
+import { endedBy } from '../../agent/roll/ending.ts'
+import { reportOf } from '../../shared/problems.ts'
+import { FakeStuckNotes } from '../support/world/memory.ts'
 
 const ROLL_MS_MAX = 300
 const HOLD_POLL_MS = 10
@@ -56,10 +59,13 @@ try {
         emit({ type: 'succeeded', ms: 1, changed: true, services: { app1: 'hello' } })
       } catch (error) {
         if (!signal.aborted) throw error
-        emit({ type: 'failed', ms: 1, problem: { code: 'interrupted', message: 'told to stop' } })
+        note(`stop ${name}`)
+        emit(endedBy(reportOf(signal.reason), 1))
       }
     },
-    recover: async (_stack, record, _ports, { emit }) => {
+    releasesOf: (stack) => journal.releasesOf(stack),
+    stuckOf: () => new FakeStuckNotes(),
+    recover: async (_stack, _request, record, _ports, { emit }) => {
       if (record !== undefined) note(`recover ${record}`)
       emit({ type: 'failed', ms: 1, problem: { code: 'interrupted', message: 'undone' } })
     },

@@ -11,6 +11,8 @@ const STACKS = ['one', 'two', 'three', 'four'] as const
 /** Between two requests, so that they come as long as there are kills. The relay allows 60 a minute for each stack. */
 const PAUSE_MS_MAX = 320
 const UP_MS_MAX = 1000
+/** A request whose agent was killed at three offers is suspected, and offered again after two minutes. */
+const OVER_MS_MAX = 150_000
 const DOWN_MS_MAX = 700
 
 type Victim = 'relay' | 'agent'
@@ -71,14 +73,18 @@ test.for<Storm>([
     const [asked] = await Promise.all([sendAll(world, storm.count, random), killAll(world, storm, random)])
     for (const stack of STACKS)
       asked.push({ name: `last-${stack}`, stack, id: await world.send(stack, `last-${stack}`) })
+    const left = async () =>
+      (await Promise.all(STACKS.map((stack) => world.deploys(stack))))
+        .flat()
+        .filter(({ finishedAt }) => finishedAt === null)
     await eventually(
       'every deploy is over, for the relay',
-      async () => {
-        const all = await Promise.all(STACKS.map((stack) => world.deploys(stack)))
-        return all.flat().every(({ finishedAt }) => finishedAt !== null)
-      },
-      60_000,
-    )
+      async () => (await left()).length === 0,
+      OVER_MS_MAX,
+    ).catch(async (error: unknown) => {
+      const logs = (await left()).map(async (deploy) => ({ deploy, events: await world.events(deploy.id) }))
+      throw new Error(JSON.stringify(await Promise.all(logs)), { cause: error })
+    })
     await world.end(world.agent)
 
     const evidence = await gather(world)

@@ -6,15 +6,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { loadOrCreateKey, type HostKey } from '../../agent/identity/identity.ts'
 import { deployId } from '../../shared/deploy.ts'
 import { FRAME_BYTES_MAX, REQUEST_TTL_MS, SIGNATURE_AGE_SECONDS_MAX } from '../../shared/limits.ts'
-import { CLOSE, toBase64, type DeployFrame, type Proof } from '../../shared/protocol.ts'
+import { CLOSE, toBase64, type CancelFrame, type DeployFrame, type Proof } from '../../shared/protocol.ts'
 import {
   HOST,
   OTHER_SECRET,
   PRIVATE_KEY,
   PUBLIC_KEY,
+  cancelFrame,
   hintFrame,
   hookFrame,
   tokenFrame,
+  type CancelParts,
   type HookParts,
   type TokenParts,
 } from '../support/host.ts'
@@ -234,6 +236,32 @@ const LIES: readonly Lie[] = [
       withProof(await asked({ boundTo: undefined } as never), () => ({ idempotencyKey: 'once-more' })),
     answer: UNVERIFIED,
   },
+  {
+    what: 'a rollback made of a deploy by a token that may deploy anything',
+    frame: () => asked({ body: '{"release":"previous","reason":"evil"}', boundTo: undefined } as never),
+    answer: UNVERIFIED,
+  },
+  {
+    what: 'a rollback in the place of the deploy that a token is bound to',
+    frame: async () =>
+      withProof(await asked({ scopes: ['deploy', 'rollback'] }), () => ({
+        body: toBase64(new TextEncoder().encode('{"release":"previous","reason":"evil"}')),
+      })),
+    answer: UNVERIFIED,
+  },
+  {
+    what: 'a deploy made of a rollback by a token that may roll back',
+    frame: () => asked({ scopes: ['rollback'], boundTo: undefined } as never),
+    answer: UNVERIFIED,
+  },
+  {
+    what: 'a cancel’s token and body in the place of a deploy’s',
+    frame: () => {
+      const text = '{"cancel":"0123456789abcdef"}'
+      return asked({ body: text, boundTo: text })
+    },
+    answer: 'request-invalid',
+  },
   // What is no proof of that kind.
   {
     what: 'a hint in the place of a signature',
@@ -280,6 +308,16 @@ const LIES: readonly Lie[] = [
     answer: 'superseded',
   },
   {
+    what: 'one that the agent never had, as if it had it',
+    frame: async () => ({ ...(await seen()), received: true }),
+    answer: 'interrupted',
+  },
+  {
+    what: 'a hook that names a release',
+    frame: () => seen({ body: '{"release":"previous","reason":"evil"}' }),
+    answer: 'request-invalid',
+  },
+  {
     what: 'one that makes no sense',
     frame: () => seen({ body: '{"reason":"evil","reason":"evil"}' }),
     answer: 'request-invalid',
@@ -323,6 +361,74 @@ describe('what a relay delivers', () => {
     await runHonest()
     expectHonestRollsOnly()
     expect(hub.declined.slice(declined).map(({ deploy }) => deploy)).toEqual(['0123456789abcdef'])
+  })
+})
+
+/** A roll in its middle; `letGo` lets it come to its end. */
+async function inTheMiddle() {
+  const name = `honest-${honest.length}`
+  const letGo = world.hold(name)
+  const frame = await seen({ name })
+  hub.deliver(frame)
+  await until('the roll is in its middle', () => world.rolls().includes(`start ${name}`))
+  return { name, frame, letGo }
+}
+
+describe('what a relay cancels', () => {
+  test('is nothing that nobody has cancelled: the roll goes on to its end', async () => {
+    const { name, frame, letGo } = await inTheMiddle()
+    honest.push(name)
+    const { id } = frame
+    const forged = (parts: Partial<CancelParts> = {}, by = key) =>
+      cancelFrame(by, { relay: hub.url, deploy: id, ...parts })
+    const another = await forged({ deploy: '0123456789abcdef' })
+    const boundDeploy = await asked()
+    const lies: CancelFrame[] = [
+      await forged({}, strangersKey),
+      await forged({ relay: 'https://elsewhere.example' }),
+      await forged({ scopes: ['read'] }),
+      await forged({ scopes: ['rollback'] }),
+      await forged({ stacks: ['other'] }),
+      await forged({ now: new Date(Date.now() - 3_600_000) }),
+      await forged({ body: '{}' }),
+      { ...another, deploy: id },
+      {
+        ...another,
+        deploy: id,
+        proof: { ...another.proof, body: toBase64(new TextEncoder().encode(`{"cancel":"${id}"}`)) },
+      },
+      { type: 'cancel', deploy: id, proof: { token: hub.tokens.at(-1) ?? '', body: '' } },
+      {
+        type: 'cancel',
+        deploy: id,
+        proof: {
+          token: boundDeploy.proof.kind === 'token' ? boundDeploy.proof.token : '',
+          body: toBase64(new TextEncoder().encode(`{"cancel":"${id}"}`)),
+        },
+      },
+      another,
+    ]
+    for (const lie of lies) hub.send(lie)
+    for (let n = 0; n < 200; n += 1) hub.send(lies[n % lies.length] as CancelFrame)
+    letGo()
+    await until('it comes to its end', () => hub.types(id).includes('succeeded'), ROLL_MS_MAX)
+    await runHonest()
+    expectHonestRollsOnly()
+  })
+
+  test('is what was cancelled, and a second time nothing', async () => {
+    const { name, frame, letGo } = await inTheMiddle()
+    const cancelling = await cancelFrame(key, { relay: hub.url, deploy: frame.id })
+    hub.send(cancelling)
+    await until('it is cancelled', () => hub.types(frame.id).includes('cancelled'), ROLL_MS_MAX)
+    letGo()
+    expect(world.rolls().slice(before.rolls)).toEqual([`start ${name}`, `stop ${name}`])
+    honest.push(name)
+    before = { rolls: world.rolls().length, honest: honest.length }
+    hub.send(cancelling)
+    await runHonest()
+    expectHonestRollsOnly()
+    expect(hub.types(frame.id).filter((type) => type === 'cancelled')).toHaveLength(1)
   })
 })
 
@@ -373,6 +479,16 @@ describe('what a relay says beside that', () => {
     {
       what: 'a deploy without a proof',
       text: () => '{"type":"deploy","id":"0123456789abcdef"}',
+      code: CLOSE.malformed,
+    },
+    {
+      what: 'a cancel without a proof',
+      text: () => '{"type":"cancel","deploy":"0123456789abcdef"}',
+      code: CLOSE.malformed,
+    },
+    {
+      what: 'a cancel of no deploy',
+      text: () => '{"type":"cancel","deploy":"*","proof":{"token":"x","body":""}}',
       code: CLOSE.malformed,
     },
     {

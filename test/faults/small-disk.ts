@@ -3,7 +3,6 @@
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import type { TestContext } from 'vitest'
 
 const CHUNK_BYTES = 64 * 1024
 /** The smallest that a tmpfs gives away. */
@@ -17,7 +16,11 @@ export interface SmallDisk {
 }
 
 /** Mounts a disk over an empty folder, until the test is over. */
-export function mountSmallDisk(context: TestContext, path: string, bytes: number): SmallDisk {
+export function mountSmallDisk(
+  context: { onTestFinished(end: () => void): void },
+  path: string,
+  bytes: number,
+): SmallDisk {
   mkdirSync(path, { recursive: true })
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=700`, 'tmpfs', path], { stdio: 'pipe' })

@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest'
-import { describeStep, planSteps, planUndo, shortImage, type Step, type Target } from '../../shared/plan.ts'
+import {
+  describeStep,
+  planBack,
+  planSteps,
+  shortImage,
+  type Standing,
+  type Step,
+  type Target,
+} from '../../shared/plan.ts'
 
 const FROM = { image: 'hello:v1', env: {} }
 const TO = { image: 'hello:v2', env: { MESSAGE: 'new' } }
@@ -34,7 +42,7 @@ test.each([
   [
     'an image is pulled before anything',
     live('a', 'b'),
-    { image: 'x' },
+    { images: ['x'] },
     'pull -b ~b *b ?b +b-a ~a *a ?a +a !',
   ],
   ['three', live('a', 'b', 'c'), {}, '-c ~c *c ?c +c-b ~b *b ?b +b-a ~a *a ?a +a !'],
@@ -51,6 +59,17 @@ test.each([
   expect(short(planSteps(targets, { soakMs: 0, ...options }))).toBe(expected)
 })
 
+/** Where a roll stands whose last step may be half done: an update that was begun may have happened. */
+function standingAfter(begun: readonly Step[]): Standing {
+  const out = new Set<string>()
+  for (const step of begun) {
+    if (step.kind !== 'switch') continue
+    if (step.back !== undefined) out.delete(step.back)
+    if (step.out !== undefined) out.add(step.out)
+  }
+  return { taken: new Set(updates(begun).map(({ service }) => service)), out, isLoaded: true }
+}
+
 test.each([
   [0, ''],
   [1, '+b !'],
@@ -62,7 +81,25 @@ test.each([
   [9, '-a ~a *a ?a +a-b ~b *b ?b +b !'],
   [10, '-a ~a *a ?a +a-b ~b *b ?b +b !'],
 ])('undo after %i steps of a roll of two', (count, expected) => {
-  expect(short(planUndo(planSteps(live('a', 'b'), { soakMs: 0 }).slice(0, count)))).toBe(expected)
+  const steps = planSteps(live('a', 'b'), { soakMs: 0 })
+  expect(short(planBack(steps, standingAfter(steps.slice(0, count))))).toBe(expected)
+})
+
+test.each<[string, Partial<Standing>, string]>([
+  ['everybody is in and updated', { taken: new Set(['a', 'b']) }, '-a ~a *a ?a +a-b ~b *b ?b +b !'],
+  ['one is out and nobody updated', { out: new Set(['a']) }, '+a !'],
+  ['nothing, but for a reload in doubt', { isLoaded: false }, ' !'],
+  [
+    'one is out and updated, and a reload in doubt',
+    { out: new Set(['b']), taken: new Set(['b']), isLoaded: false },
+    '-b ~b *b ?b +b !',
+  ],
+  ['nothing at all', {}, ''],
+])('the way back where %s', (_, standing, expected) => {
+  const steps = planSteps(live('a', 'b'), { soakMs: 0 })
+  expect(short(planBack(steps, { taken: new Set(), out: new Set(), isLoaded: true, ...standing }))).toBe(
+    expected,
+  )
 })
 
 // The promise itself, on every plan and from every step of it: never two out at once, and back to exactly what was.
@@ -73,7 +110,7 @@ const MANY: [string, Target[]][] = [
 ]
 for (const soakMs of [0, 5])
   test.each(MANY)(`a roll and its undo keep all but one in traffic: %s, soak ${soakMs}`, (_, targets) => {
-    const steps = planSteps(targets, { image: 'x', soakMs })
+    const steps = planSteps(targets, { images: ['x'], soakMs })
     for (let count = 0; count <= steps.length; count++) {
       const world = { out: new Set<string>(), updated: new Set<string>() }
       const run = (step: Step) => {
@@ -91,7 +128,7 @@ for (const soakMs of [0, 5])
       }
       steps.slice(0, count).forEach(run)
       if (count === steps.length) expect([world.out.size, world.updated.size]).toEqual([0, targets.length])
-      planUndo(steps.slice(0, count)).forEach(run)
+      planBack(steps, { taken: new Set(world.updated), out: new Set(world.out), isLoaded: true }).forEach(run)
       expect([world.out.size, world.updated.size]).toEqual([0, 0])
     }
   })
@@ -101,7 +138,9 @@ const updates = (steps: readonly Step[]) => steps.filter((step) => step.kind ===
 test('an undo is marked as one, so that it writes what was there before', () => {
   const steps = planSteps(live('a'), { soakMs: 0 })
   expect(updates(steps)).toEqual([{ kind: 'update', service: 'a', from: FROM, to: TO, undo: false }])
-  expect(updates(planUndo(steps))).toEqual([{ kind: 'update', service: 'a', from: TO, to: FROM, undo: true }])
+  expect(updates(planBack(steps, standingAfter(steps)))).toEqual([
+    { kind: 'update', service: 'a', from: TO, to: FROM, undo: true },
+  ])
 })
 
 const DIGEST = '0123456789abcdef'.repeat(4)

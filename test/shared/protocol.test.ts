@@ -51,6 +51,8 @@ test.each<[string, FromHub]>([
   ['deploy, by hook', deploy({ kind: 'hook', headers: { 'webhook-id': 'x' }, body: 'e30=' })],
   ['deploy, by token', deploy({ kind: 'token', token: 'x', idempotencyKey: 'k', body: '' })],
   ['deploy, by hint', deploy({ kind: 'hint', nonce: '0'.repeat(32) })],
+  ['deploy, once more', { ...deploy({ kind: 'hint', nonce: '0'.repeat(32) }), received: true } as FromHub],
+  ['cancel', { type: 'cancel', deploy: ID, proof: { token: 'x', body: 'e30=' } }],
   ['stored', { type: 'stored', deploy: ID, seq: 3 }],
 ])('the hub’s frame %s comes through as it was', (_, frame) => {
   expect(decodeFrame(fromHubSchema, encodeFrame(frame))).toEqual({ ok: true, frame })

@@ -4,7 +4,14 @@ import {
   REQUEST_ENV_VALUE_CHARS_MAX,
   REQUEST_REASON_CHARS_MAX,
 } from '../../shared/limits.ts'
-import { envFor, parseDeployRequest } from '../../shared/request.ts'
+import {
+  anyRequestSchema,
+  envFor,
+  parseAnyRequest,
+  parseCancelRequest,
+  parseDeployRequest,
+  parseRollbackRequest,
+} from '../../shared/request.ts'
 
 const parse = (body: string | Uint8Array) => parseDeployRequest(Buffer.from(body))
 const variables = (count: number) =>
@@ -20,6 +27,8 @@ test.each<[string, string, object]>([
     { image: `hello@sha256:${'a'.repeat(64)}` },
   ],
   ['env', '{"env":{"MESSAGE":"{service},v2","_A1":""}}', { env: { MESSAGE: '{service},v2', _A1: '' } }],
+  ['force', '{"force":true}', { force: true }],
+  ['a build time', '{"builtAt":"2026-11-25T09:30:00+01:00"}', { builtAt: '2026-11-25T09:30:00+01:00' }],
   ['a reason', '{"reason":"two\\nlines\\tand é"}', { reason: 'two\nlines\tand é' }],
   [
     'the same text as key and value',
@@ -67,11 +76,76 @@ test.each<[string, string | Uint8Array, string]>([
   ['an escape in the reason', '{"reason":"\\u001b[2J"}', 'control characters'],
   ['too long a value', `{"env":{"A":"${'x'.repeat(REQUEST_ENV_VALUE_CHARS_MAX + 1)}"}}`, 'Too big'],
   ['too long a reason', `{"reason":"${'x'.repeat(REQUEST_REASON_CHARS_MAX + 1)}"}`, 'Too big'],
+  ['a release', '{"release":"previous"}', 'Unrecognized key'],
+  ['a release beside an image', '{"image":"a","release":1}', 'Unrecognized key'],
+  ['force that is no boolean', '{"force":1}', 'expected boolean'],
+  ['a build time without its zone', '{"builtAt":"2026-11-25T09:30:00"}', 'Invalid ISO datetime'],
+  ['a build time in words', '{"builtAt":"yesterday"}', 'Invalid ISO datetime'],
   ['too many variables', variables(REQUEST_ENV_KEYS_MAX + 1), 'more than 32 variables'],
 ])('%s is refused', (_, body, message) => {
   expect(() => parse(body)).toThrow(
     expect.objectContaining({ code: 'request-invalid', message: expect.stringContaining(message) }),
   )
+})
+
+test.each<[string, string, object]>([
+  ['a number', '{"release":12}', { release: 12 }],
+  ['previous, and why', '{"release":"previous","reason":"x"}', { release: 'previous', reason: 'x' }],
+])('a rollback to %s', (_, body, request) => {
+  expect(parseRollbackRequest(Buffer.from(body))).toEqual(request)
+  expect(parseAnyRequest(Buffer.from(body))).toEqual(request)
+  expect(anyRequestSchema.parse(request)).toEqual(request)
+})
+
+test.each<[string, string, string]>([
+  ['nothing', '', 'release'],
+  ['a deploy', '{"image":"hello:v2"}', 'Unrecognized key'],
+  ['a deploy in the same body', '{"release":1,"image":"hello:v2"}', 'Unrecognized key'],
+  ['zero', '{"release":0}', 'release'],
+  ['a fraction', '{"release":1.5}', 'release'],
+  ['a number as text', '{"release":"1"}', 'release'],
+  ['more than a number can say', '{"release":9007199254740993}', 'release'],
+  ['two releases', '{"release":1,"release":2}', 'a key twice'],
+  ['two releases, one escaped', '{"release":1,"\\u0072elease":2}', 'a key twice'],
+  ['an escape in the reason', '{"release":1,"reason":"\\u001b[2J"}', 'control characters'],
+  ['half a character in the reason', '{"release":1,"reason":"\\ud800"}', 'lone surrogate'],
+])('a rollback to %s is refused', (_, body, message) => {
+  const refused = expect.objectContaining({
+    code: 'request-invalid',
+    message: expect.stringContaining(message),
+  })
+  expect(() => parseRollbackRequest(Buffer.from(body))).toThrow(refused)
+  if (body.includes('release')) expect(() => parseAnyRequest(Buffer.from(body))).toThrow(refused)
+})
+
+test.each([
+  ['an object that is empty', '{}'],
+  ['a release under a prototype', '{"__proto__":{"release":1}}'],
+  ['a release within env', '{"env":{"release":"1"}}'],
+])('%s is no rollback', (_, body) => {
+  const parsed = (() => {
+    try {
+      return parseAnyRequest(Buffer.from(body))
+    } catch {
+      return {}
+    }
+  })()
+  expect(parsed).not.toHaveProperty('release')
+})
+
+test('a cancel names one deploy', () => {
+  expect(parseCancelRequest(Buffer.from('{"cancel":"0123456789abcdef"}'))).toBe('0123456789abcdef')
+  for (const body of [
+    '',
+    '{}',
+    '{"cancel":"../x"}',
+    '{"cancel":["0123456789abcdef"]}',
+    '{"cancel":"0123456789abcdef","image":"x"}',
+    '{"cancel":"0123456789abcdef","cancel":"fedcba9876543210"}',
+  ])
+    expect(() => parseCancelRequest(Buffer.from(body)), body).toThrow(
+      expect.objectContaining({ code: 'request-invalid' }),
+    )
 })
 
 test('limits are what may be reached', () => {

@@ -7,6 +7,7 @@ import { sha256Hex, type Claims } from '../../shared/tokens.ts'
 import {
   askedByHint,
   askedByToken,
+  checkCancel,
   defaultTtlMs,
   fingerprint,
   triggerSchema,
@@ -244,11 +245,46 @@ test('a token bound to a body is one request, whatever the key', async () => {
 })
 
 test.each<[string, Claims]>([
-  ['without the scope', { ...CLAIMS, scopes: ['read', 'agent', 'rollback'] }],
+  ['without the scope', { ...CLAIMS, scopes: ['read', 'agent'] }],
   ['for another stack', { ...CLAIMS, stacks: ['other'] }],
   ['for no stack', { ...CLAIMS, stacks: [] }],
 ])('a token %s asks for nothing', async (_, claims) => {
   const refused = asked(claims, 'hello', 'k', 'not JSON')
   await expect(refused).rejects.toBeInstanceOf(Problem)
   await expect(refused).rejects.toMatchObject({ code: 'unauthorized' })
+})
+
+const ROLLBACK = '{"release":"previous"}'
+test.each<[string, Claims['scopes'], string, object | undefined]>([
+  ['deploy may deploy', ['deploy'], '{}', {}],
+  ['deploy may not roll back', ['deploy'], ROLLBACK, undefined],
+  ['rollback may roll back', ['rollback'], ROLLBACK, { release: 'previous' }],
+  ['rollback may not deploy', ['rollback'], '{"image":"hello:v1"}', undefined],
+  ['both may do both', ['deploy', 'rollback'], ROLLBACK, { release: 'previous' }],
+])('a token with the scope %s', async (_, scopes, body, request) => {
+  const outcome = await asked({ ...CLAIMS, scopes }, 'hello', 'k', body).then(
+    (made) => made.request,
+    (error: Problem) => error.code,
+  )
+  expect(outcome).toEqual(request ?? 'unauthorized')
+})
+
+const DEPLOY = { id: '0123456789abcdef', stack: 'hello' }
+const CANCEL = `{"cancel":"${DEPLOY.id}"}`
+test('a token cancels deploys of its stacks, by a body that names the deploy', async () => {
+  await expect(checkCancel(CLAIMS, DEPLOY, Buffer.from(CANCEL))).resolves.toBeUndefined()
+  const bound = { ...CLAIMS, bodySha256: await sha256Hex(Buffer.from(CANCEL)) }
+  await expect(checkCancel(bound, DEPLOY, Buffer.from(CANCEL))).resolves.toBeUndefined()
+})
+
+test.each<[string, Partial<Claims>, string, string]>([
+  ['lacks the scope', { scopes: ['read', 'rollback', 'agent'] }, CANCEL, 'unauthorized'],
+  ['is for another stack', { stacks: ['other'] }, CANCEL, 'unauthorized'],
+  ['is bound to another body', { bodySha256: '0'.repeat(64) }, CANCEL, 'unauthorized'],
+  ['comes with another deploy’s body', {}, '{"cancel":"fedcba9876543210"}', 'request-invalid'],
+  ['comes with a deploy’s body', {}, '{}', 'request-invalid'],
+])('a token that %s cancels nothing', async (_, change, body, code) => {
+  await expect(checkCancel({ ...CLAIMS, ...change }, DEPLOY, Buffer.from(body))).rejects.toMatchObject({
+    code,
+  })
 })

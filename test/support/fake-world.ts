@@ -3,23 +3,24 @@
 
 import type { StackConfig } from '../../agent/config/config.ts'
 import type { Ports } from '../../agent/ports.ts'
-import { recover, roll, type RollContext } from '../../agent/roll/roll.ts'
-import { nextStatus, type Status } from '../../shared/deploy.ts'
-import type { DeployEvent } from '../../shared/events.ts'
-import type { Step } from '../../shared/plan.ts'
-import { Problem } from '../../shared/problems.ts'
-import type { DeployRequest } from '../../shared/request.ts'
+import type { AnyRequest } from '../../shared/request.ts'
 import { VirtualClock } from './world/clock.ts'
 import { FakeCompose } from './world/compose.ts'
 import { Containers, type FakeContainer } from './world/containers.ts'
 import { fakeEngine, fakeHttp } from './world/engine.ts'
-import { Faults, type Call, type Fault } from './world/faults.ts'
+import { FakeDeploy, type DeployOptions, type Life } from './world/deploy.ts'
+import type { Fault } from './world/faults.ts'
 import { FakeFiles } from './world/files.ts'
 import { fakeImage, FakeImages } from './world/images.ts'
+import { FakeLocks } from './world/locks.ts'
+import { FakeReleases, FakeStuckNotes } from './world/memory.ts'
+import { Moments } from './world/moments.ts'
+import { People } from './world/people.ts'
 import { FakeNginx } from './world/nginx.ts'
 import * as stackFiles from './world/stack-files.ts'
-import { StepsTold, wordsOf } from './world/told.ts'
 import { Traffic, type TrafficOptions } from './world/traffic.ts'
+
+export type { Life } from './world/deploy.ts'
 
 export interface WorldOptions extends Partial<stackFiles.StackShape>, Partial<TrafficOptions> {
   readonly stack?: Partial<StackConfig>
@@ -29,20 +30,10 @@ export interface WorldOptions extends Partial<stackFiles.StackShape>, Partial<Tr
   readonly missing?: readonly string[]
 }
 
-export interface Life {
-  readonly events: readonly DeployEvent[]
-  readonly status: Status
-  /** The last event. */
-  readonly end: DeployEvent | undefined
-  readonly calls: readonly Call[]
-  readonly record: string | undefined
-  /** Whether the injected fault came to be. */
-  readonly wasMet: boolean
-  readonly hasCrashed: boolean
-}
-
 /** The stack has long run when a roll comes, and clients go on after it. */
 const SETTLE_MS = 3000
+/** As long as a service manager takes to start an agent that has ended. */
+const AWAY_MS = 1000
 
 export class FakeWorld {
   readonly clock = new VirtualClock()
@@ -52,14 +43,25 @@ export class FakeWorld {
   readonly compose: FakeCompose
   readonly nginx: FakeNginx
   readonly traffic: Traffic
+  /** What is checked after every transition. */
+  readonly moments: Moments
+  readonly locks = new FakeLocks(this.clock)
+  readonly releases = new FakeReleases()
+  readonly stuck = new FakeStuckNotes()
   readonly stack: StackConfig
   readonly ports: Ports
   readonly shape: stackFiles.StackShape
+  /** The nginx file on the host, and the services of its upstream. */
+  readonly proxyPath: string
+  readonly instances: readonly string[]
+  readonly people = new People(this)
   readonly #story: string[] = []
   readonly #faults: Fault[] = []
-  readonly #before: string
-  /** Steps that viewers have been told of, over all lives of the agent. */
-  #announced: Step[] = []
+  #before: string
+  /** Containers that have not answered since the engine restarted. */
+  readonly #excused = new Set<string>()
+  #deploys = 0
+  #deploy: FakeDeploy | undefined
 
   constructor(options: WorldOptions = {}) {
     const shape = {
@@ -72,6 +74,8 @@ export class FakeWorld {
       ...options,
     }
     this.shape = shape
+    this.proxyPath = stackFiles.proxyPath(shape)
+    this.instances = stackFiles.services(shape)
     this.files = new FakeFiles({ ...stackFiles.stackFiles(shape), ...options.files })
     this.compose = new FakeCompose(this.files, this.containers, this.images, this.clock)
     this.stack = { ...STACK, ...options.stack }
@@ -85,11 +89,13 @@ export class FakeWorld {
       requestMs: options.requestMs ?? 30,
       isRetried: options.isRetried ?? false,
     })
+    this.moments = new Moments(this)
     this.ports = {
       engine: fakeEngine(this),
       compose: this.compose,
       files: this.files,
       http: fakeHttp(this),
+      locks: this.locks,
       clock: this.clock,
     }
     this.#watch()
@@ -107,13 +113,41 @@ export class FakeWorld {
     return this.clock.run(work)
   }
 
-  roll(request: DeployRequest, signal?: AbortSignal): Promise<Life> {
-    this.#announced = []
-    return this.#live((ports, context) => roll(this.stack, request, ports, context), signal)
+  /** A deploy comes; nothing happens until the agent lives. */
+  begin(request: AnyRequest, options: Omit<DeployOptions, 'id' | 'request'> = {}): FakeDeploy {
+    this.#deploys += 1
+    this.#before = this.picture()
+    this.moments.begin(request, this.releases.list())
+    this.#deploy = new FakeDeploy(this, { ...options, id: `deploy${this.#deploys}`, request })
+    return this.#deploy
   }
 
-  recover(record: string | undefined): Promise<Life> {
-    return this.#live((ports, context) => recover(this.stack, record, ports, context))
+  /** A deploy, up to its end or the agent's. */
+  roll(request: AnyRequest, options?: Omit<DeployOptions, 'id' | 'request'>): Promise<Life> {
+    return this.begin(request, options).live(this.#faults.splice(0))
+  }
+
+  /** The agent is back: the same deploy in its next life. */
+  async recover(): Promise<Life> {
+    if (!this.#deploy) throw new Error('there is no deploy to recover')
+    return await this.#deploy.live(this.#faults.splice(0))
+  }
+
+  /** The agent is gone for a while; the world goes on. */
+  async away(ms = AWAY_MS): Promise<void> {
+    await this.run(this.clock.sleep(ms, new AbortController().signal))
+  }
+
+  /** The engine restarts, which takes its containers with it: what requests that costs is not the roll's doing. */
+  restartEngine(ms: number, { hasRestartPolicy = true }: { hasRestartPolicy?: boolean } = {}): void {
+    this.tell('THE ENGINE restarts')
+    for (const container of this.containers.all()) this.#excuse(container)
+    this.containers.restartEngine(ms, hasRestartPolicy)
+  }
+
+  #excuse(container: FakeContainer): void {
+    this.traffic.excuse(container)
+    this.#excused.add(container.id)
   }
 
   /** Lets clients go on for a while, so that what a roll broke shows. */
@@ -123,7 +157,7 @@ export class FakeWorld {
 
   /** What a person could see of the stack: files, versions, and what nginx has loaded. */
   picture(): string {
-    const paths = [...this.stack.compose, stackFiles.proxyPath(this.shape)]
+    const paths = [...this.stack.compose, this.proxyPath]
     const services = this.containers
       .all()
       .map(({ service, imageId, env, state }) => `${service} ${imageId} ${JSON.stringify(env)} ${state}`)
@@ -134,84 +168,58 @@ export class FakeWorld {
   /** What is wrong, in words; empty when no request failed and nothing half done is left. */
   async faultsAfter(expected: 'unchanged' | 'changed'): Promise<string[]> {
     await this.settle()
-    const faults = [...this.traffic.failures].map(([why, count]) => `${count} x ${why}`)
+    const faults = this.failures()
     if (expected === 'unchanged' && this.picture() !== this.#before)
       faults.push(`the world is not as before:\n${this.picture()}\n--- before:\n${this.#before}`)
     if (expected === 'changed' && this.picture() === this.#before) faults.push('nothing has changed')
-    return [...faults, ...this.#inconsistencies()]
+    return [...faults, ...this.inconsistencies()]
+  }
+
+  /** What was wrong at any moment so far. */
+  failures(): string[] {
+    const all = [...this.traffic.failures, ...this.moments.failures]
+    return all.map(([why, count]) => `${count} x ${why}`)
   }
 
   /** The last things that happened, for whoever reads a failed test. */
   story(): string {
-    return this.#story.slice(-60).join('\n')
+    return this.#story.slice(-150).join('\n')
   }
 
   /** Writes into the story. */
-  tell(text: string): void {
+  readonly tell = (text: string): void => {
     this.#story.push(`${String(this.clock.elapsed()).padStart(7)} ms  ${text}`)
-  }
+  };
 
-  *#inconsistencies(): Generator<string> {
+  /**
+   * What does not fit together: versions, containers, both files, and what nginx has loaded. `touched` are services that a person has
+   * had their hands on; `isEdited`: the nginx file, and nobody has reloaded nginx since.
+   */
+  *inconsistencies(touched: ReadonlySet<string> = new Set(), isEdited = false): Generator<string> {
     const { services } = this.compose.read(this.stack)
-    const instances = stackFiles.services(this.shape)
+    const { instances } = this
     const versions = new Set<string>()
     for (const [service, { hash, image }] of Object.entries(services)) {
       const all = this.containers.ofService(service)
-      if (all.length !== 1) yield `service ${service} has ${all.length} containers`
+      if (all.length !== 1 && !touched.has(service)) yield `service ${service} has ${all.length} containers`
       for (const one of all) {
-        if (one.hash !== hash) yield `${service} does not run as the compose file says`
+        if (one.hash !== hash && (instances.includes(service) || !touched.has(service)))
+          yield `${service} does not run as the compose file says`
         if (one.imageId !== this.images.find(image)?.id)
           yield `compose would recreate ${service}: another image`
+        if (/^[0-9a-f]{12}_/.test(one.name))
+          yield `${service} has a container with a makeshift name, ${one.name}`
+        if (one.state !== 'running' && !touched.has(service)) yield `${service} is ${one.state}`
         if (instances.includes(service)) versions.add(`${one.imageId} ${one.env['MESSAGE']?.split(',')[1]}`)
       }
     }
     if (versions.size !== 1) yield `several versions run: ${[...versions].join(' | ')}`
     const generation = this.nginx.newest()
-    if (generation.text !== this.nginx.text()) yield 'nginx has loaded another text than it sees'
-    const path = stackFiles.proxyPath(this.shape)
-    if (this.files.text(path) !== (stackFiles.stackFiles(this.shape)[path] ?? ''))
+    if (generation.text !== this.nginx.text() && !isEdited) yield 'nginx has loaded another text than it sees'
+    if (this.files.text(this.proxyPath) !== this.moments.own(this.proxyPath))
       yield 'the nginx file is not the user’s, byte for byte'
     const down = generation.servers.filter(({ isDown }) => isDown).map(({ host }) => host)
     if (down.join() !== this.shape.down.join()) yield `down in nginx: ${down.join()}`
-  }
-
-  async #live(
-    work: (ports: Ports, context: RollContext) => Promise<void>,
-    signal = new AbortController().signal,
-  ): Promise<Life> {
-    const faults = new Faults(this.clock, this.#faults.splice(0))
-    const cancel = new AbortController()
-    const events: DeployEvent[] = []
-    let status: Status = this.#announced.length > 0 ? 'running' : 'queued'
-    let record: string | undefined
-    faults.onCancel = () => cancel.abort(new Problem('cancelled', 'the deploy was cancelled'))
-    faults.onCall = (text) => this.tell(`FAULT ${text}`)
-    const told = new StepsTold(this.#announced)
-    const context: RollContext = {
-      signal: AbortSignal.any([signal, cancel.signal]),
-      remember: (text) => {
-        if (!faults.isDead) record = text
-      },
-      emit: (event) => {
-        if (faults.isDead) return
-        status = nextStatus(status, event)
-        events.push(event)
-        told.add(event)
-        faults.step = told.now
-        this.tell(wordsOf(event, told.now))
-      },
-    }
-    await this.run(Promise.race([work(faults.wrap(this.ports), context), faults.crashed]))
-    this.#announced = told.steps
-    return {
-      events,
-      status,
-      record,
-      end: events.at(-1),
-      calls: faults.calls,
-      wasMet: faults.wasMet,
-      hasCrashed: faults.isDead,
-    }
   }
 
   #fillImages(): void {
@@ -244,19 +252,27 @@ export class FakeWorld {
   #watch(): void {
     this.containers.onChange = (what, container: FakeContainer) => {
       this.tell(`${container.service} (${container.ip}) ${what}`)
+      this.people.see(what, container)
       if (what === 'stops') this.traffic.cut(container)
+      if (what === 'listens' && this.#excused.delete(container.id)) this.traffic.expect(container)
+      if (container === this.nginx.container && what === 'stops') this.nginx.stop()
+      if (container === this.nginx.container && what === 'starts') this.nginx.restart()
       this.traffic.tick()
+      this.moments.look()
     }
     this.traffic.onFailure = (why) => this.tell(`FAILED ${why}`)
+    this.moments.onFailure = (why) => this.tell(`WRONG ${why}`)
     const { onLoad, onQuit } = this.nginx
     this.nginx.onLoad = (generation) => {
       const down = generation.servers.filter(({ isDown }) => isDown).map(({ host }) => host)
       this.tell(`nginx generation ${generation.number} serves, down: ${down.join() || 'nobody'}`)
       onLoad(generation)
+      this.moments.look()
     }
     this.nginx.onQuit = (generation) => {
       this.tell(`nginx generation ${generation.number} quits`)
       onQuit(generation)
+      this.moments.look()
     }
     this.clock.onTick = () => this.traffic.tick()
   }
@@ -271,6 +287,10 @@ const STACK: StackConfig = {
   health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 5000 },
   drainTimeoutMs: 10_000,
   soakMs: 0,
+  deadlineMs: 3600_000,
+  before: undefined,
+  after: undefined,
+  releasesKept: 5,
   allow: { images: ['ghcr.io/acme/hello', 'docker.io/library/hello'], env: ['MESSAGE'] },
   triggers: [],
 }

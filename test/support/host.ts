@@ -11,11 +11,12 @@ import { Journal, type TakenIn } from '../../agent/journal/journal.ts'
 import type { Ports } from '../../agent/ports.ts'
 import { deployId } from '../../shared/deploy.ts'
 import { HINT_TTL_MS, REQUEST_TTL_MS } from '../../shared/limits.ts'
-import { toBase64, type DeployFrame } from '../../shared/protocol.ts'
+import { toBase64, type CancelFrame, type DeployFrame } from '../../shared/protocol.ts'
 import { sha256Hex, signToken, type Scope } from '../../shared/tokens.ts'
 import { TOKEN_TRIGGER, type Trigger } from '../../shared/triggers/index.ts'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import { STACK_DEFAULTS } from './stack-config.ts'
+import { FakeReleases, FakeStuckNotes } from './world/memory.ts'
 
 export const SECRET = `whsec_${btoa('0123456789abcdefghijklmn')}`
 export const OTHER_SECRET = `whsec_${btoa('nmlkjihgfedcba9876543210')}`
@@ -153,6 +154,35 @@ export async function tokenFrame(key: HostKey, parts: TokenParts): Promise<Deplo
   }
 }
 
+export interface CancelParts {
+  readonly relay: string
+  readonly deploy: string
+  readonly stacks?: readonly string[]
+  readonly scopes?: readonly Scope[]
+  readonly body?: string
+  /** False: the token is good for any body. */
+  readonly isBound?: boolean
+  readonly now?: Date
+  readonly actor?: string
+}
+
+/** A cancel's frame as an honest hub hands it on. */
+export async function cancelFrame(key: HostKey, parts: CancelParts): Promise<CancelFrame> {
+  const { deploy, body = `{"cancel":"${deploy}"}`, isBound = true } = parts
+  const bytes = encoder.encode(body)
+  const token = await signToken(key.privateKey, {
+    host: HOST,
+    audience: parts.relay,
+    actor: parts.actor ?? 'cli:test',
+    scopes: parts.scopes ?? ['deploy'],
+    stacks: parts.stacks,
+    ...(isBound ? { bodySha256: await sha256Hex(bytes) } : {}),
+    ttlSeconds: 300,
+    now: parts.now ?? new Date(),
+  })
+  return { type: 'cancel', deploy, proof: { token, body: toBase64(bytes) } }
+}
+
 export interface RunningAgent {
   readonly rolls: string[]
   readonly recovered: { stack: string; record: string | undefined }[]
@@ -181,7 +211,10 @@ export async function runAgent(
       emit({ type: 'succeeded', ms: 1, changed: true, services: {} })
     })
   await loadOrCreateKey(dir)
+  const [releases, stuck] = [new FakeReleases(), new FakeStuckNotes()]
   const ended = startAgent({
+    releasesOf: () => releases,
+    stuckOf: () => stuck,
     config: over.config ?? configFor(relay),
     identity: over.identity ?? openIdentity(dir),
     journal,
@@ -190,9 +223,9 @@ export async function runAgent(
       rolls.push(stack.name)
       await roll(stack, request, ports, context)
     },
-    recover: async (stack, record, ports, context) => {
+    recover: async (stack, request, record, ports, context) => {
       recovered.push({ stack: stack.name, record })
-      if (over.recover) return over.recover(stack, record, ports, context)
+      if (over.recover) return over.recover(stack, request, record, ports, context)
       context.emit({ type: 'failed', ms: 1, problem: { code: 'interrupted', message: 'undone' } })
     },
     version: 'test',

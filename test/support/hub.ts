@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { onTestFinished } from 'vitest'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { DeclinedEvent } from '../../shared/events.ts'
 import type { AgentLoggedEvent as LoggedEvent } from '../../shared/events.ts'
@@ -17,6 +18,7 @@ import {
   type FromHub,
   type Hello,
 } from '../../shared/protocol.ts'
+import { until } from './until.ts'
 
 export interface Hub {
   readonly url: string
@@ -146,6 +148,21 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
   return Object.assign(hub, { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}` })
+}
+
+/** A hub for one test. */
+export async function hubFor(behaviour: Partial<Behaviour> = {}): Promise<Hub> {
+  const hub = await startHub(behaviour)
+  onTestFinished(() => hub.stop())
+  return hub
+}
+
+const FINAL = ['succeeded', 'failed', 'stuck', 'superseded', 'cancelled', 'expired']
+
+/** Waits until a deploy is over; the types of its events. */
+export async function ended(hub: Hub, id: string): Promise<string[]> {
+  await until(`the end of ${id}`, () => FINAL.includes(hub.types(id).at(-1) ?? ''))
+  return hub.types(id)
 }
 
 function logOf(batches: Hub['batches'], deploy: string): LoggedEvent[] {

@@ -8,7 +8,7 @@ import net from 'node:net'
 import { createInterface } from 'node:readline'
 
 /** No test needs more; a forgotten load must end. */
-const DURATION_MS_MAX = 180_000
+const DURATION_MS_MAX = 600_000
 const REQUESTS_MAX = 2_000_000
 const FAILURES_KEPT_MAX = 2000
 
@@ -17,7 +17,8 @@ export interface LoadOptions {
   readonly port: number
   /**
    * `keepalive`: so many connections, each asking as fast as it is answered. `idle`: so many connections, each silent for a while of
-   * its own, up to `ms`, between an answer and its next request. `fresh`: so many at a time, each request on a connection of its own.
+   * its own, up to `ms`, between an answer and its next request. `fresh`: so many at a time, each request on a connection of its own,
+   * with such a while between them where there is an `ms`.
    * `posts`: so many a second, each taking `ms`.
    */
   readonly kind: 'keepalive' | 'idle' | 'fresh' | 'posts'
@@ -122,7 +123,7 @@ async function keepAsking(
 ): Promise<void> {
   const close = kind === 'fresh' ? 'Connection: close\r\n' : ''
   const request = `GET / HTTP/1.1\r\nHost: localhost\r\n${close}\r\n`
-  const idleMs = kind === 'idle' ? ((index + 1) * ms) / connections : 0
+  const pauseMs = kind === 'keepalive' ? 0 : ((index + 1) * ms) / connections
   while (!isOver()) {
     await new Promise<void>((done) => {
       const socket = net.connect(port, ip).setNoDelay()
@@ -146,7 +147,7 @@ async function keepAsking(
         if (answer.status >= 200 && answer.status < 300) count(answer.body.trim(), begunAt)
         else fail(`status ${answer.status}`, begunAt)
         if (isOver() || answer.closes) socket.end()
-        else if (idleMs > 0) timer = setTimeout(ask, idleMs)
+        else if (pauseMs > 0) timer = setTimeout(ask, pauseMs)
         else ask()
       })
       socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -156,7 +157,8 @@ async function keepAsking(
       socket.on('close', () => {
         clearTimeout(timer)
         if (isAsking) fail('closed without an answer', begunAt)
-        done()
+        if (kind === 'fresh' && pauseMs > 0) setTimeout(done, pauseMs)
+        else done()
       })
     })
   }

@@ -126,6 +126,30 @@ export class TestHost {
     })
   }
 
+  /** POST …/rollback with a token. */
+  async rollback(
+    body: string | undefined,
+    init: { token?: string; stack?: string; headers?: Record<string, string> } = {},
+  ): Promise<Answer> {
+    const token = init.token ?? (await this.token(['rollback']))
+    const type = body === undefined ? {} : { 'content-type': 'application/json' }
+    return ask(`${this.url}/v1/hosts/${this.name}/stacks/${init.stack ?? 'hello'}/rollback`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, ...type, ...init.headers },
+      ...(body === undefined ? {} : { body }),
+    })
+  }
+
+  /** POST …/cancel of a deploy with a token. */
+  async cancel(id: string, init: { token?: string; body?: string } = {}): Promise<Answer> {
+    const token = init.token ?? (await this.token(['deploy']))
+    return ask(`${this.url}/v1/hosts/${this.name}/deploys/${id}/cancel`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: init.body ?? `{"cancel":"${id}"}`,
+    })
+  }
+
   /** A hook as an honest sender makes it; `change` makes it dishonest. */
   async hook(
     body = '{}',

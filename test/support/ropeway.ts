@@ -28,6 +28,10 @@ export interface RopewayOptions {
   readonly stacks: Readonly<Record<string, object>>
   /** Everybody reaches the relay by this port: something of the test's own stands between. By default the relay's own. */
   readonly throughPort?: (relayPort: number) => Promise<number>
+  /** Added to the environment of its processes. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Called with each line that an agent prints, the moment it comes. */
+  readonly onAgentLine?: (line: string) => void
 }
 
 export interface CliResult {
@@ -72,6 +76,11 @@ export interface Ropeway {
   startRelay(): Promise<void>
   startAgent(): Promise<void>
   stopAgent(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
+  /**
+   * SIGKILL before this returns its promise: with all that the agent has started, or alone, so that a compose call of its lives on.
+   * Resolves when it is gone, with its process group.
+   */
+  killAgent(how: 'group' | 'alone'): Promise<number>
   /** The relay's process and the workerd below it, at once, as a power cut would. */
   killRelay(): Promise<void>
   /** Prints what the processes said, when the test that has just ended failed. */
@@ -92,7 +101,12 @@ export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
     ]),
   )
   const secretOf = (stack: string) => secrets[secretName(stack)] ?? ''
-  const env = { ...process.env, ROPEWAY_ENROLL_KEY: randomBytes(16).toString('hex'), ...secrets }
+  const env = {
+    ...process.env,
+    ROPEWAY_ENROLL_KEY: randomBytes(16).toString('hex'),
+    ...secrets,
+    ...options.env,
+  }
   const stacks = Object.entries(options.stacks).map(([name, stack]) => {
     const triggers = { deploy: { type: 'standard-webhooks', secret: { env: secretName(name) } } }
     return [name, { triggers, ...stack }]
@@ -105,10 +119,9 @@ export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
 
   const log: string[] = []
   const ours = new Set<Child>()
-  const start = async (name: string, args: readonly string[], ready: string) => {
-    const child = new Child(name, args, env, log)
+  const start = (name: string, args: readonly string[], onLine?: (line: string) => void) => {
+    const child = new Child(name, args, { env, log, onLine })
     ours.add(child)
-    await child.said(ready)
     return child
   }
   const end = async (child: Child | undefined, signal: 'SIGTERM' | 'SIGKILL') => {
@@ -188,18 +201,23 @@ export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
     cli,
     async startRelay() {
       const args = ['relay', '--port', String(relayPort), '--data', join(folder, 'relay'), '--url', url]
-      relay = await start('relay', args, 'relay listening on ')
+      relay = start('relay', args)
+      await relay.said('relay listening on ')
     },
     async startAgent() {
-      agent = await start(
-        'agent',
-        ['agent', '--config', config, '--data', data],
-        `agent connected to ${url} as ${HOST}`,
-      )
+      agent = start('agent', ['agent', '--config', config, '--data', data], options.onAgentLine)
+      await agent.said(`agent connected to ${url} as ${HOST}`)
     },
     async stopAgent(signal = 'SIGTERM') {
       await end(agent, signal)
       agent = undefined
+    },
+    async killAgent(how) {
+      const child = agent
+      if (!child) throw new Error('there is no agent to kill')
+      agent = undefined
+      ours.delete(child)
+      return await child.kill(how)
     },
     async killRelay() {
       await end(relay, 'SIGKILL')
@@ -240,26 +258,33 @@ export function secretName(stack: string): string {
   return `HOOK_SECRET_${stack.toUpperCase().replaceAll('-', '_')}`
 }
 
-/** Every step that was begun, in order, those of an undo after those of the plan. */
+/** Every step that was begun, in order: those of the plan, of an undo, of what a recovery did. */
 export function stepsOf(events: readonly LoggedEvent[]): StepRun[] {
-  const runs = new Map<number, StepRun>()
+  const runs: StepRun[] = []
+  let byIndex = new Map<number, StepRun>()
   let steps: Step[] = []
   let undoFrom = Infinity
   for (const { at, event } of events) {
-    if (event.type === 'planned') steps = [...event.plan.steps]
-    if (event.type === 'undoing') {
-      undoFrom = steps.length
-      steps = [...steps, ...event.steps]
+    if (event.type === 'planned') {
+      // A roll that begins again counts its steps anew.
+      steps = [...event.plan.steps]
+      undoFrom = Infinity
+      byIndex = new Map()
     }
+    if (event.type === 'undoing') undoFrom = Math.min(undoFrom, steps.length)
+    if (event.type === 'undoing' || event.type === 'resuming') steps = [...steps, ...event.steps]
     if (event.type === 'step-started') {
       const step = steps[event.step]
-      if (step) runs.set(event.step, { step, isUndo: event.step >= undoFrom, startedAt: at })
+      if (!step) continue
+      const run = { step, isUndo: event.step >= undoFrom, startedAt: at }
+      runs.push(run)
+      byIndex.set(event.step, run)
     }
-    const run = 'step' in event ? runs.get(event.step) : undefined
+    const run = 'step' in event ? byIndex.get(event.step) : undefined
     if (run && event.type === 'step-finished') Object.assign(run, { finishedAt: at, facts: event.facts })
     if (run && event.type === 'step-failed') Object.assign(run, { finishedAt: at, problem: event.problem })
   }
-  return [...runs.values()]
+  return runs
 }
 
 export function finalOf(events: readonly LoggedEvent[]): DeployEvent {
@@ -289,7 +314,15 @@ class Child {
   readonly #lines: string[] = []
   readonly #exited: Promise<unknown>
 
-  constructor(name: string, args: readonly string[], env: NodeJS.ProcessEnv, log: string[]) {
+  constructor(
+    name: string,
+    args: readonly string[],
+    {
+      env,
+      log,
+      onLine,
+    }: { env: NodeJS.ProcessEnv; log: string[]; onLine?: ((line: string) => void) | undefined },
+  ) {
     this.name = name
     this.#process = spawn(process.execPath, [MAIN, ...args], {
       env,
@@ -302,6 +335,7 @@ class Child {
         createInterface({ input: stream }).on('line', (line) => {
           this.#lines.push(line)
           log.push(`[${name}] ${line}`)
+          onLine?.(line)
         })
   }
 
@@ -333,6 +367,16 @@ class Child {
       throw new Error(
         `${this.name} ended with ${exitCode ?? signalCode}:\n${this.#lines.slice(-20).join('\n')}`,
       )
+  }
+
+  async kill(how: 'group' | 'alone'): Promise<number> {
+    const pid = this.#process.pid ?? 0
+    if (this.#hasExited())
+      throw new Error(`${this.name} had ended by itself:\n${this.#lines.slice(-20).join('\n')}`)
+    process.kill(how === 'group' ? -pid : pid, 'SIGKILL')
+    await this.#exited
+    if (how === 'group') await until(() => !isGroupAlive(pid), `all of ${this.name} ends`, END_MS_MAX)
+    return pid
   }
 
   #hasExited(): boolean {

@@ -8,5 +8,9 @@ export const STACK_DEFAULTS: Omit<StackConfig, 'name' | 'compose' | 'project' | 
   health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 60_000 },
   drainTimeoutMs: 30_000,
   soakMs: 0,
+  deadlineMs: 3600_000,
+  before: undefined,
+  after: undefined,
+  releasesKept: 5,
   allow: { images: undefined, env: [] },
 }

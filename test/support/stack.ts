@@ -15,7 +15,7 @@ export async function docker(...args: string[]): Promise<string> {
   return stdout.trim()
 }
 
-export const APP_MODES = ['ok', 'exits', 'sick', 'crashes', 'crashes-later'] as const
+export const APP_MODES = ['ok', 'exits', 'sick', 'crashes', 'crashes-later', 'wedged', 'flaky'] as const
 
 /** Builds the tests' app once an engine: `ropeway-test-app:v1`, `:v2`, and one tag for each way to misbehave. */
 export async function buildApp(): Promise<void> {
@@ -100,13 +100,14 @@ export async function seedNginxConf(): Promise<string> {
 
 /**
  * Writes the files, starts the stack and waits until nginx answers. `files` replaces or adds to the seed's two. The project's name is
- * what compose makes of the folder's.
+ * what compose makes of the folder's: a new one, unless it is given.
  */
 export async function startStack(
   files: Record<string, string> = {},
   composeFiles: readonly string[] = ['docker-compose.yml'],
+  givenFolder?: string,
 ): Promise<Stack> {
-  const folder = await mkdtemp(FOLDER)
+  const folder = givenFolder ?? (await mkdtemp(FOLDER))
   const project = basename(folder).toLowerCase()
   const all = { 'docker-compose.yml': SEED_COMPOSE, 'proxy/nginx.conf': await seedNginxConf(), ...files }
   for (const [path, text] of Object.entries(all)) {
@@ -126,7 +127,10 @@ export async function startStack(
     )
   const remove = async () => {
     await compose('down', '--volumes', '--timeout', '0')
-    await rm(folder, { recursive: true, force: true })
+    // The names that releases of this project have given to images.
+    const kept = await docker('images', '--format', '{{.Repository}}:{{.Tag}}', `ropeway.invalid/${project}`)
+    if (kept !== '') await docker('rmi', ...kept.split('\n'))
+    if (givenFolder === undefined) await rm(folder, { recursive: true, force: true })
   }
   try {
     // nginx refuses to start while a name in its configuration has no container, and the files say nothing of an order.

@@ -12,8 +12,11 @@ import {
 } from '../../shared/limits.ts'
 import {
   accept,
+  cancel,
+  deployFrame,
   due,
   isAlive,
+  releases,
   takeDeclined,
   takeIn,
   withGaps,
@@ -306,6 +309,112 @@ test.each<[string, Parameters<typeof at> | undefined, number | undefined]>([
   ['one that is not here', undefined, undefined],
 ])('declined: %s', (_, place, seq) => {
   expect(takeDeclined(place && at(...place), DECLINED, 9)?.seq).toBe(seq)
+})
+
+const LOST = { type: 'failed', ms: 0, problem: { code: 'interrupted', message: 'lost' } } as const
+test.each<[string, Parameters<typeof at> | undefined, object | undefined]>([
+  ['one that the agent has taken in', ['running', 5, 4], { seq: 6, agentSeq: 4 }],
+  ['one that is over', ['failed', 5, 4], undefined],
+  ['one that is not here', undefined, undefined],
+])('lost by the agent: %s', (_, place, row) => {
+  const taken = takeDeclined(place && at(...place), LOST, 9)
+  if (row) expect(taken).toMatchObject(row)
+  else expect(taken).toBeUndefined()
+})
+
+test.each([
+  ['queued', false, false, 'cancelled'],
+  ['queued', false, true, 'cancelled'],
+  ['queued', true, true, 'cancelling'],
+  ['queued', true, false, 'agent-offline'],
+  ['running', true, true, 'cancelling'],
+  ['running', true, false, 'agent-offline'],
+  ['succeeded', true, true, 'over'],
+  ['cancelled', false, true, 'over'],
+  ['expired', true, false, 'over'],
+] as const)('cancel: %s, offered %s, agent there %s: %s', (status, wasOffered, isAgentThere, expected) => {
+  expect(cancel(status, { wasOffered, isAgentThere })).toBe(expected)
+})
+
+test('a deploy frame says whether the agent had it', () => {
+  const proof = { kind: 'hint', nonce: '0'.repeat(32) } as const
+  const deploy = { id: 'a', stack: 's', trigger: 't', acceptedAt: 1 } as Deploy
+  expect(deployFrame({ deploy, proof }, true)).toMatchObject({ id: 'a', received: true })
+  expect(deployFrame({ deploy, proof }, false)).not.toHaveProperty('received')
+})
+
+const made = (deploy: string, release: number | undefined, of?: number) => ({
+  deploy,
+  at: 100,
+  actor: 'ci',
+  reason: undefined,
+  outcome: {
+    type: 'succeeded' as const,
+    ms: 1,
+    changed: release !== undefined,
+    services: { app1: `hello:${deploy}` },
+    ...(release === undefined ? {} : { release }),
+    ...(of === undefined ? {} : { of }),
+  },
+})
+const version = (image: string) => ({ image, env: {} })
+const PLAN_OF_B = {
+  at: 50,
+  plan: {
+    stack: 'hello',
+    upstream: 'apps',
+    instances: ['app1'],
+    steps: [
+      { kind: 'pull' as const, image: 'hello:b' },
+      {
+        kind: 'update' as const,
+        service: 'app1',
+        from: version('hello:a'),
+        to: version('hello:b'),
+        undo: false,
+      },
+    ],
+  },
+}
+const numbers = (list: ReturnType<typeof releases>) => list.map(({ release, deploy }) => [release, deploy])
+const noPlan = () => undefined
+
+test('releases: newest first, the first one runs, and a rollback says what it is again', () => {
+  const list = releases([made('c', 3, 1), made('n', undefined), made('b', 2), made('a', 1)], 10, noPlan)
+  expect(numbers(list)).toEqual([
+    [3, 'c'],
+    [2, 'b'],
+    [1, 'a'],
+  ])
+  expect(list.map(({ isCurrent, of }) => [isCurrent, of])).toEqual([
+    [true, 1],
+    [false, undefined],
+    [false, undefined],
+  ])
+})
+
+test('releases: what ran before the first deploy is told by that deploy’s plan', () => {
+  const list = releases([made('b', 2)], 10, (deploy) => (deploy === 'b' ? PLAN_OF_B : undefined))
+  expect(list[1]).toEqual({
+    release: 1,
+    deploy: null,
+    at: 50,
+    actor: null,
+    reason: null,
+    services: { app1: 'hello:a' },
+    isCurrent: false,
+  })
+  expect(numbers(releases([made('b', 2)], 10, noPlan))).toEqual([[2, 'b']])
+  expect(numbers(releases([made('b', 2)], 1, () => PLAN_OF_B))).toEqual([[2, 'b']])
+  expect(numbers(releases([made('a', 1)], 10, () => PLAN_OF_B))).toEqual([[1, 'a']])
+})
+
+test('releases: an agent that counts anew takes the numbers of the older ones, and no more than asked are listed', () => {
+  expect(numbers(releases([made('x', 2), made('b', 2), made('a', 1)], 10, noPlan))).toEqual([
+    [2, 'x'],
+    [1, 'a'],
+  ])
+  expect(numbers(releases([made('c', 3), made('b', 2), made('a', 1)], 2, noPlan)).length).toBe(2)
 })
 
 const logged = (...seqs: number[]) =>

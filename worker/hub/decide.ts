@@ -1,5 +1,6 @@
 // What the hub decides, without the hub: what is stored and what came in go in, what to do comes out. Time is an argument.
 
+import type { ReleaseState } from '../../shared/api.ts'
 import { isFinal, nextStatus, supersedes, type Deploy, type Status, type Trust } from '../../shared/deploy.ts'
 import type { DeclinedEvent, DeployEvent, LoggedEvent } from '../../shared/events.ts'
 import {
@@ -9,6 +10,7 @@ import {
   PENDING_MAX,
   SILENCE_MS_MAX,
 } from '../../shared/limits.ts'
+import { shortImage, type Plan } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
 import type { DeployFrame, Proof } from '../../shared/protocol.ts'
 import type { Asked } from '../../shared/triggers/index.ts'
@@ -144,10 +146,13 @@ const UNDELIVERABLE: ProblemReport = {
   cure: 'see the agent’s log: its disk may be full, or it ends when it reads the request',
 }
 
-/** The frame that hands a deploy to the agent: what was signed, not what the hub made of it. */
-export function deployFrame({ deploy, proof }: Unfinished): DeployFrame {
+/**
+ * The frame that hands a deploy to the agent: what was signed, not what the hub made of it. `isReceived`: the agent has said something of it
+ * before, so that one which does not know it any more must not begin it anew.
+ */
+export function deployFrame({ deploy, proof }: Unfinished, isReceived: boolean): DeployFrame {
   const { id, stack, trigger, acceptedAt } = deploy
-  return { type: 'deploy', id, stack, trigger, acceptedAt, proof }
+  return { type: 'deploy', id, stack, trigger, acceptedAt, proof, ...(isReceived ? { received: true } : {}) }
 }
 
 /** What to do with the agent's events. `storedUpTo` is the agent's `seq` up to which it may forget them. */
@@ -186,14 +191,93 @@ export function takeIn(place: Place | undefined, incoming: readonly LoggedEvent[
   return { isGap: false, rows, status, storedUpTo }
 }
 
-/** Where the agent's word on a deploy that it does not take in belongs; undefined when it comes too late to count. */
+/**
+ * Where the agent's word on a deploy that it does not take in belongs; undefined when it comes too late to count. Of one that it had said to
+ * have, just one word counts: that it has lost it, and nobody knows what became of it.
+ */
 export function takeDeclined(
   place: Place | undefined,
   event: DeclinedEvent,
   now: number,
 ): LogRow | undefined {
-  if (!place || isFinal(place.status) || place.agentSeq > 0) return undefined
-  return { seq: place.seq + 1, at: now, event, agentSeq: 0 }
+  if (!place || isFinal(place.status)) return undefined
+  const isLost = event.type === 'failed' && event.problem.code === 'interrupted'
+  if (place.agentSeq > 0 && !isLost) return undefined
+  return { seq: place.seq + 1, at: now, event, agentSeq: place.agentSeq }
+}
+
+/** What becomes of the wish to cancel a deploy: the hub ends what it alone has; of all else the agent decides, if it is there. */
+export function cancel(
+  status: Status,
+  { wasOffered, isAgentThere }: { readonly wasOffered: boolean; readonly isAgentThere: boolean },
+): 'over' | 'cancelled' | 'cancelling' | 'agent-offline' {
+  if (isFinal(status)) return 'over'
+  if (status === 'queued' && !wasOffered) return 'cancelled'
+  return isAgentThere ? 'cancelling' : 'agent-offline'
+}
+
+/** A stack's deploy that made a release, by its last event, newest first. */
+export interface Released {
+  readonly deploy: string
+  readonly at: number
+  readonly actor: string
+  readonly reason: string | undefined
+  readonly outcome: Extract<DeployEvent, { type: 'succeeded' }>
+}
+
+/**
+ * A stack's releases from its deploys. A number that is there twice means the newer: an agent that has lost its journal counts anew.
+ * `planOf` is asked for a deploy's plan where the number before its own is nobody's: what ran before it by nobody's deploy, which its plan tells.
+ */
+export function releases(
+  made: readonly Released[],
+  limit: number,
+  planOf: (deploy: string) => { readonly at: number; readonly plan: Plan } | undefined,
+): ReleaseState[] {
+  const found = new Map<number, ReleaseState>()
+  for (const { deploy, at, actor, reason = null, outcome } of made) {
+    const { release, of, services } = outcome
+    if (release === undefined || found.has(release)) continue
+    const isCurrent = found.size === 0
+    found.set(release, {
+      release,
+      deploy,
+      at,
+      actor,
+      reason,
+      services,
+      isCurrent,
+      ...(of === undefined ? {} : { of }),
+    })
+  }
+  const listed: ReleaseState[] = []
+  for (const each of found.values()) {
+    if (listed.length === limit) break
+    listed.push(each)
+    if (each.release === 1 || found.has(each.release - 1) || listed.length === limit || each.deploy === null)
+      continue
+    const before = planOf(each.deploy)
+    if (before)
+      listed.push({
+        ...NOBODYS,
+        release: each.release - 1,
+        at: before.at,
+        services: imagesBefore(before.plan),
+      })
+  }
+  return listed
+}
+
+const NOBODYS = { deploy: null, actor: null, reason: null, isCurrent: false } as const
+
+function imagesBefore({ steps }: Plan): Record<string, string> {
+  return Object.fromEntries(
+    steps.flatMap((step) =>
+      step.kind === 'update' && step.from.image !== undefined
+        ? [[step.service, shortImage(step.from.image)]]
+        : [],
+    ),
+  )
 }
 
 /** The events as a viewer gets them who has seen those up to `after`: where some are no longer kept, a `gap` says which. */

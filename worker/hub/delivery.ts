@@ -1,11 +1,19 @@
 // From a verified request to its end: stored, offered to the agent until the agent has it, its events stored and shown, or given up.
 // Looks up what is stored, asks decide.ts, and does what that says, each time in one turn of the event loop.
 
-import { isFinal, nextStatus } from '../../shared/deploy.ts'
+import { isFinal, nextStatus, type Deploy } from '../../shared/deploy.ts'
 import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
-import { CLOSE, PROTOCOL_VERSION, type FromAgent, type Hello, type Proof } from '../../shared/protocol.ts'
+import {
+  CLOSE,
+  PROTOCOL_VERSION,
+  type CancelFrame,
+  type FromAgent,
+  type Hello,
+  type Proof,
+} from '../../shared/protocol.ts'
 import {
   accept,
+  cancel,
   deployFrame,
   due,
   takeDeclined,
@@ -75,7 +83,8 @@ export class Delivery {
     if (decision.outcome === 'full') return { retryAfterSeconds: FULL_RETRY_SECONDS }
     if (decision.outcome === 'known') return { status: 'duplicate', deploy: decision.deploy.id }
     this.#showEnds(decision.ended)
-    if (live && isOffered) sockets.sendFrame(live.socket, deployFrame({ deploy: decision.deploy, proof }))
+    if (live && isOffered)
+      sockets.sendFrame(live.socket, deployFrame({ deploy: decision.deploy, proof }, false))
     const waiting: Waiting = {
       ...asking.asked,
       stack: asking.stack,
@@ -123,7 +132,7 @@ export class Delivery {
     for (const each of unfinished) {
       const { id } = each.deploy
       const isOwed = isWaiting.has(id) ? decision.offer.includes(id) : agent === 'new'
-      if (live && isOwed) sockets.sendFrame(live.socket, deployFrame(each))
+      if (live && isOwed) sockets.sendFrame(live.socket, deployFrame(each, !isWaiting.has(id)))
     }
     await this.#lookAgain(decision.nextAt)
   }
@@ -155,6 +164,23 @@ export class Delivery {
   decline({ deploy, event }: DeclinedFrame, now: number): void {
     const row = takeDeclined(log.findPlace(this.#sql, deploy), event, now)
     if (row) this.#showEnds(this.#ctx.storage.transactionSync(() => this.#endWith(deploy, row, now)))
+  }
+
+  /**
+   * Somebody wants a deploy ended. The wish is not stored: it is for now, and whoever has it sees whether it was heard by how the deploy ends.
+   */
+  cancel(
+    { id, status }: Deploy,
+    { by, proof, now }: { by: string; proof: CancelFrame['proof']; now: number },
+  ): ReturnType<typeof cancel> {
+    const live = this.liveAgent(now)
+    const isAgentThere = live?.agent.isGreeted ?? false
+    const decision = cancel(status, { wasOffered: log.wasOffered(this.#sql, id), isAgentThere })
+    if (decision === 'cancelled')
+      this.#showEnds(this.#ctx.storage.transactionSync(() => this.#end(id, { type: 'cancelled', by }, now)))
+    if (decision === 'cancelling' && live)
+      sockets.sendFrame(live.socket, { type: 'cancel', deploy: id, proof })
+    return decision
   }
 
   // The hub's own last word on a deploy that the agent does not have.

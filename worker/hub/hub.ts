@@ -2,7 +2,14 @@
 // and go on to delivery.ts or reads.ts.
 
 import { DurableObject } from 'cloudflare:workers'
-import type { DeployDetails, HostState, PublicKey, Rotation, StackState } from '../../shared/api.ts'
+import type {
+  DeployDetails,
+  HostState,
+  PublicKey,
+  ReleaseState,
+  Rotation,
+  StackState,
+} from '../../shared/api.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
 import type { LoggedEvent } from '../../shared/events.ts'
 import { HOST_REQUESTS_PER_MINUTE, TRIGGER_REQUESTS_PER_MINUTE } from '../../shared/limits.ts'
@@ -15,7 +22,8 @@ import {
   toBase64,
   type Proof,
 } from '../../shared/protocol.ts'
-import { allows, type Claims, type Scope } from '../../shared/tokens.ts'
+import { ROLLBACK_DEFAULT } from '../../shared/request.ts'
+import { SCOPES, allows, type Claims, type Scope } from '../../shared/tokens.ts'
 import { TOKEN_TRIGGER, type Trigger } from '../../shared/triggers/index.ts'
 import type { Env } from '../env.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
@@ -25,15 +33,33 @@ import { FactStore } from './facts.ts'
 import { rotated } from './keys.ts'
 import { Limiter } from './limiter.ts'
 import * as log from './log.ts'
-import { readDeploys, readDetails, readEvents, readHost, readStack, stackUnknown } from './reads.ts'
+import {
+  readDeploys,
+  readDetails,
+  readEvents,
+  readHost,
+  readReleases,
+  readStack,
+  stackUnknown,
+} from './reads.ts'
 import { migrate } from './schema.ts'
 import { isSession, makeSession } from './session.ts'
 import * as sockets from './sockets.ts'
 import { noteKeyUsed, noteStale, type Noted } from './uses.ts'
-import { authorize, verifyAsk, verifyHint, verifyHook, type Caller } from './verify.ts'
+import {
+  authorize,
+  verifyAsk,
+  verifyCancel,
+  verifyHint,
+  verifyHook,
+  type Ask,
+  type Caller,
+} from './verify.ts'
 
 const SESSION_KEY_BYTES = 32
 const NONCE_BYTES = 16
+const PREVIOUS = new TextEncoder().encode(JSON.stringify(ROLLBACK_DEFAULT))
+const TOO_MANY = { refused: 'too-many', message: 'too many requests of this host' } as const
 
 /** What became of a request. */
 export interface Accepted {
@@ -94,20 +120,48 @@ export class Hub extends DurableObject<Env> {
     return this.#accept({ host, stack, trigger: name, asked }, proof, key)
   }
 
-  /** `POST …/deploys`: a person or a job asks with a token. */
-  async deploy(
-    caller: Caller,
-    stack: string,
-    { idempotencyKey, body }: { idempotencyKey: string; body: Uint8Array },
-  ): Promise<Accepted | Refusal> {
-    const authorized = await this.#authorize(caller, 'deploy')
+  /** `POST …/deploys` and `POST …/rollback`: a person or a job asks with a token. */
+  async ask(caller: Caller, stack: string, ask: Ask): Promise<Accepted | Refusal> {
+    const { kind, idempotencyKey } = ask
+    const authorized = await this.#authorize(caller, kind)
     if (isRefusal(authorized)) return authorized
     const { host, claims } = authorized
-    const asked = await verifyAsk(host, stack, claims, { idempotencyKey, body })
+    // What a token is bound to must be there.
+    const isDefault = kind === 'rollback' && ask.body.length === 0 && claims.bodySha256 === undefined
+    const body = isDefault ? PREVIOUS : ask.body
+    const asked = await verifyAsk(host, stack, claims, { kind, idempotencyKey, body })
     if (isRefusal(asked)) return asked
     if (!this.#facts.get('hello')?.stacks.includes(stack)) return stackUnknown(stack)
     const proof: Proof = { kind: 'token', token: caller.token, idempotencyKey, body: toBase64(body) }
     return this.#accept({ host, stack, trigger: TOKEN_TRIGGER, asked }, proof)
+  }
+
+  /** `POST …/cancel`: the hub ends what it alone has, and tells the agent of all else what the caller signed. */
+  async cancel(
+    caller: Caller,
+    id: string,
+    body: Uint8Array,
+  ): Promise<{ status: 'cancelled' | 'cancelling' } | Refusal> {
+    const found = await this.#find(caller, 'deploy', id)
+    if (isRefusal(found)) return found
+    const claims = await verifyCancel(found.claims, found.deploy, body)
+    if (isRefusal(claims)) return claims
+    const now = Date.now()
+    const retryAfterSeconds = this.#limiter.take(found.deploy.stack, TOKEN_TRIGGER, now)
+    if (retryAfterSeconds !== undefined) return { ...TOO_MANY, retryAfterSeconds }
+    // Read again: it was authorized meanwhile, and may be over or offered by now.
+    const deploy = log.findDeploy(this.#sql, id) ?? found.deploy
+    const proof = { token: caller.token, body: toBase64(body) }
+    const status = this.#delivery.cancel(deploy, { by: claims.actor, proof, now })
+    if (status === 'over')
+      return { refused: 'not-cancellable', message: `the deploy is over: ${deploy.status}` }
+    if (status === 'agent-offline')
+      return {
+        refused: 'agent-offline',
+        message: 'the agent has the deploy, or may have it, and is not connected',
+        cure: 'ask again when it is back; on its host, stopping the agent undoes a roll',
+      }
+    return { status }
   }
 
   async #accept(asking: Asking, proof: Proof, keyUsed?: string): Promise<Accepted | Refusal> {
@@ -115,8 +169,7 @@ export class Hub extends DurableObject<Env> {
     const { stack, trigger } = asking
     const waitSeconds = () => this.#limiter.take(stack, trigger, now)
     const accepted = await this.#delivery.accept(asking, proof, { now, waitSeconds })
-    if ('retryAfterSeconds' in accepted)
-      return { refused: 'too-many', message: 'too many requests of this host', ...accepted }
+    if ('retryAfterSeconds' in accepted) return { ...TOO_MANY, ...accepted }
     if (keyUsed !== undefined)
       await noteKeyUsed(this.#sql, { stack, name: trigger }, { key: keyUsed, now, noted: this.#noted })
     return { ...accepted, agent: this.#delivery.liveAgent(now) ? 'online' : 'offline' }
@@ -189,6 +242,16 @@ export class Hub extends DurableObject<Env> {
     return isRefusal(authorized) ? authorized : readDeploys(this.#sql, authorized.claims, wanted)
   }
 
+  async releases(
+    caller: Caller,
+    stack: string,
+    limit: number,
+  ): Promise<{ releases: ReleaseState[] } | Refusal> {
+    const authorized = await this.#authorize(caller, 'read')
+    if (isRefusal(authorized)) return authorized
+    return readReleases(this.#sql, this.#facts, { ...authorized, stack, limit })
+  }
+
   async deployDetails(caller: Caller, id: string): Promise<DeployDetails | Refusal> {
     const found = await this.#find(caller, 'read', id)
     return isRefusal(found) ? found : readDetails(this.#sql, found.deploy)
@@ -214,7 +277,7 @@ export class Hub extends DurableObject<Env> {
     return this.#connectViewer(caller, {
       deploy: searchParams.get('deploy') ?? '',
       after: Number(searchParams.get('after')),
-      scope: searchParams.get('scope') === 'deploy' ? 'deploy' : 'read',
+      scope: SCOPES.find((scope) => scope === searchParams.get('scope')) ?? 'read',
     })
   }
 

@@ -10,7 +10,8 @@ import {
   TRIM_EVERY_DEPLOYS,
 } from '../../shared/limits.ts'
 import { proofSchema, type Proof } from '../../shared/protocol.ts'
-import type { LogRow, Place, Unfinished, Waiting } from './decide.ts'
+import type { Plan } from '../../shared/plan.ts'
+import type { LogRow, Place, Released, Unfinished, Waiting } from './decide.ts'
 
 interface DeployRow extends Record<string, SqlStorageValue> {
   id: string
@@ -192,6 +193,39 @@ export function listPending(sql: SqlStorage): { count: number; waiting: Waiting[
 
 export function markOffered(sql: SqlStorage, deploy: string, now: number): void {
   sql.exec('UPDATE deploys SET offers = offers + 1, offered_at = ? WHERE id = ?', now, deploy)
+}
+
+/** Whether an agent was ever handed it: of one that was not, the hub alone knows. */
+export function wasOffered(sql: SqlStorage, deploy: string): boolean {
+  const [row] = sql.exec<{ offers: number }>('SELECT offers FROM deploys WHERE id = ?', deploy)
+  return row !== undefined && row.offers > 0
+}
+
+/** A stack's deploys that succeeded, newest first: the order in which they ended. Bounded by what is kept. */
+export function listReleased(sql: SqlStorage, stack: string): Released[] {
+  const rows = sql.exec<{ id: string; actor: string; finished_at: number; first: string; last: string }>(
+    `SELECT id, actor, finished_at, a.event AS first, z.event AS last FROM deploys
+     JOIN events AS a ON a.deploy = id AND a.seq = 1
+     JOIN events AS z ON z.deploy = id AND z.seq = (SELECT max(seq) FROM events WHERE deploy = id)
+     WHERE stack = ? AND status = 'succeeded' ORDER BY finished_at DESC, n DESC`,
+    stack,
+  )
+  return rows.toArray().flatMap((row) => {
+    const [first, outcome] = [JSON.parse(row.first) as DeployEvent, JSON.parse(row.last) as DeployEvent]
+    if (outcome.type !== 'succeeded') return []
+    const reason = first.type === 'accepted' ? first.reason : undefined
+    return [{ deploy: row.id, at: row.finished_at, actor: row.actor, reason, outcome }]
+  })
+}
+
+/** A deploy's last plan, if that is still kept. */
+export function findPlan(sql: SqlStorage, deploy: string): { at: number; plan: Plan } | undefined {
+  const [row] = sql.exec<{ at: number; event: string }>(
+    `SELECT at, event FROM events WHERE deploy = ? AND event LIKE '{"type":"planned"%' ORDER BY seq DESC LIMIT 1`,
+    deploy,
+  )
+  const event = row && (JSON.parse(row.event) as DeployEvent)
+  return row && event?.type === 'planned' ? { at: row.at, plan: event.plan } : undefined
 }
 
 export function findPlace(sql: SqlStorage, deploy: string): Place | undefined {

@@ -1,15 +1,18 @@
 // What the hub shows of its host and its deploys to those who may read them.
 
-import type { DeployDetails, HostState, StackState } from '../../shared/api.ts'
+import type { DeployDetails, HostState, ReleaseState, StackState } from '../../shared/api.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
-import type { LoggedEvent } from '../../shared/events.ts'
+import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
+import type { AnyRequest } from '../../shared/request.ts'
 import { allows, type Claims } from '../../shared/tokens.ts'
 import type { Refusal } from '../refusal.ts'
-import { withGaps } from './decide.ts'
+import { releases, withGaps } from './decide.ts'
 import type { FactStore } from './facts.ts'
 import * as log from './log.ts'
 import type { liveAgent } from './sockets.ts'
 import { triggerState } from './uses.ts'
+
+type AcceptedEvent = Extract<DeployEvent, { type: 'accepted' }>
 
 export function readHost(
   facts: FactStore,
@@ -56,12 +59,25 @@ export function readDeploys(
 
 export function readDetails(sql: SqlStorage, deploy: Deploy): DeployDetails {
   const first = log.edgeEvent(sql, deploy.id, 'first')
-  const { image, env, reason } = first?.type === 'accepted' ? first : {}
   return {
     ...deploy,
-    request: { image, env, reason },
+    request: first?.type === 'accepted' ? requestOf(first) : {},
     outcome: isFinal(deploy.status) ? (log.edgeEvent(sql, deploy.id, 'last') ?? null) : null,
   }
+}
+
+function requestOf({ release, reason, image, env, force, builtAt }: AcceptedEvent): AnyRequest {
+  return release === undefined ? { image, env, reason, force, builtAt } : { release, reason }
+}
+
+export function readReleases(
+  sql: SqlStorage,
+  facts: FactStore,
+  { claims, stack, limit }: { claims: Claims; stack: string; limit: number },
+): { releases: ReleaseState[] } | Refusal {
+  if (!facts.get('hello')?.stacks.includes(stack) || !allows(claims, 'read', stack))
+    return stackUnknown(stack)
+  return { releases: releases(log.listReleased(sql, stack), limit, (deploy) => log.findPlan(sql, deploy)) }
 }
 
 export function readEvents(sql: SqlStorage, id: string, after: number): LoggedEvent[] {

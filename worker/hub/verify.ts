@@ -2,11 +2,13 @@
 
 import type { PublicKey } from '../../shared/api.ts'
 import { Problem } from '../../shared/problems.ts'
+import { parseDeployRequest, parseRollbackRequest } from '../../shared/request.ts'
 import { allows, verifyToken, type Claims, type Scope } from '../../shared/tokens.ts'
 import {
   SIGNED_HEADERS,
   askedByHint,
   askedByToken,
+  checkCancel,
   verifyTriggered,
   verifyUrlSecret,
   type Asked,
@@ -100,9 +102,35 @@ export function verifyAsk(
   host: string,
   stack: string,
   claims: Claims,
-  request: { readonly idempotencyKey: string; readonly body: Uint8Array },
+  { kind, ...request }: Ask,
 ): Promise<Asked | Refusal> {
-  return refusable(askedByToken(host, stack, claims, request), ({ message }) => forbidden(message))
+  const verify = async () => {
+    // The body says what it is; here it must be what the route is for.
+    if (kind === 'deploy') parseDeployRequest(request.body)
+    else parseRollbackRequest(request.body)
+    return askedByToken(host, stack, claims, request)
+  }
+  return refusable(verify(), ({ message }) => forbidden(message))
+}
+
+export interface Ask {
+  /** Which route it came by. */
+  readonly kind: 'deploy' | 'rollback'
+  readonly idempotencyKey: string
+  readonly body: Uint8Array
+}
+
+/** Whether the holder of a good token cancels this deploy; why not, otherwise. */
+export async function verifyCancel(
+  claims: Claims,
+  deploy: { readonly id: string; readonly stack: string },
+  body: Uint8Array,
+): Promise<Claims | Refusal> {
+  const verify = async () => {
+    await checkCancel(claims, deploy, body)
+    return claims
+  }
+  return refusable(verify(), ({ message }) => forbidden(message))
 }
 
 function forbidden(message: string): Refusal {

@@ -3,7 +3,7 @@
 import { LOG_LINES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
-import { probeHost, remotesOf, type RollState } from '../context.ts'
+import { idsOf, lookAround, probeHost, remotesOf, type RollState } from '../context.ts'
 import type { StepHandler } from './index.ts'
 
 /** One probe: a healthy app answers well within it, a wedged one must not hold the gate. */
@@ -93,9 +93,19 @@ export async function failIfAnyStopped(
   out: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<readonly Container[]> {
-  const services = roll.observed.instances.map(({ service }) => service)
-  const all = await roll.ports.engine.containers(roll.observed.model.project, signal, services)
+  const all = await lookAround(roll, signal)
   for (const container of all) if (!out.has(container.service)) await failIfStopped(roll, container, signal)
+  for (const [service, ids] of roll.known ?? []) {
+    const now = idsOf(all.filter((one) => one.service === service))
+    if (!out.has(service) && now.join() !== ids.join())
+      throw new Problem(
+        'container-changed',
+        now.length === ids.length
+          ? `somebody else recreated the container of ${service} during the roll`
+          : `${service} has ${now.length} containers instead of ${ids.length}: somebody else scaled it during the roll`,
+        { cure: 'let the deploy end first' },
+      )
+  }
   return all
 }
 
@@ -104,5 +114,11 @@ export async function logsOf(
   container: Container | undefined,
   signal: AbortSignal,
 ): Promise<string[]> {
-  return container ? await roll.ports.engine.logs(container.id, LOG_LINES_MAX, signal) : []
+  if (!container) return []
+  try {
+    return await roll.ports.engine.logs(container.id, LOG_LINES_MAX, signal)
+  } catch {
+    // It has vanished, or the engine has: what the log was to explain goes before.
+    return []
+  }
 }

@@ -16,7 +16,6 @@ export const drain: StepHandler<'drain'> = {
   deadlineMs: (_step, { stack }) => stack.drainTimeoutMs + 60_000,
   async do({ service }, { roll, report, signal }) {
     const { clock, engine } = roll.ports
-    const proxy = roll.observed.proxy.container
     const remotes = remotesOf(roll, service, await containersOf(roll, service, signal))
     const deadline = clock.now() + roll.stack.drainTimeoutMs
     let reported = -1
@@ -24,7 +23,9 @@ export const drain: StepHandler<'drain'> = {
     for (;;) {
       // In this order: a worker that is gone by now can have opened no connection that the count misses.
       const isQuiet = await isRetired(roll, signal)
-      const counts = await Promise.all(remotes.map((remote) => engine.connections(proxy, remote, signal)))
+      const counts = await Promise.all(
+        remotes.map((remote) => engine.connections(roll.proxy, remote, signal)),
+      )
       const left = counts.reduce((sum, count) => sum + count, 0)
       if (left === 0 && isQuiet) return { cut: 0 }
       if (clock.now() >= deadline) return { cut: left, timedOut: true }

@@ -5,6 +5,7 @@ import type { Facts } from '../../../shared/events.ts'
 import type { Step, StepKind } from '../../../shared/plan.ts'
 import type { RollState } from '../context.ts'
 import { awaitHealthy } from './await-healthy.ts'
+import { command } from './command.ts'
 import { drain } from './drain.ts'
 import { pull } from './pull.ts'
 import { soak } from './soak.ts'
@@ -21,12 +22,15 @@ export interface StepContext {
 export interface StepHandler<K extends StepKind> {
   /** Safe to repeat: a step that was half done before a crash or a failure is done again. Returns what it found out. */
   do(step: Extract<Step, { kind: K }>, context: StepContext): Promise<Facts>
+  /** Whether a cancel waits until the step is done: broken off, it would leave more to clear up. */
+  readonly isFinishedFirst?: boolean
   /** The step has failed if it took longer. */
   deadlineMs(step: Extract<Step, { kind: K }>, roll: RollState): number
 }
 
 const handlers = {
   pull,
+  command,
   switch: switchUpstream,
   drain,
   update,

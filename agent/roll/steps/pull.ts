@@ -1,8 +1,9 @@
 // Gets the wanted image and pins it, before any traffic moves: by digest, or by ID where it exists on this host only.
 
-import { imageRef, parseImage } from '../../../shared/image.ts'
+import { imageRef, isImageId, parseImage } from '../../../shared/image.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Image } from '../../ports.ts'
+import type { RollState } from '../context.ts'
 import type { StepHandler } from './index.ts'
 
 /** Large images on slow lines take minutes; a pull that takes longer hangs. */
@@ -12,6 +13,15 @@ export const pull: StepHandler<'pull'> = {
   deadlineMs: () => PULL_MS_MAX,
   async do({ image: text }, { roll, report, signal }) {
     const { engine } = roll.ports
+    const byId = await keptById(roll, text, signal)
+    if (byId) {
+      roll.images.set(text, { ...byId, text: byId.id })
+      return { pinned: byId.id }
+    }
+    if (isImageId(text))
+      throw new Problem('image-not-found', `image ${text} is no longer on the host, and no registry has it`, {
+        cure: 'build it again, and deploy it by its name',
+      })
     const { digest } = imageRef(text)
     const local = await engine.image(text, signal)
     // An image without a digest of its repository was built or named here: what that name means in a registry is somebody else's.
@@ -21,12 +31,22 @@ export const pull: StepHandler<'pull'> = {
     const image = isThere ? local : await engine.image(text, signal)
     if (!image) throw new Problem('image-not-found', `${text} is not on the host after its pull`)
     const pinned = isHostOnly ? image.id : pinnedText(text, image)
-    roll.image = { ...image, text: pinned }
+    roll.images.set(text, { ...image, text: pinned })
     return { pinned }
   },
 }
 
-function pinnedText(text: string, image: Image): string {
+// An image that is asked for by its ID; or one of a release whose name a clean-up has taken, while ours has kept the image itself.
+async function keptById(roll: RollState, text: string, signal: AbortSignal): Promise<Image | undefined> {
+  const { engine } = roll.ports
+  if (isImageId(text)) return await engine.image(text, signal)
+  const id = Object.values(roll.wanted).find(({ image }) => image === text)?.imageId
+  if (id === undefined || (await engine.image(text, signal))) return undefined
+  return await engine.image(id, signal)
+}
+
+/** `repository:tag@digest` for an image that has a digest in the repository that the text names. */
+export function pinnedText(text: string, image: Image): string {
   const wanted = imageRef(text)
   if (wanted.digest !== undefined) return text
   const digest = digestOf(text, image)
@@ -36,7 +56,7 @@ function pinnedText(text: string, image: Image): string {
 }
 
 /** The image's digest in the repository that the text names. */
-function digestOf(text: string, image: Image): string | undefined {
+export function digestOf(text: string, image: Image): string | undefined {
   const { repository } = imageRef(text)
   return image.digests.map((entry) => parseImage(entry)).find((ref) => ref?.repository === repository)?.digest
 }

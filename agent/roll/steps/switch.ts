@@ -14,6 +14,7 @@ const RELOAD_POLL_MS = 5
 
 export const switchUpstream: StepHandler<'switch'> = {
   deadlineMs: () => RELOAD_MS_MAX + 30_000,
+  isFinishedFirst: true,
   async do({ out, back }, { roll, signal }) {
     const next = new Set(roll.out)
     if (out !== undefined) next.add(out)
@@ -65,10 +66,10 @@ async function writeNginx(roll: RollState, text: string, signal: AbortSignal): P
 
 // nginx reloads a stale file without a word, so the bytes in the container are compared first.
 async function checkSeen(roll: RollState, signal: AbortSignal): Promise<void> {
-  const { container, file } = roll.observed.proxy
-  if ((await roll.ports.engine.readFile(container, file.path, signal)) === roll.nginxText) return
+  const { file } = roll.observed.proxy
+  if ((await roll.ports.engine.readFile(roll.proxy, file.path, signal)) === roll.nginxText) return
   throw new Problem('nginx-stale', `nginx does not see what was written to ${file.hostPath}`, {
-    cure: `recreate service ${container.service} so that it mounts the file anew`,
+    cure: `recreate service ${roll.proxy.service} so that it mounts the file anew`,
   })
 }
 
@@ -76,7 +77,7 @@ async function checkSeen(roll: RollState, signal: AbortSignal): Promise<void> {
 // checks what it loads by itself and keeps the old workers if it refuses; when no new ones come, `nginx -t` says why.
 async function reload(roll: RollState, signal: AbortSignal): Promise<void> {
   const { engine, clock } = roll.ports
-  const { container } = roll.observed.proxy
+  const container = roll.proxy
   const old = await workersOf(roll, signal)
   const startedAt = clock.now()
   let isChecked = false
@@ -111,8 +112,8 @@ async function reload(roll: RollState, signal: AbortSignal): Promise<void> {
 }
 
 async function checkAccepted(roll: RollState, signal: AbortSignal): Promise<void> {
-  const { container, file } = roll.observed.proxy
-  const { exitCode, stderr } = await roll.ports.engine.exec(container.id, ['nginx', '-t'], signal)
+  const { file } = roll.observed.proxy
+  const { exitCode, stderr } = await roll.ports.engine.exec(roll.proxy.id, ['nginx', '-t'], signal)
   if (exitCode === 0) return
   throw new Problem('nginx-refused', `nginx refuses ${file.hostPath} as edited`, {
     log: stderr.trim().split('\n').slice(-5),
@@ -127,7 +128,7 @@ interface Workers {
 }
 
 async function workersOf(roll: RollState, signal: AbortSignal): Promise<Workers> {
-  const { container } = roll.observed.proxy
+  const container = roll.proxy
   const processes = await roll.ports.engine.processes(container, signal)
   const masters = processes.filter(({ title }) => title.startsWith('nginx: master process'))
   const [master] = masters

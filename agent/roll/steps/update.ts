@@ -4,7 +4,8 @@ import { isImageId, parseImage } from '../../../shared/image.ts'
 import type { Version } from '../../../shared/plan.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
-import { containersOf, instanceOf, writeCompose, type RollState } from '../context.ts'
+import { containersOf, idsOf, instanceOf, writeCompose, type RollState } from '../context.ts'
+import { faultOf } from './await-healthy.ts'
 import type { StepHandler } from './index.ts'
 
 /** Creating a container on a slow disk takes up to eight minutes: 200 to 460 s were reported in Gryt-chat/gryt#279. */
@@ -12,19 +13,33 @@ const UPDATE_MS_MAX = 10 * 60_000
 
 export const update: StepHandler<'update'> = {
   deadlineMs: () => UPDATE_MS_MAX,
-  async do({ service, to, undo }, { roll, signal }) {
+  isFinishedFirst: true,
+  async do({ service, to, undo, force = false }, { roll, signal }) {
+    if (undo) await failIfUp(roll, service, signal)
     const updated = new Set(roll.updated)
     if (undo) updated.delete(service)
     else updated.add(service)
     await writeCompose(roll, updated)
     if (undo) await restoreTag(roll, service, signal)
-    await roll.ports.compose.up(roll.stack, service, signal)
+    await roll.ports.compose.up(roll.stack, service, signal, { recreate: force })
     const containers = await containersOf(roll, service, signal)
+    roll.known?.set(service, idsOf(containers))
     for (const container of containers) checkVersion(roll, container, to, undo)
     if (containers.length === 0)
       throw new Problem('container-missing', `service ${service} has no container after docker compose up`)
     return {}
   },
+}
+
+// On the way back a service that is dead is recreated first, although nginx has it in: nginx could not load its name. One that somebody has
+// started meanwhile has requests by now.
+async function failIfUp(roll: RollState, service: string, signal: AbortSignal): Promise<void> {
+  if (roll.out.has(service) || !instanceOf(roll, service).isLive) return
+  const containers = await containersOf(roll, service, signal)
+  if (containers.every((container) => faultOf(roll, container) !== undefined)) return
+  throw new Problem('container-changed', `${service} is up again, and nginx sends it requests`, {
+    cure: 'let the deploy end first',
+  })
 }
 
 /**
@@ -50,9 +65,10 @@ export function checkVersion(roll: RollState, container: Container, wanted: Vers
       'container-wrong',
       `${container.name} runs with another ${wrong[0]} than the wanted one`,
     )
+  const pinned = wanted.image === undefined ? undefined : roll.images.get(wanted.image)
   const images = isUndo
     ? instanceOf(roll, container.service).containers.map(({ imageId }) => imageId)
-    : roll.image && [roll.image.id]
+    : pinned && [pinned.id]
   if (wanted.image !== undefined && images && !images.includes(container.imageId))
     throw new Problem('container-wrong', `${container.name} runs another image than ${wanted.image}`)
 }

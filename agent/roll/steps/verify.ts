@@ -2,8 +2,8 @@
 
 import { Problem } from '../../../shared/problems.ts'
 import { addressesFrom } from '../observe.ts'
-import { containersOf, probeHost, type RollState } from '../context.ts'
-import { failIfStopped, probeAll } from './await-healthy.ts'
+import { probeHost, type RollState } from '../context.ts'
+import { failIfAnyStopped, probeAll } from './await-healthy.ts'
 import type { StepHandler } from './index.ts'
 
 /** The gateway errors: what nginx answers when it reaches no server. */
@@ -26,9 +26,9 @@ export const verify: StepHandler<'verify'> = {
         })
     if (roll.out.size > 0 || ![0, roll.order.length].includes(roll.updated.size))
       throw new Error(`a roll ended with ${[...roll.out]} out and ${[...roll.updated]} updated`)
+    const all = await failIfAnyStopped(roll, new Set(), signal)
     for (const { service, isLive } of roll.observed.instances) {
-      const containers = await containersOf(roll, service, signal)
-      for (const container of containers) await failIfStopped(roll, container, signal)
+      const containers = all.filter((one) => one.service === service)
       const fault = isLive ? await probeAll(roll, service, containers, signal) : undefined
       if (fault !== undefined)
         throw new Problem('container-unhealthy', `${service} does not answer: ${fault}`)
@@ -40,8 +40,8 @@ export const verify: StepHandler<'verify'> = {
 // One request for each server of the upstream, as clients come. What the user's nginx answers is their affair (a redirect, a 404),
 // but it must not be that it reaches nobody.
 async function askThroughNginx(roll: RollState, signal: AbortSignal): Promise<number> {
-  const { container, settings, upstream } = roll.observed.proxy
-  const ip = addressesFrom(container, container)[0]
+  const { settings, upstream } = roll.observed.proxy
+  const ip = addressesFrom(roll.proxy, roll.proxy)[0]
   const listen = settings.listens.find(({ port }) => port > 0)
   if (ip === undefined || !listen) return 0
   const target = {

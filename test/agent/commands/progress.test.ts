@@ -88,6 +88,95 @@ describe('the view', () => {
   })
 })
 
+describe('after the agent’s end in the middle', () => {
+  const CRASHED = FAILED.slice(0, 8)
+  const next = (...events: DeployEvent[]) => [
+    ...CRASHED,
+    ...events.map((event, index) => ({ seq: 9 + index, at: 9000, event })),
+  ]
+
+  test('nothing is shown at work until it is known how it goes on', () => {
+    const { view, finished } = after(next({ type: 'recovering', way: 'back' }))
+    expect(renderView(view, 0, false)).toEqual([])
+    expect(finished.at(-1)).toBe('! the agent is back: the roll is undone')
+  })
+
+  test('a second plan begins anew', () => {
+    const { view } = after(
+      next({ type: 'recovering', way: 'again' }, PLAN, { type: 'step-started', step: 0 }),
+    )
+    expect(renderView(view, 9000, false)).toEqual([
+      '▶ take app2 out 0.00 s',
+      '○ drain app2',
+      '○ wait until app2 is healthy',
+    ])
+  })
+
+  test('what is left of a roll takes the place of the steps that were never begun', () => {
+    const resuming: DeployEvent = { type: 'resuming', from: 2, steps: [{ kind: 'verify' }] }
+    const { view, finished } = after(
+      next({ type: 'recovering', way: 'forward' }, resuming, { type: 'step-started', step: 2 }),
+    )
+    expect(renderView(view, 9000, false)).toEqual(['▶ verify through nginx 0.00 s'])
+    expect(finished.at(-1)).toBe('↩ going on: 1 steps are left')
+  })
+})
+
+test('a stuck deploy ends with what a person must know, a line each', () => {
+  const { finished } = after(
+    log({
+      type: 'stuck',
+      ms: 1,
+      problem: PROBLEM,
+      undo: { code: 'deadline', message: 'too late' },
+      damage: {
+        serving: ['app1'],
+        notServing: [{ service: 'app2', why: 'it has stopped' }],
+        files: [{ path: '/srv/nginx.conf', state: 'half-way' }],
+        repair: ['docker compose up -d app2'],
+      },
+    }),
+  )
+  expect(finished.join('\n').split('\n').slice(1)).toEqual([
+    '  serving: app1',
+    '  not serving: app2: it has stopped',
+    '  /srv/nginx.conf is half way',
+    '  to repair it:',
+    '    docker compose up -d app2',
+  ])
+})
+
+test.each<[DeployEvent, string]>([
+  [{ type: 'cancelled' }, '✖ cancelled before it began'],
+  [{ type: 'cancelled', by: 'cli:anna' }, '✖ cancelled by cli:anna before it began'],
+  [
+    { type: 'cancelled', ms: 1500, by: 'cli:anna' },
+    '✖ cancelled by cli:anna after 1.50 s, the stack is as before',
+  ],
+  [
+    { type: 'failed', ms: 0, problem: PROBLEM },
+    '✖ failed: app2 did not answer (container-unhealthy). See its log.',
+  ],
+])('%j is told as it is', (event, line) => {
+  expect(after(log(event)).finished).toEqual([line])
+})
+
+test('a rollback says so from the start', () => {
+  const accepted = { type: 'accepted', stack: 'hello', trigger: 'api', actor: 'ci', trust: 'signed' } as const
+  const { finished } = after(
+    log(
+      { ...accepted, release: 3 },
+      { ...accepted, release: 'previous', reason: 'slow' },
+      { ...accepted, force: true },
+    ),
+  )
+  expect(finished).toEqual([
+    '· accepted from ci (signed), back to release 3',
+    '· accepted from ci (signed), back to the previous release: slow',
+    '· accepted from ci (signed), even where it runs already',
+  ])
+})
+
 test('events that are no longer kept are one line, and the steps at work stay', () => {
   const { view } = after(FAILED.slice(0, 8))
   const gap: LoggedEvent = { seq: 9, at: 1, event: { type: 'gap', from: 2, to: 9 } }

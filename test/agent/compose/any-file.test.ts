@@ -120,6 +120,27 @@ test('an edit again is no edit, and one with nothing to do is none', () => {
   )
 })
 
+test('variables that were set and go back to what they were, or away, mean what they meant, whatever the file looks like', () => {
+  fc.assert(
+    fc.property(file, service, change, (before, name, { env: wanted = {} }) => {
+      const was = readService(before, name)?.env ?? {}
+      // A value is written as it is: what compose would fill in, and a variable without a value, cannot be put back.
+      const known = Object.keys(wanted).filter(
+        (key) => !Object.hasOwn(was, key) || (was[key] !== null && !was[key]?.includes('$')),
+      )
+      const pick = (from: Readonly<Record<string, string | null>>) =>
+        Object.fromEntries(
+          known.map((key) => [key, Object.hasOwn(from, key) ? (from[key] ?? null) : null] as const),
+        )
+      const there = editService(before, name, { env: pick(wanted) })
+      const back = editService(there, name, { env: pick(was) })
+      expect(readService(back, name)?.env).toEqual(was)
+      expect(readService(back, name)?.image).toEqual(readService(before, name)?.image)
+    }),
+    { numRuns: 500 },
+  )
+})
+
 test('a change and the way back leave every byte of a plain file', () => {
   const plain = fc
     .string({ unit: fc.constantFrom(...'abc,.-/'), minLength: 1 })

@@ -5,7 +5,7 @@ import { problem } from './files.ts'
 const inFile = (service: string) => `services:\n  app1:${service}\n`
 const update = (files: readonly string[], env: Record<string, string>, image?: string) => {
   const before = Object.fromEntries(files.map((service, index) => [`${index}.yml`, inFile(service)]))
-  return Object.values(composeTextsWith(before, ['app1'], { env }, image))
+  return Object.values(composeTextsWith(before, ['app1'], () => ({ image, env })))
 }
 
 describe('each goes to the file that decides', () => {
@@ -55,18 +55,19 @@ const textsOf = (...messages: string[]) => ({
   f: `services:\n${messages.map((message, index) => `  app${index}: {environment: [M=${message}]}\n`).join('')}`,
 })
 
-test('every service gets its own name, and those that are not updated stay', () => {
-  const request = { env: { M: '{service}' } }
-  expect(composeTextsWith(textsOf('a', 'a', 'a'), ['app0', 'app2'], request, undefined)).toEqual(
+const wantedOf = (service: string) => ({ env: { M: service } })
+
+test('every service gets what is wanted of it, and those that are not updated stay', () => {
+  expect(composeTextsWith(textsOf('a', 'a', 'a'), ['app0', 'app2'], wantedOf)).toEqual(
     textsOf('app0', 'a', 'app2'),
   )
 })
 
 test('a service that no file defines is refused where there is something to write', () => {
-  expect(() => composeTextsWith({ f: '', g: inFile('') }, ['app2'], {}, 'b')).toThrow(
+  expect(() => composeTextsWith({ f: '', g: inFile('') }, ['app2'], () => ({ image: 'b' }))).toThrow(
     problem('service-unknown', 'f, g'),
   )
-  expect(composeTextsWith({ f: '' }, ['app2'], {}, undefined)).toEqual({ f: '' })
+  expect(composeTextsWith({ f: '' }, ['app2'], () => ({}))).toEqual({ f: '' })
 })
 
 test('changedTexts are those that differ', () => {

@@ -47,6 +47,13 @@ const trigger = (type: string, name: string, ttlMs: number, keys: readonly strin
   keys,
 })
 
+const command = (argv: readonly string[]) => ({
+  service: undefined,
+  command: argv,
+  timeoutMs: 600_000,
+  onRetry: 'fail',
+})
+
 describe('what is right', () => {
   test('a stack needs nothing but its compose file; the rest are the documented defaults', async () => {
     const path = write(MINIMAL)
@@ -70,6 +77,10 @@ describe('what is right', () => {
           },
           drainTimeoutMs: 30_000,
           soakMs: 0,
+          deadlineMs: 3600_000,
+          before: undefined,
+          after: undefined,
+          releasesKept: 5,
           allow: { images: undefined, env: [] },
           triggers: [],
         },
@@ -90,6 +101,10 @@ stacks:
     health: { path: /up?x=1, status: 200, interval: 1s, successes: 3, timeout: 2m }
     drain: { timeout: 10s }
     soak: 1.5s
+    deadline: 20m
+    releases: 9
+    before: { service: app1, command: [./migrate, --all], timeout: 90s, on_retry: run }
+    after: { command: ./warm-up && echo done }
     allow: { images: [ghcr.io/acme/hello, hello], env: [MESSAGE] }
     triggers:
       deploy: { type: standard-webhooks, secret: { env: A } }
@@ -115,6 +130,15 @@ stacks:
       },
       drainTimeoutMs: 10_000,
       soakMs: 1500,
+      deadlineMs: 1200_000,
+      releasesKept: 9,
+      before: {
+        service: 'app1',
+        command: ['./migrate', '--all'],
+        timeoutMs: 90_000,
+        onRetry: 'run',
+      },
+      after: command(['sh', '-c', './warm-up && echo done']),
       allow: { images: ['ghcr.io/acme/hello', 'docker.io/library/hello'], env: ['MESSAGE'] },
       triggers: [
         trigger('standard-webhooks', 'deploy', 24 * 3600_000, [THIRD_SECRET]),
@@ -124,6 +148,15 @@ stacks:
         trigger('url', 'registry', 3600_000, [sha256(URL_SECRET)]),
       ],
     })
+  })
+
+  test.each([
+    ['a line', './migrate --all', ['sh', '-c', './migrate --all']],
+    ['words', '[./migrate, --all]', ['./migrate', '--all']],
+    ['words below each other', '\n      - ./migrate\n      - ""', ['./migrate', '']],
+  ])('a command may stand alone: %s', async (_, text, argv) => {
+    const { stacks } = await loadConfig(write(`${MINIMAL}    before: ${text}\n`), {})
+    expect(stacks[0]?.before).toEqual(command(argv))
   })
 
   test('the plain secret of a url trigger is nowhere in the configuration', async () => {
@@ -219,6 +252,27 @@ stacks:
     ])
   })
 
+  test('all faults of a command are told, each where it is', async () => {
+    expect(
+      await faultsOf(`${MINIMAL}    before:
+      service: -x
+      timeout: 10
+      on_retry: maybe
+      user: root
+    after:
+      command: ./a
+      timeout: 0s
+`),
+    ).toEqual([
+      'line 6: stacks.hello.before.command: is missing',
+      'line 7: stacks.hello.before.service: is not a compose service name',
+      'line 8: stacks.hello.before.timeout: should be a duration as 100ms, 60s, 2m or 1h',
+      'line 9: stacks.hello.before.on_retry: should be run, skip or fail',
+      'line 10: stacks.hello.before.user: is not a key that Ropeway knows',
+      'line 13: stacks.hello.after.timeout: should be from 1000ms to 24h',
+    ])
+  })
+
   test('a secret never appears in a fault', async () => {
     const secret = 'whsec_c2VjcmV0LXNlY3JldA=='
     const faults = await faultsOf(
@@ -306,6 +360,38 @@ stacks:
       MINIMAL.replace('./docker-compose.yml', './proxy'),
       'line 5: stacks.hello.compose: there is no file',
     ],
+    ['a command alone that is empty', `${MINIMAL}    before: ' '\n`, 'line 6: stacks.hello.before: is empty'],
+    ['no words', `${MINIMAL}    before: []\n`, 'line 6: stacks.hello.before: is empty'],
+    ['no program', `${MINIMAL}    before: ['', a]\n`, 'line 6: stacks.hello.before: has no program'],
+    [
+      'a number among words that stand alone',
+      `${MINIMAL}    before:\n      - sleep\n      - 5\n`,
+      'line 8: stacks.hello.before.1: should be a text',
+    ],
+    [
+      'a NUL among words',
+      `${MINIMAL}    after:\n      command: [a, "b\\0"]\n`,
+      'line 7: stacks.hello.after.command.1: has a NUL',
+    ],
+    ['no command', `${MINIMAL}    after:\n`, 'line 6: stacks.hello.after: should be a mapping'],
+    [
+      'a command that is a mapping',
+      `${MINIMAL}    after:\n      command: { a: b }\n`,
+      'line 7: stacks.hello.after.command: should be a list',
+    ],
+    [
+      'more words than anybody writes',
+      `${MINIMAL}    before: [${'a, '.repeat(257)}]\n`,
+      'line 6: stacks.hello.before: has more than 256 words',
+    ],
+    [
+      'a deadline without its unit’s worth',
+      `${MINIMAL}    deadline: 999ms\n`,
+      'line 6: stacks.hello.deadline: should be from 1000ms to 24h',
+    ],
+    ['no release', `${MINIMAL}    releases: 0\n`, 'line 6: stacks.hello.releases: Too small'],
+    ['too many releases', `${MINIMAL}    releases: 101\n`, 'line 6: stacks.hello.releases: Too big'],
+    ['half a release', `${MINIMAL}    releases: 1.5\n`, 'line 6: stacks.hello.releases: should be a whole'],
     ['a wait of a week', `${MINIMAL}    soak: 168h\n`, 'line 6: stacks.hello.soak: should be from'],
   ])('%s', async (_, text, expected) => {
     const faults = await faultsOf(text, { A: SECRET })

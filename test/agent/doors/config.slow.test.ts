@@ -45,7 +45,9 @@ function reader(): (text: string | Uint8Array) => Promise<Config | undefined> {
       const { code, message, log = [] } = reportOf(error)
       expect(code, message).toBe('config-invalid')
       expect(log.length).toBeGreaterThan(0)
-      const lines = String(text).split(/\r\n|\r|\n/).length
+      const lines = Buffer.from(text)
+        .toString('utf8')
+        .split(/\r\n|\r|\n/).length
       for (const fault of log) {
         expect(fault).toMatch(/^line \d+: /)
         const line = Number(/\d+/.exec(fault)?.[0])
@@ -66,6 +68,16 @@ function expectUsable({ relay, host, stacks }: Config): void {
     expect(stack.compose.length).toBeGreaterThan(0)
     for (const ms of [stack.drainTimeoutMs, stack.soakMs, stack.health.intervalMs, stack.health.timeoutMs])
       expect(Number.isInteger(ms) && ms >= 0 && ms <= DURATION_MS_MAX).toBe(true)
+    expect(stack.deadlineMs >= 1000 && stack.deadlineMs <= DURATION_MS_MAX).toBe(true)
+    expect(stack.releasesKept >= 1 && stack.releasesKept <= 100).toBe(true)
+    for (const command of [stack.before, stack.after]) {
+      if (!command) continue
+      expect(command.command[0]).not.toBe('')
+      // What a process can be given.
+      for (const word of command.command) expect(word).toMatch(/^[^\0]*$/)
+      expect(command.timeoutMs >= 1000 && command.timeoutMs <= DURATION_MS_MAX).toBe(true)
+      expect(['run', 'skip', 'fail']).toContain(command.onRetry)
+    }
     // What policy compares with is what any request's image becomes.
     for (const image of stack.allow.images ?? []) expect(parseImage(image)?.repository).toBe(image)
     for (const trigger of stack.triggers) expect(triggerSchema.parse(trigger)).toEqual(trigger)

@@ -83,7 +83,7 @@ test('an nginx configuration after any accident is read and edited, or refused w
   fc.assert(
     fc.property(fc.oneof(damaged(fc.constant(NGINX)), anyText), (text) => {
       const files = main(text)
-      expect(codeOf(() => readSettings(files))).not.toBe('internal')
+      expect(codeOf(() => readSettings(files, 'apps'))).not.toBe('internal')
       expect(codeOf(() => placesOf(files))).not.toBe('internal')
       const upstreams = findUpstreams(files)
       for (const upstream of upstreams)

@@ -1,10 +1,14 @@
 // The door of storage: rows that a disk, a person or another version has spoilt are read, passed over, or refused by name.
 
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Journal, type TakenIn } from '../../../agent/journal/journal.ts'
+import { stuckNotesOf } from '../../../agent/journal/stuck-notes.ts'
+import { releaseSchema, type NewRelease } from '../../../agent/roll/release.ts'
+import { stuckNoteSchema, type StuckNote } from '../../../agent/roll/stuck.ts'
 import { encodeFrame, decodeFrame, fromAgentSchema } from '../../../shared/protocol.ts'
 import { tempDir } from '../../support/host.ts'
 import { anyAgentEvent } from '../../shared/doors/frames.ts'
@@ -110,5 +114,66 @@ test('times of any size are read or named', () => {
       }
     }),
     { numRuns: 40 },
+  )
+})
+
+const RELEASE: NewRelease = {
+  deploy: ID,
+  actor: 'ci',
+  reason: null,
+  at: 1,
+  builtAt: null,
+  of: undefined,
+  services: { app1: { image: 'a:1', imageId: 'sha256:0a', env: { MESSAGE: 'x', OTHER: null } } },
+  files: { before: { '/c.yml': 'a' }, after: { '/c.yml': 'b' } },
+}
+
+test('a release that is spoilt is one or is passed over by its number, and the next one is there', () => {
+  const stored = JSON.stringify({ ...RELEASE, of: 1 })
+  const text = fc.oneof(anyText, anyJsonText, damaged(fc.constant(stored)))
+  fc.assert(
+    fc.property(text, (body) => {
+      const dir = tempDir()
+      const first = new Journal(dir)
+      first.releasesOf('hello').add(RELEASE)
+      first.releasesOf('hello').add({ ...RELEASE, deploy: OTHER })
+      first.close()
+      const db = new DatabaseSync(join(dir, 'journal.sqlite'))
+      db.prepare('UPDATE releases SET body = ? WHERE number = 1').run(body)
+      db.close()
+      const journal = new Journal(dir)
+      try {
+        const warnings: string[] = []
+        const releases = journal.releasesOf('hello', (message) => warnings.push(message))
+        const listed = releases.list()
+        expect(listed.at(-1)).toMatchObject({ number: 2, deploy: OTHER })
+        expect(warnings.length).toBe(2 - listed.length)
+        for (const warning of warnings) expect(warning).toContain('release 1 of hello')
+        for (const release of listed) expect(releaseSchema.parse(release)).toEqual(release)
+        expect(releases.add(RELEASE)).toBe(1)
+      } finally {
+        journal.close()
+      }
+    }),
+    { numRuns: 40 },
+  )
+})
+
+test('a stuck stack’s note, whatever is in it, locks, and has a day and a reason that can be said', () => {
+  const note: StuckNote = { deploy: ID, at: 1_764_000_000_000, why: 'app1 does not start', record: '{}' }
+  const text = fc.oneof(
+    fc.oneof(anyText, anyJsonText, damaged(fc.constant(JSON.stringify(note)))),
+    fc.uint8Array({ maxLength: 100 }),
+  )
+  const dir = tempDir()
+  mkdirSync(join(dir, 'stuck'))
+  fc.assert(
+    fc.property(text, (content) => {
+      writeFileSync(join(dir, 'stuck/hello.json'), content)
+      const read = stuckNotesOf(dir, 'hello').read()
+      expect(stuckNoteSchema.parse(read)).toEqual(read)
+      expect(new Date(read?.at ?? NaN).toISOString()).toMatch(/^[+\d]/)
+    }),
+    { numRuns: 400 },
   )
 })

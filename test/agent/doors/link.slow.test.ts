@@ -42,6 +42,7 @@ test('a hub that sends anything is left or listened to, and the next connection 
     log: (_, words) => expect(words.length).toBeLessThan(1000),
     onWelcome: () => (welcomes += 1),
     onDeploy: (frame) => expect(fromHubSchema.parse(frame)).toEqual(frame),
+    onCancel: () => {},
     onStored: (frame) => (marks += frame.deploy === MARK ? 1 : 0),
     timing: { wait: () => 1 },
   })

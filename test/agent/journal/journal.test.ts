@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, onTestFinished, test } from 'vitest'
 import { HINTS_KEPT_MAX, Journal, KEPT_MS, type TakenIn } from '../../../agent/journal/journal.ts'
+import type { NewRelease } from '../../../agent/roll/release.ts'
 import { EVENT_BYTES_MAX, REQUEST_TTL_MS_MAX, SIGNATURE_AGE_SECONDS_MAX } from '../../../shared/limits.ts'
 import { takenIn, tempDir } from '../../support/host.ts'
 
@@ -169,7 +170,7 @@ test('an event that no frame could carry is stored shorter', () => {
   expect(journal.eventsAfter(ID, 1, 9)).toEqual([{ seq: 2, at: 1, event }])
 })
 
-test.each([0, 1, 3])('a file of format %i is refused with a cure, and left as it is', (version) => {
+test.each([0, 1, 4])('a file of format %i is refused with a cure, and left as it is', (version) => {
   const dir = tempDir()
   const write = new DatabaseSync(join(dir, 'journal.sqlite'))
   write.exec(`CREATE TABLE deploys (id TEXT PRIMARY KEY, frame TEXT); PRAGMA user_version = ${version}`)
@@ -177,13 +178,84 @@ test.each([0, 1, 3])('a file of format %i is refused with a cure, and left as it
   expect(() => open(dir)).toThrow(
     expect.objectContaining({
       code: 'journal-unusable',
-      message: expect.stringContaining(`format ${version}, this agent writes 2`),
+      message: expect.stringContaining(`format ${version}, this agent writes 3`),
       cure: expect.stringContaining('the version of ropeway that wrote it'),
     }),
   )
   const read = new DatabaseSync(join(dir, 'journal.sqlite'))
   expect(read.prepare('SELECT name FROM sqlite_schema').all()).toContainEqual({ name: 'deploys' })
   read.close()
+})
+
+// As the agent wrote it before there were releases.
+const FORMAT_2 = `
+  CREATE TABLE deploys (
+    id TEXT PRIMARY KEY, stack TEXT NOT NULL, "trigger" TEXT NOT NULL, actor TEXT NOT NULL, trust TEXT NOT NULL,
+    request TEXT NOT NULL, signed_at INTEGER, expires_at INTEGER, status TEXT NOT NULL, received_at INTEGER NOT NULL,
+    finished_at INTEGER, acked INTEGER NOT NULL DEFAULT 0, record TEXT
+  ) STRICT;
+  CREATE INDEX by_time_of_signing ON deploys (stack, "trigger", signed_at);
+  CREATE INDEX hints ON deploys (finished_at) WHERE trust = 'hint';
+  CREATE TABLE events (
+    deploy TEXT NOT NULL REFERENCES deploys (id), seq INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (deploy, seq)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO deploys VALUES
+    ('${ID}', 'hello', 'deploy', 'ci', 'signed', '{"image":"a:1","env":{"MESSAGE":"x"}}', 5, 6, 'running', 1, NULL, 1, '{"told":3}'),
+    ('${OTHER}', 'hello', 'deploy', 'ci', 'hint', '{}', NULL, NULL, 'superseded', 2, 3, 0, NULL);
+  INSERT INTO events VALUES
+    ('${ID}', 1, 1, '{"type":"received"}'), ('${ID}', 2, 2, '{"type":"started"}'),
+    ('${OTHER}', 1, 2, '{"type":"received"}'), ('${OTHER}', 2, 3, '{"type":"superseded","by":"${ID}"}');
+  PRAGMA user_version = 2;
+`
+
+test('a journal of format 2 is taken over with all that is in it, and has releases from then on', () => {
+  const dir = tempDir()
+  const old = new DatabaseSync(join(dir, 'journal.sqlite'))
+  old.exec(FORMAT_2)
+  old.close()
+  for (const isFirst of [true, false]) {
+    const journal = open(dir)
+    const request = { image: 'a:1', env: { MESSAGE: 'x' } }
+    expect(journal.unfinished()).toEqual([
+      { ...deploy(ID, 'hello', { actor: 'ci', request }), status: 'running' },
+    ])
+    expect(journal.recordOf(ID)).toBe('{"told":3}')
+    expect(journal.eventsAfter(ID, 0, 9).map(({ event }) => event.type)).toEqual(['received', 'started'])
+    expect(journal.unacked()).toEqual([
+      { id: ID, acked: 1 },
+      { id: OTHER, acked: 0 },
+    ])
+    expect(journal.receive(deploy(OTHER), 9)).toBe('known')
+    expect(journal.newest('hello', 'deploy')).toEqual({ id: ID, signedAt: 5 })
+    expect(journal.releasesOf('hello').list()).toHaveLength(isFirst ? 0 : 1)
+    if (isFirst) journal.releasesOf('hello').add(RELEASE)
+    journal.close()
+  }
+})
+
+const RELEASE: NewRelease = {
+  deploy: ID,
+  actor: 'ci',
+  reason: null,
+  at: 1,
+  builtAt: null,
+  of: undefined,
+  services: {},
+  files: { before: {}, after: {} },
+}
+
+test('a rollback that was taken in is one after a restart', () => {
+  const dir = tempDir()
+  const before = open(dir)
+  before.receive(deploy(ID, 'hello', { request: { release: 3, reason: 'why' } }), 1)
+  before.receive(deploy(OTHER, 'hello', { request: { release: 'previous' } }), 2)
+  before.close()
+  expect(
+    open(dir)
+      .unfinished()
+      .map(({ request }) => request),
+  ).toEqual([{ release: 3, reason: 'why' }, { release: 'previous' }])
 })
 
 test('an event that cannot be read is told as a warning, and those after it come all the same', () => {

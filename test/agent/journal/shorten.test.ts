@@ -21,7 +21,7 @@ function planned(services: number, chars: number): Extract<AgentEvent, { type: '
     to: { image: 'hello:2', env },
     isLive: true,
   }))
-  const steps = planSteps(targets, { image: 'hello:2', soakMs: 0 })
+  const steps = planSteps(targets, { images: ['hello:2'], soakMs: 0 })
   const instances = targets.map(({ service }) => service)
   return { type: 'planned', plan: { stack: 'hello', upstream: 'apps', instances, steps } }
 }
@@ -56,6 +56,21 @@ test('a cut leaves no half of a character', () => {
   const short = shorten({ type: 'step-finished', step: 3, ms: 5, facts: { a: `a${'😀'.repeat(35_000)}` } })
   if (short.type !== 'step-finished') throw new Error()
   expect(String(short.facts['a']).isWellFormed()).toBe(true)
+})
+
+const stuck = (repair: string[], message = ''): AgentEvent => ({
+  type: 'stuck',
+  ms: 1,
+  problem: { ...problem, message },
+  undo: problem,
+  damage: { serving: [], notServing: [], files: [], repair },
+})
+
+test('a command that repairs is never cut, and a stuck deploy ends even without its damage', () => {
+  const long = [`docker start ${'x'.repeat(2000)}`]
+  expect(shorten(stuck(long, 'x'.repeat(70_000)))).toEqual(stuck(long, `${'x'.repeat(1000)}…`))
+  const { damage: _, ...rest } = stuck([]) as Extract<AgentEvent, { type: 'stuck' }>
+  expect(shorten(stuck(Array<string>(40).fill('x'.repeat(2000))))).toEqual(rest)
 })
 
 const names = (steps: readonly Step[]) =>
@@ -133,8 +148,20 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }),
   fc.record({ kind: fc.constant('soak' as const), service: text, ms: fc.nat() }),
   fc.record({ kind: fc.constant('verify' as const) }),
+  fc.record({
+    kind: fc.constant('command' as const),
+    when: fc.constantFrom('before' as const, 'after' as const),
+    service: text,
+    command: many(text),
+  }),
 )
 const facts = record(fc.oneof(text, fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean()))
+const damage = fc.record({
+  serving: many(text),
+  notServing: many(fc.record({ service: text, why: text })),
+  files: many(fc.record({ path: text, state: fc.constantFrom('as-before' as const, 'unreadable' as const) })),
+  repair: many(text),
+})
 const type = <T extends string>(name: T) => fc.constant(name)
 const event: fc.Arbitrary<AgentEvent> = fc.oneof(
   fc.record({
@@ -155,7 +182,15 @@ const event: fc.Arbitrary<AgentEvent> = fc.oneof(
   fc.record({ type: type('undoing'), steps: many(step) }),
   fc.record({ type: type('succeeded'), ms: fc.nat(), changed: fc.boolean(), services: record(text) }),
   fc.record({ type: type('failed'), ms: fc.nat(), problem: report }),
-  fc.record({ type: type('stuck'), ms: fc.nat(), problem: report, undo: report }),
+  fc.record(
+    { type: type('stuck'), ms: fc.nat(), problem: report, undo: report, damage },
+    { requiredKeys: ['type', 'ms', 'problem', 'undo'] },
+  ),
+  fc.record({
+    type: type('recovering'),
+    way: fc.constantFrom('again' as const, 'forward' as const, 'back' as const),
+  }),
+  fc.record({ type: type('resuming'), steps: many(step) }),
   fc.record({ type: type('superseded'), by: text }),
 )
 

@@ -75,6 +75,7 @@ async function running(
     log: (level, message) => logs.push(`${level}: ${message}`),
     onWelcome: () => (welcomes.count += 1),
     onDeploy: onDeploy ?? ((frame) => deploys.push(frame)),
+    onCancel: () => {},
     onStored: () => {},
     timing: {
       wait: (delayMs, reason) => {

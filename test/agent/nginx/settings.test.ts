@@ -4,7 +4,7 @@ import { MAIN, main, seed } from './files.ts'
 
 describe('readSettings', () => {
   test('the seed listens on port 80 as localhost and sets no times', () => {
-    const settings = readSettings(main(seed))
+    const settings = readSettings(main(seed), 'apps')
     expect(settings).toMatchObject({ keepaliveMinTimeoutMs: undefined, workerShutdownTimeoutMs: undefined })
     expect(settings.listens).toEqual([
       { address: '*', port: 80, tls: false, names: ['localhost'], isDefault: true },
@@ -37,7 +37,7 @@ describe('readSettings', () => {
   test('the times are found where they are set: the first end of a worker, the last of a keepalive', () => {
     const text =
       'worker_shutdown_timeout 30s; http { keepalive_min_timeout 1s; server { keepalive_min_timeout 500ms; } }'
-    expect(readSettings(main(text))).toMatchObject({
+    expect(readSettings(main(text), 'apps')).toMatchObject({
       workerShutdownTimeoutMs: 30_000,
       keepaliveMinTimeoutMs: 1000,
     })
@@ -56,7 +56,7 @@ describe('readSettings', () => {
     ['listen 443 quic; listen 443 ssl http2;', ['*:443 tls']],
     ['listen 80 proxy_protocol;', []],
   ])('server { %s }', (inside, listens) => {
-    const found = readSettings(main(`http { server { ${inside} } }`)).listens
+    const found = readSettings(main(`http { server { ${inside} } }`), 'apps').listens
     expect(found.map(({ address, port, tls }) => `${address}:${port}${tls ? ' tls' : ''}`)).toEqual(listens)
   })
 
@@ -66,7 +66,9 @@ describe('readSettings', () => {
       server { listen 81; server_name e; } server { listen 81 default_server; server_name f; }
     }
     stream { server { listen 80; } }`
-    expect(readSettings(main(text)).listens.map(({ names, isDefault }) => [...names, isDefault])).toEqual([
+    expect(
+      readSettings(main(text), 'apps').listens.map(({ names, isDefault }) => [...names, isDefault]),
+    ).toEqual([
       ['a', true],
       ['b', 'c', 'd', false],
       ['e', false],
@@ -92,7 +94,7 @@ describe('readSettings', () => {
     ['upstream app1 { server x; } server { proxy_pass http://app1; }', undefined],
     ['upstream apps { server app1:1; }', undefined],
   ])('http { %s } uses app1: %s', (inside, use) => {
-    const uses = readSettings(main(`http {\n${inside}\n}`)).otherUses('app1', 'apps')
+    const uses = readSettings(main(`http {\n${inside}\n}`), 'apps').otherUses('app1', 'apps')
     expect(uses).toEqual(use === undefined ? [] : [`${MAIN}:2 ${use}`])
   })
 })

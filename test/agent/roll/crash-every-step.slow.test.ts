@@ -1,18 +1,29 @@
-// Crash at every step: wherever the agent's process ends, the next one takes the stack back, and no request has failed.
+// Crash at every step: wherever the agent's process ends, the next one finishes the roll or takes it back, and no request has failed.
 
-import { expect, test, vi } from 'vitest'
-import { FakeWorld } from '../../support/fake-world.ts'
+import { afterAll, expect, test, vi } from 'vitest'
 import type { Call, Fault } from '../../support/world/faults.ts'
-import { faultsAt, judge, placesOf, record, SCENES, tellOf, type Scene } from '../../support/world/sweep.ts'
+import {
+  Count,
+  faultsAt,
+  placesOf,
+  play,
+  record,
+  SCENES,
+  stage,
+  type Scene,
+} from '../../support/world/sweep.ts'
 
 vi.mock(import('../../../agent/compose/edit.ts'), async (original) => {
   const [edit, { memoized }] = [await original(), await import('../../support/memo.ts')]
   return { ...edit, editService: memoized(edit.editService), readService: memoized(edit.readService) }
 })
 
-const KINDS = ['crash', 'crash-after-effect', 'crash-midway'] as const
+const KINDS = ['crash', 'crash-after-effect', 'crash-midway', 'crash-alone'] as const
 /** Far above what a sweep takes; it is many rolls. */
-const SWEEP_MS_MAX = 60_000
+const SWEEP_MS_MAX = 120_000
+const count = new Count()
+
+afterAll(() => console.log(`The agent's end, at each place of a roll and of its way back:\n${count}`))
 
 for (const [name, scene] of Object.entries(SCENES))
   test(
@@ -30,7 +41,7 @@ for (const [name, scene] of Object.entries(SCENES))
       // The last recreation fails, so that every instance is to be taken back.
       const last = (await record(scene)).findLast(({ method }) => method === 'compose.up')
       const failure: Fault = { method: 'compose.up', nth: last?.nth ?? 0, kind: 'throw-after-effect' }
-      const { calls, status } = await new FakeWorld(scene.world).failAt(failure).roll(scene.request)
+      const { calls, status } = await (await stage(scene)).failAt(failure).roll(scene.request)
       expect(status).toBe('failed')
       const isFailure = ({ method, nth }: Call) => method === failure.method && nth === failure.nth
       const undoing = calls.slice(calls.findIndex(isFailure) + 1)
@@ -40,17 +51,9 @@ for (const [name, scene] of Object.entries(SCENES))
   )
 
 async function crashAt(scene: Scene, places: readonly Call[], failure?: Fault): Promise<string[]> {
-  const bad: string[] = []
+  const bad: (string | undefined)[] = []
   for (const place of places)
-    for (const fault of faultsAt(place, KINDS)) {
-      const world = new FakeWorld(scene.world).failAt(fault)
-      if (failure) world.failAt(failure)
-      const first = await world.roll(scene.request)
-      const second = await world.recover(first.record)
-      const wrong = await judge(world, second)
-      if (!first.hasCrashed) wrong.push('the agent did not end')
-      if (second.status !== 'failed') wrong.push(`recovery ends ${second.status}`)
-      if (wrong.length > 0) bad.push(tellOf(fault, place.step, wrong, world))
-    }
-  return bad
+    for (const fault of faultsAt(place, KINDS))
+      bad.push(await play(scene, [failure ? [failure, fault] : [fault]], count))
+  return bad.filter((one) => one !== undefined)
 }

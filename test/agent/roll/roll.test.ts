@@ -39,7 +39,7 @@ test('the same deploy again changes nothing and writes nothing', async () => {
     expect((await world.roll(request)).end).toMatchObject({ type: 'succeeded', changed: false })
     expect(world.files.writes).toBe(writes)
   }
-  expect(await world.faultsAfter('changed')).toEqual([])
+  expect(await world.faultsAfter('unchanged')).toEqual([])
 })
 
 test('with a soak time each instance serves before the next is taken out', async () => {

@@ -8,6 +8,7 @@ import { loadConfig } from '../../../agent/config/config.ts'
 import { openIdentity } from '../../../agent/identity/identity.ts'
 import { Journal } from '../../../agent/journal/journal.ts'
 import { note, serve } from './processes.ts'
+import { FakeStuckNotes } from '../../support/world/memory.ts'
 
 /** Of the nothing roll: received, started, succeeded. */
 const LAST_SEQ = 3
@@ -36,6 +37,8 @@ const ended = startAgent({
     emit({ type: 'started' })
     emit({ type: 'succeeded', ms: 0, changed: false, services: {} })
   },
+  releasesOf: (stack) => journal.releasesOf(stack),
+  stuckOf: () => new FakeStuckNotes(),
   recover: async () => {},
   version: 'bench',
   log: (level, message) => {

@@ -11,10 +11,18 @@ if (MODE === 'exits') {
 if (MODE === 'sick') console.error('cannot write to the disk')
 
 let answered = 0
+let asked = 0
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://app')
   request.resume()
   if (MODE === 'sick') response.statusCode = 500
+  // Healthy for every probe, and of no use to a third of its clients.
+  if (MODE === 'flaky' && request.method === 'GET' && url.pathname === '/' && ++asked % 3 === 0) {
+    console.error('no connection to the database left')
+    response.statusCode = 500
+  }
+  // It accepts, and that is all.
+  if (MODE === 'wedged') return
   // Healthy for two probes, then gone.
   if (MODE === 'crashes' && ++answered === 2) setTimeout(() => process.exit(4), 20)
   if (MODE === 'crashes-later' && ++answered === 2) setTimeout(() => process.exit(4), 700)

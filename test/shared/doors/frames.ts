@@ -2,9 +2,16 @@
 
 import fc from 'fast-check'
 import type { DeclinedEvent, DeployEvent } from '../../../shared/events.ts'
+import { STEPS_MAX } from '../../../shared/limits.ts'
 import type { Step } from '../../../shared/plan.ts'
 import { PROBLEMS, type ProblemCode } from '../../../shared/problems.ts'
-import { toBase64, type FromAgent, type FromHub, type Proof } from '../../../shared/protocol.ts'
+import {
+  toBase64,
+  type DeployFrame,
+  type FromAgent,
+  type FromHub,
+  type Proof,
+} from '../../../shared/protocol.ts'
 import type { Trigger } from '../../../shared/triggers/index.ts'
 import { anyText } from './texts.ts'
 
@@ -108,14 +115,36 @@ export const anyAgentEvent = fc.oneof(
   eventOf('step-progress', { step: anyNumber, facts }),
   eventOf('step-finished', { step: anyNumber, ms: anyNumber, facts }),
   eventOf('step-failed', { step: anyNumber, ms: anyNumber, problem: anyProblem }),
-  eventOf('undoing', { steps: fc.array(anyStep, { maxLength: 3 }) }),
-  eventOf('succeeded', {
-    ms: anyNumber,
-    changed: fc.boolean(),
-    services: fc.dictionary(safeKey, anyText, { maxKeys: 3 }),
-  }),
+  eventOf('recovering', { way: fc.constantFrom('again', 'forward', 'back' as const) }),
+  optional<{ type: 'resuming'; steps: Step[]; from?: number }>(
+    { type: fc.constant('resuming'), steps: fc.array(anyStep, { maxLength: 3 }), from: fc.nat(STEPS_MAX) },
+    'type',
+    'steps',
+  ),
+  optional<{ type: 'undoing'; steps: Step[]; from?: number }>(
+    { type: fc.constant('undoing'), steps: fc.array(anyStep, { maxLength: 3 }), from: fc.nat(STEPS_MAX) },
+    'type',
+    'steps',
+  ),
+  optional<Extract<DeployEvent, { type: 'succeeded' }>>(
+    {
+      type: fc.constant('succeeded'),
+      ms: anyNumber,
+      changed: fc.boolean(),
+      services: fc.dictionary(safeKey, anyText, { maxKeys: 3 }),
+      release: anyNumber,
+      of: anyNumber,
+    },
+    'type',
+    'ms',
+    'changed',
+    'services',
+  ),
   eventOf('stuck', { ms: anyNumber, problem: anyProblem, undo: anyProblem }),
-  eventOf('cancelled', {}),
+  optional<Extract<DeployEvent, { type: 'cancelled' }>>(
+    { type: fc.constant('cancelled'), ms: anyNumber, by: anyText },
+    'type',
+  ),
 ) as fc.Arbitrary<AgentEvent>
 export const anyEvent = fc.oneof(
   { weight: 6, arbitrary: anyAgentEvent },
@@ -170,13 +199,27 @@ export const anyFrameFromHub: fc.Arbitrary<FromHub> = fc.oneof(
     generation: fc.integer(),
     at: anyNumber,
   }),
+  optional<DeployFrame>(
+    {
+      type: fc.constant('deploy'),
+      id: anyDeployId,
+      stack: anyName,
+      trigger: anyText,
+      acceptedAt: anyNumber,
+      proof: anyProof,
+      received: fc.boolean(),
+    },
+    'type',
+    'id',
+    'stack',
+    'trigger',
+    'acceptedAt',
+    'proof',
+  ),
   fc.record({
-    type: fc.constant('deploy' as const),
-    id: anyDeployId,
-    stack: anyName,
-    trigger: anyText,
-    acceptedAt: anyNumber,
-    proof: anyProof,
+    type: fc.constant('cancel' as const),
+    deploy: anyDeployId,
+    proof: fc.record({ token: anyText, body: anyBase64 }),
   }),
   fc.record({ type: fc.constant('stored' as const), deploy: anyDeployId, seq: fc.integer() }),
 )

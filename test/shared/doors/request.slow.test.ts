@@ -2,16 +2,23 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { envFor, parseDeployRequest, type DeployRequest } from '../../../shared/request.ts'
+import {
+  envFor,
+  isRollback,
+  parseAnyRequest,
+  parseDeployRequest,
+  type AnyRequest,
+  type DeployRequest,
+} from '../../../shared/request.ts'
 import { reportOf } from '../../../shared/problems.ts'
 import { anyJson, anyJsonText, anyText, damaged, wrongInOnePlace } from './texts.ts'
 
 /** The refusal is an answer's message and an event's: of a body of 32 KiB it must not repeat 32 KiB. */
 const MESSAGE_CHARS_MAX = 2000
 
-function parseOrRefuse(body: Uint8Array): DeployRequest | undefined {
+function parseOrRefuse(body: Uint8Array): AnyRequest | undefined {
   try {
-    return parseDeployRequest(body)
+    return parseAnyRequest(body)
   } catch (error) {
     const { code, message } = reportOf(error)
     expect(code, message).toBe('request-invalid')
@@ -32,7 +39,7 @@ function expectRequestOrRefusal(sent: string): void {
   // What we read is what every JSON parser must read: each key once, none that an object swallows.
   if (text !== '') expect(JSON.parse(text)).toEqual(request)
   expect(keysIn(text), text).toBe(keysOf(request))
-  envFor(request, 'app1')
+  if (!isRollback(request)) envFor(request, 'app1')
 }
 
 /** How many keys a text has, counted without an object that could swallow one. Right for valid JSON. */
@@ -40,8 +47,8 @@ function keysIn(text: string): number {
   return text.match(/"(?:[^"\\]|\\.)*"\s*:/gs)?.length ?? 0
 }
 
-function keysOf(request: DeployRequest): number {
-  return Object.keys(request).length + Object.keys(request.env ?? {}).length
+function keysOf(request: AnyRequest): number {
+  return Object.keys(request).length + (isRollback(request) ? 0 : Object.keys(request.env ?? {}).length)
 }
 
 const printable = fc.string({ unit: 'grapheme' }).filter((text) => !/\p{Cc}/u.test(text))
@@ -49,14 +56,24 @@ const variable = fc
   .tuple(fc.constantFrom(...'AZaz_'), fc.string({ unit: fc.constantFrom(...'AZaz_09'), maxLength: 8 }))
   .map(([first, rest]) => first + rest)
   .filter((name) => name !== '__proto__')
-const honest: fc.Arbitrary<DeployRequest> = fc.record(
+const rollback: fc.Arbitrary<AnyRequest> = fc.record(
+  {
+    release: fc.oneof(fc.constant('previous' as const), fc.integer({ min: 1 })),
+    reason: printable,
+  },
+  { requiredKeys: ['release'] },
+)
+const deploy: fc.Arbitrary<DeployRequest> = fc.record(
   {
     image: fc.constantFrom('hello', 'ghcr.io/acme/hello:v2', `hello@sha256:${'a'.repeat(64)}`),
     env: fc.dictionary(variable, printable, { maxKeys: 4 }),
     reason: printable,
+    force: fc.boolean(),
+    builtAt: fc.constantFrom('2026-11-25T09:30:00Z', '2026-11-25T09:30:00.5+01:00'),
   },
   { requiredKeys: [] },
 )
+const honest: fc.Arbitrary<AnyRequest> = fc.oneof({ weight: 3, arbitrary: deploy }, rollback)
 const written = fc
   .tuple(honest, fc.constantFrom(undefined, 1, '\t'))
   .map(([request, indent]) => JSON.stringify(request, null, indent))
@@ -64,7 +81,7 @@ const written = fc
 test('an honest request is read as it was meant, however it is written', () => {
   fc.assert(
     fc.property(written, (text) => {
-      expect(parseDeployRequest(Buffer.from(text))).toEqual(JSON.parse(text))
+      expect(parseAnyRequest(Buffer.from(text))).toEqual(JSON.parse(text))
     }),
     { numRuns: 500 },
   )

@@ -34,8 +34,8 @@ export class VirtualClock implements Clock {
   /** Runs something later; the world's own processes live by this. */
   after(ms: number, run: () => void): () => void {
     const timer = { at: this.#now + ms, run }
-    const index = this.#timers.findIndex(({ at }) => at > timer.at)
-    this.#timers.splice(index < 0 ? this.#timers.length : index, 0, timer)
+    const index = this.#timers.findLastIndex(({ at }) => at <= timer.at)
+    this.#timers.splice(index + 1, 0, timer)
     return () => {
       const at = this.#timers.indexOf(timer)
       if (at >= 0) this.#timers.splice(at, 1)
@@ -74,8 +74,11 @@ export class VirtualClock implements Clock {
     let isDone = false
     const done = () => (isDone = true)
     work.then(done, done)
+    // Once a run only, for whoever waits outside of the world: a turn of the event loop costs more than most of what happens here.
+    await new Promise((resume) => setImmediate(resume))
     for (;;) {
-      await new Promise((resume) => setImmediate(resume))
+      // Ticks come after all microtasks: by then everybody has thought as far as they can.
+      await new Promise<void>((resume) => process.nextTick(resume))
       if (isDone) return await work
       this.#advance()
     }

@@ -1,11 +1,13 @@
 // docker compose as far as a roll can tell: it reads the files, hashes services, and recreates one whose hash or image differs.
 
 import { parse } from 'yaml'
+import { upInOrder } from '../../../agent/adapters/compose-up.ts'
 import type { StackConfig } from '../../../agent/config/config.ts'
 import type { Compose, ComposeModel } from '../../../agent/ports.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { VirtualClock } from './clock.ts'
-import type { Containers, FakeContainer } from './containers.ts'
+import { STOP_MS, type Containers, type FakeContainer } from './containers.ts'
+import { fakeContainers, shell } from './engine.ts'
 import type { FakeFiles } from './files.ts'
 import { sha256, type FakeImages } from './images.ts'
 
@@ -25,6 +27,10 @@ export class FakeCompose implements Compose {
   readonly #containers: Containers
   readonly #images: FakeImages
   readonly #clock: VirtualClock
+  /** The calls that are under way. */
+  readonly #running = new Set<AbortController>()
+  /** The one-off commands that were run, and on which image. */
+  readonly commands: { readonly command: readonly string[]; readonly imageId: string }[] = []
 
   constructor(files: FakeFiles, containers: Containers, images: FakeImages, clock: VirtualClock) {
     this.#files = files
@@ -60,17 +66,93 @@ export class FakeCompose implements Compose {
     )
   }
 
-  /** In the order and with the gaps of the real one; when it is killed half way, what it had done stays. */
-  async up(stack: StackConfig, service: string, signal: AbortSignal): Promise<void> {
-    await this.#clock.sleep(100, signal)
+  async up(
+    stack: StackConfig,
+    service: string,
+    signal: AbortSignal,
+    { recreate = false }: { recreate?: boolean } = {},
+  ): Promise<void> {
+    const ended = new AbortController()
+    this.#running.add(ended)
+    try {
+      await this.#upInOrder(stack, service, AbortSignal.any([signal, ended.signal]), recreate)
+    } finally {
+      this.#running.delete(ended)
+    }
+  }
+
+  async run(
+    stack: StackConfig,
+    service: string,
+    { command, replaced }: { command: readonly string[]; replaced: Readonly<Record<string, string>> },
+    signal: AbortSignal,
+  ): Promise<{ exitCode: number; log: string[] }> {
+    await this.#clock.sleep(200, signal)
+    const wanted = this.read(stack, replaced).services[service]
+    if (this.#containers.isAway) return { exitCode: 1, log: ['Cannot connect to the Docker daemon'] }
+    const image = wanted && this.#images.find(wanted.image)
+    if (!image) return { exitCode: 1, log: [`No such image: ${wanted?.image}`] }
+    this.commands.push({ command, imageId: image.id })
+    await this.#clock.sleep(300, signal)
+    if (command[0] !== 'sh')
+      return { exitCode: command[0] === 'false' ? 1 : 0, log: [`ran ${command.join(' ')}`] }
+    const { exitCode, stdout, stderr } = shell(command)
+    return { exitCode, log: (stdout + stderr).split('\n').filter((line) => line !== '') }
+  }
+
+  /** A person's own `up`, which no agent may end. They clear up what is in its way, as the agent does, unless they are at it in a hurry. */
+  async upByHand(stack: StackConfig, service: string, recreate: boolean): Promise<void> {
+    const never = new AbortController().signal
+    if (recreate) await this.#up(stack, service, never, recreate)
+    else await this.#upInOrder(stack, service, never, recreate)
+  }
+
+  /** Whatever still runs of an agent that is gone is ended. */
+  async endOrphans(_stack: StackConfig, signal: AbortSignal): Promise<void> {
+    await this.#clock.sleep(5, signal)
+    for (const call of this.#running) call.abort(new Error('killed'))
+    this.#running.clear()
+  }
+
+  // The real adapter's own way around what the real compose makes of an interrupted recreate.
+  async #upInOrder(
+    stack: StackConfig,
+    service: string,
+    signal: AbortSignal,
+    recreate: boolean,
+  ): Promise<void> {
+    const ports = { engine: fakeContainers(this.#clock, this.#containers), clock: this.#clock }
+    const names = { project: stack.project ?? 'hello', service, containerName: undefined }
+    const up = () =>
+      this.#up(stack, service, signal, recreate).then(
+        () => undefined,
+        (error: unknown) => {
+          if (error instanceof Problem && !signal.aborted) return error
+          throw error
+        },
+      )
+    await upInOrder(names, ports, up, signal)
+  }
+
+  // In the order and with the gaps of the real one; when it is killed half way, what it had done stays, and what the engine was asked for
+  // comes to its end. Then it behaves as the worse of 2.26 and 2.40: it fails at a makeshift name that is taken, and keeps one that it finds.
+  async #up(stack: StackConfig, service: string, signal: AbortSignal, recreate: boolean): Promise<void> {
+    const pause = async (ms: number) => {
+      await this.#clock.sleep(ms, signal)
+      if (this.#containers.isAway) throw failed(service, 'Cannot connect to the Docker daemon')
+    }
+    await pause(95)
     const wanted = this.read(stack).services[service]
     if (!wanted) throw failed(service, `no such service: ${service}`)
     const image = this.#images.find(wanted.image)
     if (!image) throw failed(service, `No such image: ${wanted.image}`)
     const old = this.#containers.ofService(service)
     const isThere = (one: FakeContainer) => one.hash === wanted.hash && one.imageId === image.id
-    const keep = old.find(isThere)
-    const spare = old.filter((one) => one !== keep)
+    const keep = recreate ? undefined : old.find(isThere)
+    const [replaced] = old
+    const ownName = replaced?.name ?? `hello-${service}-1`
+    const makeshift = replaced ? `${replaced.id.slice(0, 12)}_${ownName}` : ownName
+    if (!keep && this.#containers.byId(makeshift)) throw failed(service, `Conflict: ${makeshift} is in use`)
     const container =
       keep ??
       this.#containers.create(service, {
@@ -81,17 +163,20 @@ export class FakeCompose implements Compose {
         composeFiles: stack.compose,
         hasHealthcheck: 'healthcheck' in wanted.definition,
         mounts: wanted.mounts,
+        containerName: makeshift,
       })
-    if (!keep) await this.#clock.sleep(50, signal)
-    for (const one of spare) {
-      this.#containers.stop(one, 0)
-      await this.#clock.sleep(100, signal)
+    if (!keep) await pause(30)
+    for (const one of old.filter((other) => other !== keep)) {
+      this.#containers.beginStop(one)
+      await pause(STOP_MS + 60)
       this.#containers.remove(one)
+      await pause(20)
     }
+    if (!keep) container.name = ownName
     if (container.state === 'running') return
-    await this.#clock.sleep(150, signal)
+    await pause(150)
     this.#containers.start(container)
-    await this.#clock.sleep(150, signal)
+    await pause(150)
   }
 
   read(

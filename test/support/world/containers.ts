@@ -9,6 +9,10 @@ const NETWORK = 'hello_default'
 /** An app that crashes does so this long after it listens: just after two probes found it healthy. */
 export const CRASH_MS = 260
 const HEALTHCHECK_MS = 150
+/** How long an app takes to stop. */
+export const STOP_MS = 20
+/** The engine's first wait before it starts again what ended by itself. */
+const RESTART_MS = 100
 
 export interface FakeContainer {
   readonly id: string
@@ -25,7 +29,7 @@ export interface FakeContainer {
   /** The files that are mounted by themselves, as they were when the container started. */
   readonly pinned: Map<string, Inode>
   readonly ip: string
-  readonly pid: number
+  pid: number
   state: Container['state']
   exitCode: number
   restarts: number
@@ -33,6 +37,8 @@ export interface FakeContainer {
   isListening: boolean
   health: Container['health']
   readonly log: string[]
+  /** What it has written to its standard output, and when. */
+  readonly output: { readonly at: number; readonly text: string }[]
   /** Requests that it works on. */
   inFlight: number
 }
@@ -45,12 +51,18 @@ export interface CreateOptions {
   readonly composeFiles: readonly string[]
   readonly hasHealthcheck: boolean
   readonly mounts: readonly { source: string; target: string }[]
+  /** As compose names it when it stands alone, where nothing else is said. */
+  readonly containerName?: string
 }
 
 export class Containers {
   readonly #clock: VirtualClock
   readonly #all: FakeContainer[] = []
   #count = 0
+  #starts = 0
+  /** Whether the engine answers nobody, and how often it has gone. */
+  isAway = false
+  restarts = 0
   /** Told of what happens: a story for whoever reads a failed test, and requests that were cut off. */
   onChange: (what: string, container: FakeContainer) => void = () => {}
 
@@ -60,11 +72,10 @@ export class Containers {
 
   create(service: string, options: CreateOptions): FakeContainer {
     this.#count += 1
-    const isFirst = this.ofService(service).length === 0
     const id = sha256(`container ${this.#count}`).slice(7)
     const container: FakeContainer = {
       id,
-      name: isFirst ? `hello-${service}-1` : `${id.slice(0, 12)}_hello-${service}-1`,
+      name: options.containerName ?? `hello-${service}-1`,
       service,
       imageId: options.image.id,
       image: options.image,
@@ -76,7 +87,7 @@ export class Containers {
       mounts: options.mounts,
       pinned: new Map(),
       ip: `172.18.${Math.floor(this.#count / 200)}.${(this.#count % 200) + 10}`,
-      pid: 1000 + this.#count * 100,
+      pid: 0,
       state: 'created',
       exitCode: 0,
       restarts: 0,
@@ -84,6 +95,7 @@ export class Containers {
       isListening: false,
       health: undefined,
       log: [],
+      output: [],
       inFlight: 0,
     }
     this.#all.push(container)
@@ -92,6 +104,8 @@ export class Containers {
 
   start(container: FakeContainer): void {
     container.state = 'running'
+    this.#starts += 1
+    container.pid = this.#starts * 1000
     container.startedAt = this.#clock.now()
     container.health = container.hasHealthcheck ? 'starting' : undefined
     this.#changed('starts', container)
@@ -131,10 +145,40 @@ export class Containers {
     this.#changed('stops', container)
   }
 
+  /**
+   * The engine ends and comes back after a while. All containers stop, and start again where they have a restart policy. Meanwhile it answers
+   * nobody; who had asked before hears that it is gone.
+   */
+  restartEngine(ms: number, hasRestartPolicy: boolean): void {
+    const running = this.#all.filter(({ state }) => state === 'running')
+    this.isAway = true
+    this.restarts += 1
+    for (const container of running) this.stop(container, 0)
+    this.#clock.after(ms, () => {
+      this.isAway = false
+      if (hasRestartPolicy) for (const container of running) this.#comeBack(container, RESTART_MS)
+    })
+  }
+
+  // What ends at once, as an nginx that finds a name nowhere, is started again, each time after twice as long.
+  #comeBack(container: FakeContainer, waitMs: number): void {
+    if (!this.#all.includes(container) || container.state === 'running') return
+    this.start(container)
+    if (container.state === ('exited' as string))
+      this.#clock.after(waitMs, () => this.#comeBack(container, waitMs * 2))
+  }
+
+  /** The engine stops it, whoever has asked and whether they wait for it. */
+  beginStop(container: FakeContainer): void {
+    const { pid } = container
+    this.#clock.after(STOP_MS, () => container.pid === pid && this.stop(container, 0))
+  }
+
   remove(container: FakeContainer): void {
-    this.#all.splice(this.#all.indexOf(container), 1)
-    for (const [index, other] of this.ofService(container.service).entries())
-      other.name = `hello-${container.service}-${index + 1}`
+    const index = this.#all.indexOf(container)
+    if (index < 0) return
+    this.#all.splice(index, 1)
+    container.state = 'removing'
     this.#changed('is removed', container)
   }
 
@@ -142,8 +186,9 @@ export class Containers {
     return this.#all.filter((container) => container.service === service)
   }
 
+  /** By its ID or its name. */
   byId(id: string): FakeContainer | undefined {
-    return this.#all.find((container) => container.id === id)
+    return this.#all.find((container) => container.id === id || container.name === id)
   }
 
   byIp(ip: string): FakeContainer | undefined {

@@ -4,9 +4,10 @@ import type { Ports } from '../../../agent/ports.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { VirtualClock } from './clock.ts'
 
-export type Method = {
-  [P in keyof Ports]: `${P}.${Extract<keyof Ports[P], string>}`
-}[Exclude<keyof Ports, 'clock'>]
+export type Method =
+  | { [P in keyof Ports]: `${P}.${Extract<keyof Ports[P], string>}` }[Exclude<keyof Ports, 'clock'>]
+  /** What the agent keeps on its own disk: a deploy's events and notes, releases, and that a stack is stuck. */
+  | `journal.${'emit' | 'remember' | 'release' | 'forget' | 'stick' | 'clear'}`
 
 export type FaultKind =
   | 'throw'
@@ -15,18 +16,27 @@ export type FaultKind =
   | 'hang-after-effect'
   /** Somebody cancels the deploy at this moment. */
   | 'cancel'
-  /** The agent's process ends before the call, after it, or in the middle of what it started. */
+  /** The agent's process ends before the call, after it, or in the middle of what it started: with its child, or alone. */
   | 'crash'
   | 'crash-after-effect'
   | 'crash-midway'
+  | 'crash-alone'
 
 export interface Fault {
-  readonly method: Method
-  /** The how many-th call of that method, from 1. */
+  readonly method: Method | 'any'
+  /** The how many-th call of that method, from 1; of any: the first from there on that can meet such a fault. */
   readonly nth: number
   readonly kind: FaultKind
   /** All later calls of the method meet it too. */
   readonly isPersistent?: boolean
+}
+
+/** A fault that came to be, and in which step. */
+export interface MetFault {
+  readonly fault: Fault
+  readonly call: Call
+  /** Whether the roll was on its way back by then. */
+  readonly isBack: boolean
 }
 
 export interface Call {
@@ -35,8 +45,34 @@ export interface Call {
   readonly step: string
 }
 
+/** The calls that change something: only for these is a failure after the effect another thing than one before it. */
+const EFFECTS: readonly Method[] = [
+  'files.write',
+  'compose.up',
+  'engine.hangUp',
+  'engine.pull',
+  'engine.exec',
+  'journal.emit',
+  'journal.remember',
+  'journal.release',
+]
+
+/** Whether a call can meet this fault, and it is another one than its neighbours. */
+export function isFaultOf(method: Method, kind: FaultKind): boolean {
+  const isDisk = /^(files|journal)\./.test(method)
+  if (kind === 'crash-midway') return method === 'compose.up' || method === 'files.write'
+  if (kind === 'crash-alone') return method === 'compose.up'
+  if (kind.startsWith('hang') && isDisk) return false
+  // An event that cannot be written now waits in the agent's memory: nobody is told.
+  if (kind.startsWith('throw') && method === 'journal.emit') return false
+  return EFFECTS.includes(method) || !kind.endsWith('-after-effect')
+}
+
 /** How long a child of the agent's still runs when the agent is killed in the middle of it. */
 const MIDWAY_MS = [120, 260, 420]
+
+/** How much of what has changed in a file is written by then. */
+const MIDWAY_SHARES = [0, 0.2, 0.7]
 
 /** One life of the agent: its ports, and whether it is still there to use them. */
 export class Faults {
@@ -48,9 +84,12 @@ export class Faults {
   isDead = false
   /** Where the roll is, for the list of calls. */
   step = 'preflight'
-  wasMet = false
+  isGoingBack = false
+  readonly met: MetFault[] = []
   onCancel: () => void = () => {}
   onCall: (text: string) => void = () => {}
+  /** Something may have come of a call by now. */
+  onEffect: (method: Method) => void = () => {}
 
   constructor(clock: VirtualClock, faults: readonly Fault[]) {
     this.#clock = clock
@@ -70,38 +109,79 @@ export class Faults {
     return Object.fromEntries(wrapped) as unknown as Ports
   }
 
+  /** A write of the agent's own disk, which is over when the call returns. */
+  write<T>(method: Method, real: () => T): T | undefined {
+    if (this.isDead) return undefined
+    const fault = this.#find(method)?.fault
+    if (fault?.kind === 'cancel') this.onCancel()
+    if (fault?.kind === 'throw') throw unwritable(method)
+    if (fault?.kind === 'crash') return this.#end()
+    const value = real()
+    this.onEffect(method)
+    if (fault?.kind === 'throw-after-effect') throw unwritable(method)
+    return fault?.kind.startsWith('crash') ? this.#end() : value
+  }
+
   #wrapPort(port: string, methods: object): object {
+    const wrapped = new Map<string, unknown>()
     return new Proxy(methods, {
       get: (target, name) => {
-        const method: unknown = Reflect.get(target, name)
-        if (typeof method !== 'function') return method
-        const bound = (...args: unknown[]): unknown => Reflect.apply(method, target, args)
-        if (port === 'clock')
-          return name === 'now'
-            ? bound
-            : (...args: unknown[]) => this.#alive(bound(...args) as Promise<unknown>)
-        return (...args: unknown[]) => this.#call(`${port}.${String(name)}` as Method, bound, args)
+        const key = String(name)
+        if (!wrapped.has(key)) wrapped.set(key, this.#wrapMethod(port, key, target))
+        return wrapped.get(key)
       },
     })
   }
 
+  #wrapMethod(port: string, name: string, target: object): unknown {
+    const method: unknown = Reflect.get(target, name)
+    if (typeof method !== 'function') return method
+    const bound = (...args: unknown[]): unknown => Reflect.apply(method, target, args)
+    if (port !== 'clock') return (...args: unknown[]) => this.#call(`${port}.${name}` as Method, bound, args)
+    if (name === 'now') return bound
+    return (...args: unknown[]) => this.#alive(bound(...args) as Promise<unknown>)
+  }
+
   async #call(method: Method, real: (...args: unknown[]) => unknown, args: unknown[]): Promise<unknown> {
     if (this.isDead) return await new Promise(() => {})
+    const effect = async (...given: unknown[]) => {
+      try {
+        return await real(...given)
+      } finally {
+        this.onEffect(method)
+      }
+    }
+    const found = this.#find(method)
+    return found
+      ? await this.#meet(found.fault, found.call, effect, args)
+      : await this.#alive(effect(...args))
+  }
+
+  #find(method: Method): { fault: Fault; call: Call } | undefined {
     const nth = (this.#counts.get(method) ?? 0) + 1
     this.#counts.set(method, nth)
-    this.#calls.push({ method, nth, step: this.step })
-    const fault = this.#faults.find(
-      (one) => one.method === method && (one.nth === nth || (one.isPersistent === true && nth > one.nth)),
-    )
-    if (!fault) return await this.#alive(real(...args) as Promise<unknown>)
-    this.wasMet = true
+    const call = { method, nth, step: this.step }
+    this.#calls.push(call)
+    const fault = this.#faults.find((one) => this.#isMet(one, call))
+    if (!fault) return undefined
+    this.met.push({ fault, call, isBack: this.isGoingBack })
+    if (fault.kind === 'cancel') this.isGoingBack = true
     this.onCall(`${fault.kind} at ${method} (call ${nth}, in ${this.step})`)
-    return await this.#meet(fault, real, args)
+    return { fault, call }
+  }
+
+  #isMet(fault: Fault, { method, nth }: Call): boolean {
+    const hadIt = this.met.some((met) => met.fault === fault)
+    if (fault.method === 'any')
+      return !hadIt && this.#calls.length >= fault.nth && isFaultOf(method, fault.kind)
+    if (fault.method !== method || !isFaultOf(method, fault.kind)) return false
+    return fault.nth === nth || (fault.isPersistent === true && nth > fault.nth)
   }
 
   async #meet(
-    { kind, method, nth }: Fault,
-    real: (...args: unknown[]) => unknown,
+    { kind }: Fault,
+    { method, nth }: Call,
+    real: (...args: unknown[]) => Promise<unknown>,
     args: unknown[],
   ): Promise<unknown> {
     if (kind === 'cancel') {
@@ -109,13 +189,17 @@ export class Faults {
       return await real(...args)
     }
     if (kind === 'crash') return await this.#die()
-    if (kind === 'crash-midway') {
+    if (kind === 'crash-midway' && method === 'files.write') {
+      await real(...args, MIDWAY_SHARES[nth % MIDWAY_SHARES.length])
+      return await this.#die()
+    }
+    if (kind === 'crash-midway' || kind === 'crash-alone') {
       const killed = new AbortController()
       this.#clock.after(MIDWAY_MS[nth % MIDWAY_MS.length] ?? 0, () => {
-        killed.abort(new Error('killed'))
+        if (kind === 'crash-midway') killed.abort(new Error('killed'))
         void this.#die()
       })
-      return await this.#alive(real(...args.slice(0, -1), killed.signal) as Promise<unknown>)
+      return await this.#alive(real(...args.map((arg) => (arg instanceof AbortSignal ? killed.signal : arg))))
     }
     if (kind !== 'throw' && kind !== 'hang') await real(...args)
     if (kind === 'crash-after-effect') return await this.#die()
@@ -125,10 +209,14 @@ export class Faults {
   }
 
   #die(): Promise<never> {
+    this.#end()
+    return new Promise(() => {})
+  }
+
+  #end(): undefined {
     this.isDead = true
     this.#crashed.resolve()
     this.#clock.wake()
-    return new Promise(() => {})
   }
 
   // The dead hear no answer.
@@ -141,6 +229,10 @@ export class Faults {
       throw error
     }
   }
+}
+
+function unwritable(method: Method): Problem {
+  return new Problem('journal-unusable', `injected: ${method} fails`)
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -8,6 +8,9 @@ export interface Inode {
 
 export class FakeFiles implements Files {
   readonly #inodes = new Map<string, Inode>()
+  /** Files that a write in place has left half written, since nobody was there to finish it. */
+  readonly #torn = new Set<string>()
+  #isFull = false
   writes = 0
 
   constructor(texts: Readonly<Record<string, string>>) {
@@ -38,17 +41,47 @@ export class FakeFiles implements Files {
     return this.text(path)
   }
 
-  async write(path: string, text: string, how: 'in-place' | 'rename'): Promise<void> {
+  /** `share`: the part of it that is written before whoever writes is gone. */
+  async write(path: string, text: string, how: 'in-place' | 'rename', share = 1): Promise<void> {
     this.writes += 1
-    if (how === 'in-place') this.inode(path).text = text
-    else {
-      this.inode(path)
-      this.#inodes.set(path, { text })
+    const inode = this.inode(path)
+    // The real one gives the old bytes back, which still fit.
+    if (this.#isFull && Buffer.byteLength(text) > Buffer.byteLength(inode.text))
+      throw Object.assign(new Error(`ENOSPC: no space left on device, write ${path}`), { code: 'ENOSPC' })
+    if (share < 1) {
+      if (how === 'rename') return
+      inode.text = tornText(inode.text, text, share)
+      this.#torn.add(path)
+      return
     }
+    this.#torn.delete(path)
+    if (how === 'in-place') inode.text = text
+    else this.#inodes.set(path, { text })
   }
+
+  /** Whether a file is half written at the moment. */
+  get isTorn(): boolean {
+    return this.#torn.size > 0
+  }
+
+  /** From now on the disk has no room for a longer text; or has again. */
+  fill(isFull: boolean): void {
+    this.#isFull = isFull
+  }
+
+  /** A fake write is never broken off. */
+  async tidy(): Promise<void> {}
 
   async real(path: string): Promise<string> {
     this.inode(path)
     return path
   }
+}
+
+// Byte by byte, as the disk has it: a character may be cut in two. Somewhere after the first change, so that it is neither text.
+function tornText(before: string, after: string, share: number): string {
+  const [old, next] = [Buffer.from(before), Buffer.from(after)]
+  const start = next.findIndex((byte, index) => byte !== old[index])
+  const at = start < 0 ? next.length : start + 1 + Math.floor((next.length - start) * share)
+  return Buffer.concat([next.subarray(0, at), old.subarray(at)]).toString('utf8')
 }

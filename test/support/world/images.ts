@@ -60,8 +60,27 @@ export class FakeImages {
     this.#local.set(withTag(ref), image)
   }
 
+  /** Takes a name away; the image goes with its last one. */
+  untag(ref: string, inUse: ReadonlySet<string>): boolean {
+    const image = this.#local.get(key(ref))
+    if (!image) return false
+    const isLast = [...this.#local].every(
+      ([name, { id }]) => id !== image.id || name === id || name === key(ref),
+    )
+    if (isLast && inUse.has(image.id)) return false
+    this.#local.delete(key(ref))
+    if (isLast) this.#local.delete(image.id)
+    return true
+  }
+
   tagsOf(id: string): string[] {
     return [...this.#local].filter(([ref, image]) => image.id === id && isTag(ref)).map(([ref]) => ref)
+  }
+
+  /** Whatever a name means: here, and in the registry. */
+  idsOf(ref: string): string[] {
+    const found = [this.#local.get(key(ref)), this.#registry.get(key(ref))]
+    return found.flatMap((image) => image?.id ?? [])
   }
 
   find(ref: string): FakeImage | undefined {

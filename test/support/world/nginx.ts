@@ -28,6 +28,17 @@ export interface Generation {
   inFlight: number
 }
 
+const NOBODY: Generation = {
+  number: 0,
+  servers: [],
+  pids: [],
+  text: '',
+  keepaliveMs: 0,
+  isAccepting: false,
+  quitAt: undefined,
+  inFlight: 0,
+}
+
 export class FakeNginx {
   readonly container: FakeContainer
   readonly #files: FakeFiles
@@ -38,7 +49,8 @@ export class FakeNginx {
   #isReloading = false
   #isPending = false
   #count = 0
-  readonly #pid: number
+  #lives = 0
+  #pid: number
   /** Set to a pid of its own for an image whose PID 1 is not nginx. */
   masterPid: number
   /** Reload takes no effect while this is set: a master that does not answer. */
@@ -58,8 +70,39 @@ export class FakeNginx {
     this.#image = image
     this.#pid = container.pid
     this.masterPid = container.pid
-    for (const { source, target } of container.mounts)
-      if (target.endsWith('.conf')) container.pinned.set(target, world.files.inode(source))
+    this.#pin()
+  }
+
+  /** Its container has stopped: no worker is left. */
+  stop(): void {
+    this.#generations = []
+    this.#isReloading = false
+    this.#isPending = false
+    this.#lives += 1
+  }
+
+  /** Its container starts again: with the files that are there now, or not at all. */
+  restart(): void {
+    this.#pid = this.container.pid
+    this.masterPid = this.#pid
+    this.#pin()
+    const text = this.text()
+    const loaded = this.#load(text)
+    if (typeof loaded === 'string') {
+      this.container.log.push(`[emerg] ${loaded}`)
+      this.#containers.stop(this.container, 1)
+    } else this.#begin(loaded, text).isAccepting = true
+  }
+
+  #pin(): void {
+    for (const { source, target } of this.container.mounts)
+      if (target.endsWith('.conf')) this.container.pinned.set(target, this.#files.inode(source))
+  }
+
+  // What was under way when nginx stopped does not come.
+  #later(ms: number, run: () => void): void {
+    const life = this.#lives
+    this.#clock.after(ms, () => life === this.#lives && run())
   }
 
   /** nginx starts: its first generation serves at once. */
@@ -80,10 +123,9 @@ export class FakeNginx {
     return this.#generations
   }
 
+  /** The one that serves; of an nginx that does not run, one without a server. */
   newest(): Generation {
-    const newest = this.#generations.findLast(({ isAccepting }) => isAccepting)
-    if (!newest) throw new Error('nginx does not run')
-    return newest
+    return this.#generations.findLast(({ isAccepting }) => isAccepting) ?? NOBODY
   }
 
   get isSettled(): boolean {
@@ -173,7 +215,7 @@ export class FakeNginx {
 
   #reload(): void {
     this.#isReloading = true
-    this.#clock.after(READ_MS, () => {
+    this.#later(READ_MS, () => {
       const text = this.text()
       const loaded = this.#load(text)
       if (typeof loaded === 'string') {
@@ -181,10 +223,10 @@ export class FakeNginx {
         this.#end()
         return
       }
-      this.#clock.after(START_MS, () => {
+      this.#later(START_MS, () => {
         const old = this.#generations.filter(({ quitAt }) => quitAt === undefined)
         this.#begin(loaded, text).isAccepting = true
-        this.#clock.after(QUIT_MS, () => {
+        this.#later(QUIT_MS, () => {
           for (const generation of old) this.#quit(generation)
           this.#end()
         })

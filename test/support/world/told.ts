@@ -9,17 +9,22 @@ export class StepsTold {
   readonly steps: Step[]
   #expected = 0
   #running: number | undefined
+  /** Where the roll is. */
   now = 'preflight'
+  isGoingBack = false
 
   constructor(before: readonly Step[]) {
     this.steps = [...before]
   }
 
   add(event: DeployEvent): void {
-    if (event.type === 'planned' || event.type === 'undoing') {
+    if (event.type === 'planned' || event.type === 'undoing' || event.type === 'resuming') {
       if (this.#running !== undefined) throw new Error(`${event.type} while a step runs`)
+      if (event.type === 'planned') this.steps.length = 0
+      else this.steps.length = Math.min(this.steps.length, event.from ?? this.steps.length)
       this.#expected = this.steps.length
       this.steps.push(...(event.type === 'planned' ? event.plan.steps : event.steps))
+      if (event.type !== 'resuming') this.isGoingBack = event.type === 'undoing'
     } else if (event.type === 'step-started') {
       if (event.step !== this.#expected || !this.steps[event.step] || this.#running !== undefined)
         throw new Error(`step ${event.step} started instead of ${this.#expected} of ${this.steps.length}`)
@@ -30,7 +35,9 @@ export class StepsTold {
       if (event.step !== this.#running)
         throw new Error(`${event.type} of step ${event.step}, not ${this.#running}`)
       if (event.type !== 'step-progress') this.#running = undefined
-    } else if (['succeeded', 'failed', 'stuck'].includes(event.type)) {
+      // Whatever happens from here on until it is said happens on the way back.
+      if (event.type === 'step-failed') this.isGoingBack = true
+    } else if (['succeeded', 'failed', 'cancelled', 'stuck'].includes(event.type)) {
       if (this.#running !== undefined) throw new Error(`${event.type} while a step runs`)
       this.now = 'the end'
     }
@@ -39,6 +46,7 @@ export class StepsTold {
 
 export function wordsOf(event: DeployEvent, now: string): string {
   const problem = 'problem' in event ? `: ${describeProblem(event.problem)}` : ''
+  const way = event.type === 'recovering' ? ` ${event.way}` : ''
   const undo = event.type === 'stuck' ? ` UNDO: ${describeProblem(event.undo)}` : ''
-  return `[${now}] ${event.type}${problem}${undo}`
+  return `[${now}] ${event.type}${way}${problem}${undo}`
 }

@@ -27,6 +27,7 @@ export class Traffic {
   #inFlight: Request[] = []
   /** How many servers the user's own configuration had in, and how many were down. */
   readonly #live: number
+  readonly #excused = new Set<string>()
   sent = 0
   /** By the way that a request or an invariant failed: the first time only, the rest are counted. */
   readonly failures = new Map<string, number>()
@@ -44,11 +45,34 @@ export class Traffic {
 
   tick(): void {
     this.#settle()
+    this.#ask((generation, server) => this.#send(generation, server))
+  }
+
+  /** As tick, of requests that would take no time: what a client would get at this very moment. */
+  look(): void {
+    this.#ask((generation, server) => this.#reach(generation, server) !== undefined)
+  }
+
+  /** Whatever becomes of requests to this container from now on is not the roll's doing. */
+  excuse({ ip }: Pick<FakeContainer, 'ip'>): void {
+    this.#excused.add(ip)
+  }
+
+  /** From now on it is to answer again. */
+  expect({ ip }: Pick<FakeContainer, 'ip'>): void {
+    this.#excused.delete(ip)
+  }
+
+  isExcused({ ip }: Pick<FakeContainer, 'ip'>): boolean {
+    return this.#excused.has(ip)
+  }
+
+  #ask(isAnswered: (generation: Generation, server: LoadedServer) => boolean): void {
     for (const generation of this.#nginx.generations()) {
       if (!generation.isAccepting) continue
-      const servers = generation.servers.filter(({ isDown }) => !isDown)
       let answering = 0
-      for (const server of servers) if (this.#send(generation, server)) answering += 1
+      for (const server of generation.servers)
+        if (!server.isDown && (isAnswered(generation, server) || this.#excused.has(server.ip))) answering += 1
       if (answering < this.#live - 1)
         this.#fail(
           `generation ${generation.number}: ${answering} servers answer, less than ${this.#live - 1}`,
@@ -72,7 +96,8 @@ export class Traffic {
   cut(container: FakeContainer): void {
     for (const request of this.#inFlight.filter((one) => one.container === container)) {
       this.#end(request)
-      this.#fail(`${container.service} was stopped while it had a request`)
+      if (!this.#excused.has(container.ip))
+        this.#fail(`${container.service} was stopped while it had a request`)
     }
     this.#inFlight = this.#inFlight.filter((one) => one.container !== container)
   }
@@ -101,22 +126,27 @@ export class Traffic {
 
   #send(generation: Generation, server: LoadedServer, ms = this.#options.requestMs): boolean {
     this.sent += 1
+    const container = this.#reach(generation, server)
+    if (!container) return false
+    this.#inFlight.push({ generation, server, container, endsAt: this.#clock.now() + ms })
+    generation.inFlight += 1
+    container.inFlight += 1
+    return true
+  }
+
+  #reach(generation: Generation, server: LoadedServer): FakeContainer | undefined {
     const container = this.#containers.byIp(server.ip)
-    if (container?.isListening && container.image.mode !== 'sick') {
-      this.#inFlight.push({ generation, server, container, endsAt: this.#clock.now() + ms })
-      generation.inFlight += 1
-      container.inFlight += 1
-      return true
-    }
-    const isSick = container?.isListening === true
+    const isSick = container?.isListening === true && container.image.mode === 'sick'
+    if (container?.isListening && !isSick) return container
+    if (this.#excused.has(server.ip)) return undefined
     const others = generation.servers.some(
       ({ ip, isDown }) => !isDown && ip !== server.ip && this.#containers.byIp(ip)?.isListening,
     )
-    if (!isSick && this.#options.isRetried && others) return false
+    if (!isSick && this.#options.isRetried && others) return undefined
     this.#fail(
       `generation ${generation.number}: ${server.host} at ${server.ip} ${isSick ? 'answers 500' : 'refuses a request'}`,
     )
-    return false
+    return undefined
   }
 
   // With a server out, one failed request must not take a survivor out for ten seconds.

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import {
   acceptedSchema,
+  cancelSchema,
   deploysSchema,
   enrolledSchema,
   revokedSchema,
@@ -33,14 +34,15 @@ const agent = await host.agent(
     },
   ],
 )
-const TOKEN = await host.token(['read', 'deploy', 'agent'], { ttlSeconds: 600 })
+const TOKEN = await host.token(['read', 'deploy', 'rollback', 'agent'], { ttlSeconds: 600 })
 afterAll(() => relay.stop())
 
 const expectAnswer = (asked: Asked) => answerTo(host.url, asked, [host.secret, SECRET, ENROLL_KEY])
 
 // What HTTP itself allows in a request line and in a header's value; the rest never reaches a Worker.
 const segment = fc.oneof(
-  fc.constantFrom(host.name, 'hello', 'deploy', 'pushed', SECRET, 'hooks', 'v1', 'hosts', 'agent', 'deploys'),
+  fc.constantFrom(host.name, 'hello', 'deploy', 'pushed', SECRET, 'hooks', 'v1', 'hosts', 'agent'),
+  fc.constantFrom('stacks', 'deploys', 'rollback', 'releases', 'cancel'),
   fc.constantFrom(
     '',
     '.',
@@ -205,6 +207,8 @@ test('what is written below /v1 with any JSON', async () => {
     '/keys': ['POST', { publicKey: host.publicKey, keepSeconds: 3600 }, TOKEN, rotatedSchema],
     '/revoked': ['PUT', { ids: ['x', 'y'] }, TOKEN, revokedSchema],
     '/stacks/hello/deploys': ['POST', { reason: 'x', env: { A: 'b' } }, TOKEN, acceptedSchema],
+    '/stacks/hello/rollback': ['POST', { reason: 'x', release: 3 }, TOKEN, acceptedSchema],
+    '/deploys/0123456789abcdef/cancel': ['POST', { cancel: '0123456789abcdef' }, TOKEN, cancelSchema],
   }
   const written = fc.constantFrom(...Object.keys(shapes)).chain((path) => {
     const right = fc.constant(shapes[path]![1])

@@ -1,0 +1,113 @@
+// Where nginx notes the requests that it sends to an upstream, and in which format. What cannot be read says why.
+
+import { dirname, resolve } from 'node:path/posix'
+import type { ConfigFile } from './dump.ts'
+import { parserOf, type LogFormat, type Unusable } from './log-format.ts'
+import { PASS, targetOf } from './pass.ts'
+import { placesOf, type Place } from './places.ts'
+import { lineAt, type Directive } from './tokens.ts'
+
+export interface AccessLog {
+  /** As nginx sees it; often a link to its standard output. */
+  readonly path: string
+  readonly format: LogFormat
+}
+
+/** Data, and no readers of lines: it outlives a crash of the agent as JSON. */
+export type AccessLogs = { readonly logs: readonly AccessLog[] } | Unusable
+
+/** nginx's own, in effect where nobody says anything. */
+const COMBINED: LogFormat = {
+  name: 'combined',
+  escape: 'default',
+  text: '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"',
+}
+const DEFAULT_PATH = '/var/log/nginx/access.log'
+
+/**
+ * The logs of the requests that nginx sends to an upstream: wherever it is passed one, the innermost block that has an `access_log`
+ * decides. What is passed to a variable may go there too.
+ */
+export function readAccessLogs(files: readonly ConfigFile[], upstream: string): AccessLogs {
+  const places = placesOf(files)
+  const directory = dirname(files[0]?.path ?? '/')
+  const passes = places.filter(
+    ({ directive: { name, words, block }, within }) =>
+      PASS.test(name) &&
+      !block &&
+      !within.some((around) => around.name === 'stream' || around.name === 'mail') &&
+      isPassTo(words[1]?.value ?? '', upstream),
+  )
+  if (passes.length === 0)
+    return { unusable: `nothing in nginx is passed to upstream ${upstream} by its name` }
+  const found = passes.map((pass) => logAt(pass, places, directory))
+  const logs = found.filter((log) => 'path' in log)
+  const [reason] = found.filter((log) => 'unusable' in log)
+  if (logs.length === 0 && reason) return reason
+  return { logs: logs.filter((log, index) => logs.findIndex((other) => isSame(log, other)) === index) }
+}
+
+const isSame = (one: AccessLog, other: AccessLog) =>
+  one.path === other.path && one.format.name === other.format.name
+
+function isPassTo(value: string, upstream: string): boolean {
+  if (/^(?:\w+:\/\/)?[^/]*\$/.test(value)) return true
+  return targetOf(value).toLowerCase() === upstream.toLowerCase()
+}
+
+// The first log of several that can be read: each of them has every request.
+function logAt({ within }: Place, places: readonly Place[], directory: string): AccessLog | Unusable {
+  const levels: (Directive | undefined)[] = [...within.toReversed(), undefined]
+  const inside = (block: Directive | undefined) =>
+    places.filter((place) => place.directive.name === 'access_log' && place.within.at(-1) === block)
+  const written = levels.map(inside).find((all) => all.length > 0)
+  if (!written) return readable({ path: DEFAULT_PATH, format: COMBINED })
+  const read = written.map((place) => {
+    const log = readAccessLog(place, places, directory)
+    return 'unusable' in log ? { unusable: `${log.unusable} (${whereIs(place)})` } : log
+  })
+  return read.find((log) => 'path' in log) ?? read[0] ?? { unusable: 'nginx writes no access log' }
+}
+
+const whereIs = ({ file, directive }: Place) => `${file.path}:${lineAt(file.text, directive.start)}`
+
+function readAccessLog(
+  { directive }: Place,
+  places: readonly Place[],
+  directory: string,
+): AccessLog | Unusable {
+  const [, path = '', name = COMBINED.name, ...options] = directive.words.map(({ value }) => value)
+  if (path === 'off') return { unusable: 'the access log is off' }
+  if (path.startsWith('syslog:')) return { unusable: 'the access log goes to syslog' }
+  if (path.includes('$')) return { unusable: `the access log ${path} has a variable in its name` }
+  // What a condition leaves out may be just what went well.
+  if (options.some((option) => option.startsWith('if=')))
+    return { unusable: `the access log ${path} has only some of the requests` }
+  if (options.some((option) => /^(?:buffer|gzip|flush)(?:=|$)/.test(option)))
+    return { unusable: `the access log ${path} is written late, by way of a buffer` }
+  const format = formatNamed(name, places)
+  if (!format) return { unusable: `there is no log format ${name}` }
+  return readable({ path: resolve(directory, path), format })
+}
+
+function readable(log: AccessLog): AccessLog | Unusable {
+  const parser = parserOf(log.format)
+  return 'unusable' in parser ? parser : log
+}
+
+function formatNamed(name: string, places: readonly Place[]): LogFormat | undefined {
+  const place = places.find(
+    ({ directive, within }) =>
+      directive.name === 'log_format' &&
+      directive.words[1]?.value === name &&
+      !within.some((around) => around.name === 'stream'),
+  )
+  if (!place) return name === COMBINED.name ? COMBINED : undefined
+  const [, , ...strings] = place.directive.words.map(({ value }) => value)
+  const escape = /^escape=(default|json|none)$/.exec(strings[0] ?? '')?.[1]
+  return {
+    name,
+    escape: escape === 'json' || escape === 'none' ? escape : 'default',
+    text: strings.slice(escape === undefined ? 0 : 1).join(''),
+  }
+}

@@ -1,0 +1,174 @@
+// A log_format as a reader of its lines: which servers of an upstream a request was sent to, and what each answered.
+// Lines hold what clients send. None can make an expression here take more than linear time, and a format in which a client could
+// write what looks like another field is refused.
+
+export interface LogFormat {
+  readonly name: string
+  readonly escape: 'default' | 'json' | 'none'
+  readonly text: string
+}
+
+/** One try of nginx at a server: a request that was retried has several. */
+export interface Attempt {
+  /** `ip:port`, `[ip]:port` or `unix:path`. */
+  readonly address: string
+  /** Undefined where the server had answered nothing by the time that the client was gone. */
+  readonly status: number | undefined
+}
+
+/** The attempts in a line, none for what nginx answered by itself; undefined for a line of another format. */
+export type ParseLine = (line: string) => readonly Attempt[] | undefined
+
+export interface Unusable {
+  /** Why, as the rest of a sentence. */
+  readonly unusable: string
+}
+
+const ADDRESS = 'upstream_addr'
+/** What the server answered; failing that, what the client got, which the last server that was asked has answered. */
+const STATUSES = ['upstream_status', 'status'] as const
+/** What nginx notes for a server that it went on from to the next. */
+const BAD_GATEWAY = 502
+/** nginx takes no longer request line or header than 32 KiB, as it comes. */
+const LINE_CHARS_MAX = 64 * 1024
+
+/** The reader of a format's lines. */
+export function parserOf(format: LogFormat): ParseLine | Unusable {
+  const items = itemsOf(format.text)
+  const isThere = (name: string) => items.some((item) => isVariable(item, name))
+  const status = STATUSES.find(isThere)
+  if (!isThere(ADDRESS) || status === undefined)
+    return {
+      unusable: `the log format ${format.name} has no $${isThere(ADDRESS) ? STATUSES[0] : ADDRESS}`,
+    }
+  if (format.escape === 'json' && items.some((item) => 'literal' in item && item.literal.includes('\\')))
+    return { unusable: `the log format ${format.name} has a backslash of its own` }
+
+  const parts = format.escape === 'none' ? [items] : splitAtQuotes(items)
+  const read = [ADDRESS, status].map((name) => {
+    const index = parts.findIndex((part) => part.some((item) => isVariable(item, name)))
+    return { index, pattern: patternOf(parts[index] ?? [], name) }
+  })
+  const [addressAt, statusAt] = read
+  if (!addressAt || !statusAt) throw new Error('two variables were asked for')
+  for (const { pattern } of read)
+    if ('unusable' in pattern) return { unusable: `in the log format ${format.name}, ${pattern.unusable}` }
+
+  return (line) => {
+    const texts = line.length > LINE_CHARS_MAX ? [] : partsOf(line, format.escape, parts.length + 1)
+    if (texts.length !== parts.length) return undefined
+    const [addresses, statuses] = read.map(({ index, pattern }) =>
+      'unusable' in pattern ? undefined : pattern.exec(texts[index] ?? '')?.[1],
+    )
+    if (addresses === undefined || statuses === undefined) return undefined
+    return attemptsOf(addresses, statuses, status === 'status')
+  }
+}
+
+function attemptsOf(addresses: string, statuses: string, isOfLast: boolean): readonly Attempt[] | undefined {
+  const servers = listOf(addresses).filter((address) => address !== '-')
+  const answers = listOf(statuses).map((text) => (/^[1-9]\d\d$/.test(text) ? Number(text) : undefined))
+  if (servers.length === 0) return []
+  const all = isOfLast ? [...servers.slice(1).map(() => BAD_GATEWAY), answers[0]] : answers
+  if (servers.length !== all.length) return undefined
+  return servers.map((address, index) => ({ address, status: all[index] }))
+}
+
+// A comma is between servers that were tried in turn, a colon before those after an internal redirect; it may also end the list.
+function listOf(text: string): string[] {
+  return text.split(/, | : /).filter((entry) => entry !== '')
+}
+
+type Item = { readonly variable: string } | { readonly literal: string }
+
+function itemsOf(text: string): Item[] {
+  const items = text.matchAll(/\$\{(\w+)\}|\$(\w+)|[^$]+|\$/g)
+  return [...items].map(([whole, braced, bare]) => {
+    const variable = braced ?? bare
+    return variable === undefined ? { literal: whole } : { variable }
+  })
+}
+
+function isVariable(item: Item, name: string): boolean {
+  return 'variable' in item && item.variable === name
+}
+
+// Where nginx escapes the quotes in what clients send, those of the format cannot be forged: they cut a line into its parts.
+function splitAtQuotes(items: readonly Item[]): Item[][] {
+  const parts: Item[][] = [[]]
+  for (const item of items) {
+    if ('variable' in item) parts.at(-1)?.push(item)
+    else
+      for (const [index, literal] of item.literal.split('"').entries()) {
+        if (index > 0) parts.push([])
+        if (literal !== '') parts.at(-1)?.push({ literal })
+      }
+  }
+  return parts
+}
+
+// At most so many: that is enough to see that there are too many.
+function partsOf(line: string, escape: LogFormat['escape'], limit: number): string[] {
+  if (escape === 'none') return [line]
+  // By default a quote is written as \x22, and none is left.
+  if (escape === 'default') return line.split('"', limit)
+  const parts = `"${line}`.matchAll(/"((?:[^"\\]|\\[^])*)/g)
+  return [...parts.take(limit)].map(([, part = '']) => part)
+}
+
+// The value of one variable of a part, caught: read from the left, up to the first variable that may hold anything at all.
+function patternOf(part: readonly Item[], wanted: string): RegExp | Unusable {
+  let source = '^'
+  let isFound = false
+  for (const [index, item] of part.entries()) {
+    if ('literal' in item) {
+      source += item.literal.replaceAll(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+      continue
+    }
+    const next = part[index + 1] ?? { literal: '' }
+    const shape = 'variable' in next ? undefined : shapeOf(item.variable, next.literal)
+    if (shape === undefined && isFound) return new RegExp(source)
+    if (shape === undefined)
+      return { unusable: `nobody can tell where $${item.variable} ends: put it in quotes of its own` }
+    const isWanted: boolean = item.variable === wanted && !isFound
+    source += isWanted ? `(${shape})` : shape
+    isFound ||= isWanted
+  }
+  return new RegExp(`${source}$`)
+}
+
+/** What no client can make longer than a word: numbers, names and addresses that nginx has found out or checked by itself. */
+const NUMBERS =
+  wordSet(`status body_bytes_sent bytes_sent request_time request_length msec pid connection connection_requests
+  connection_time server_port remote_port gzip_ratio`)
+const NUMBER_LISTS =
+  wordSet(`upstream_status upstream_response_time upstream_connect_time upstream_header_time
+  upstream_response_length upstream_bytes_received upstream_bytes_sent upstream_queue_time`)
+const WORDS =
+  wordSet(`remote_addr realip_remote_addr server_addr server_name hostname host http_host scheme request_method
+  server_protocol request_id time_iso8601 pipe https proxy_host proxy_port upstream_cache_status ssl_protocol ssl_cipher`)
+
+function wordSet(text: string): ReadonlySet<string> {
+  return new Set(text.split(/\s+/))
+}
+
+// How a value looks whose end is known by the literal after it. The two have no character in common, so that there is but one way
+// to read a line. Undefined where the end is not known.
+function shapeOf(variable: string, next: string): string | undefined {
+  const first = next.slice(0, 1)
+  const isNumber = NUMBERS.has(variable) || NUMBER_LISTS.has(variable)
+  if ((isNumber ? /[\d.-]/ : /[\w.:/[-]/).test(first)) return undefined
+  if (NUMBERS.has(variable)) return '[\\d.-]*'
+  if (variable === 'time_local') return '[^ "]+ [+-]\\d{4}'
+  const end = first === '' ? '' : `\\${first}`
+  if (WORDS.has(variable)) return `[^ "${end}]*`
+  if (/^(?:, | : )/.test(next)) return undefined
+  if (NUMBER_LISTS.has(variable)) return listShape('[\\d.-]+')
+  return variable === ADDRESS
+    ? listShape(`(?:\\[[^ \\]]*\\](?::\\d+)?|[^ ,"[${end}][^ ,"${end}]*)`)
+    : undefined
+}
+
+function listShape(entry: string): string {
+  return `(?:${entry}(?:(?:, | : )${entry})*(?: : )?)?(?!, | : )`
+}

@@ -1,0 +1,110 @@
+// The release that a roll makes: what each instance runs, pinned, on record, with its images kept, and the oldest forgotten.
+
+import type { RollState } from './context.ts'
+import { forgetOld, keepImages } from './kept-images.ts'
+import type { Progress } from './record.ts'
+import { envKeys, isNewest, isSameVersion, type NewRelease, type ReleasedServices } from './release.ts'
+import type { RollContext } from './roll.ts'
+import { digestOf, pinnedText } from './steps/pull.ts'
+import { wantedOf } from './wanted.ts'
+
+/** Records it, once for each deploy. Its number: of the newest release, where that is the same version. */
+export async function recordRelease(
+  state: RollState,
+  progress: Progress,
+  { releases, deploy }: RollContext,
+  signal: AbortSignal,
+): Promise<number> {
+  const { stack, ports, observed } = state
+  const known = releases.list()
+  const keys = envKeys(
+    stack,
+    Object.values(state.wanted).map(({ env }) => env),
+    known,
+  )
+  const add = async (release: NewRelease) => {
+    const number = releases.add(release)
+    const added = releases.list().find((one) => one.number === number)
+    if (added) await keepImages(observed.model.project, added, ports.engine, signal)
+    return number
+  }
+  const nobody = { deploy: null, actor: null, reason: null, builtAt: null, of: undefined }
+  // What ran before by nobody's deploy can be gone back to as well.
+  if (!isNewest(known, observed) && !known.some((release) => release.deploy === deploy.id)) {
+    const services = await servicesBefore(state, keys, signal)
+    const at = startOf(state)
+    const files = { before: observed.composeTexts, after: observed.composeTexts }
+    await add({ ...nobody, at, services, files })
+  }
+  const services = await servicesNow(state, keys, signal)
+  const newest = releases.list().at(-1)
+  if (newest && isSameVersion(newest.services, services)) return newest.number
+  const number = await add({
+    ...nobody,
+    deploy: deploy.id,
+    actor: deploy.actor,
+    reason: progress.reason ?? null,
+    at: ports.clock.now(),
+    builtAt: progress.builtAt ?? null,
+    of: progress.goesBackTo === undefined ? undefined : originOf(progress.goesBackTo, known),
+    services,
+    files: { before: observed.composeTexts, after: state.composeTexts },
+  })
+  await forgetOld(observed.model.project, releases, stack.releasesKept, ports.engine, signal)
+  return number
+}
+
+function originOf(number: number, known: readonly { number: number; of: number }[]): number {
+  return known.find((release) => release.number === number)?.of ?? number
+}
+
+function startOf({ observed }: RollState): number {
+  const started = observed.instances.flatMap(({ containers }) =>
+    containers.map(({ startedAt }) => Date.parse(startedAt)),
+  )
+  return Math.max(0, ...started.filter((at) => !Number.isNaN(at)))
+}
+
+async function servicesBefore(
+  { observed, ports }: RollState,
+  keys: readonly string[],
+  signal: AbortSignal,
+): Promise<ReleasedServices> {
+  const services: Record<string, ReleasedServices[string]> = {}
+  for (const { service, containers } of observed.instances) {
+    const said = observed.model.services[service]
+    const [container] = containers
+    if (!container || said?.image === undefined) continue
+    const { imageId } = container
+    const image = await ports.engine.image(imageId, signal)
+    const isPullable = image !== undefined && digestOf(said.image, image) !== undefined
+    services[service] = {
+      image: isPullable ? pinnedText(said.image, image) : imageId,
+      imageId,
+      env: Object.fromEntries(keys.map((key) => [key, said.env[key] ?? null])),
+    }
+  }
+  return services
+}
+
+async function servicesNow(
+  state: RollState,
+  keys: readonly string[],
+  signal: AbortSignal,
+): Promise<ReleasedServices> {
+  const before = await servicesBefore(state, keys, signal)
+  return Object.fromEntries(
+    Object.entries(before).map(([service, was]) => {
+      const { image, env } = wantedOf(state.wanted, service)
+      const pinned = image === undefined ? undefined : state.images.get(image)
+      return [
+        service,
+        {
+          image: pinned?.text ?? was.image,
+          imageId: pinned?.id ?? was.imageId,
+          env: { ...was.env, ...env },
+        },
+      ]
+    }),
+  )
+}

@@ -1,0 +1,278 @@
+// After a crash: what becomes of a roll that was interrupted. The world decides, not the note of how far it had come: it begins again where
+// nothing was touched, is finished where every instance runs the new version, and is undone otherwise.
+
+import { describeStep, type Step } from '../../shared/plan.ts'
+import { Problem, reportOf } from '../../shared/problems.ts'
+import type { AnyRequest } from '../../shared/request.ts'
+import type { StackConfig } from '../config/config.ts'
+import type { Container, Ports } from '../ports.ts'
+import { composeTexts, type RollState } from './context.ts'
+import { endStuck, endSucceeded, endUndone, endedBy } from './ending.ts'
+import { begunOf, readRecord, resumeRoll, writeRecord, type Progress, type RollRecord } from './record.ts'
+import { PREFLIGHT_MS_MAX, rollLocked, runAfter, type RollContext } from './roll.ts'
+import { runSteps, within } from './run-steps.ts'
+import { handlerOf } from './steps/index.ts'
+import { checkVersion } from './steps/update.ts'
+import { engineBack, revive } from './undo.ts'
+import { looksWhole } from './whole.ts'
+
+/** A roll that was interrupted before anything was touched begins again so often: an agent that it ends each time must not try for ever. */
+const ATTEMPTS_MAX = 2
+/** Another agent's roll of the same stack: as long as one may reasonably take. */
+const LOCK_MS_MAX = 60 * 60_000
+const LOCK_POLL_MS = 1_000
+
+export async function recover(
+  stack: StackConfig,
+  request: AnyRequest,
+  record: string | undefined,
+  ports: Ports,
+  context: RollContext,
+): Promise<void> {
+  const { clock } = ports
+  const startedAt = clock.now()
+  const ms = () => clock.now() - startedAt
+  try {
+    const lock = await patientLock(stack, ports, context)
+    try {
+      await recoverLocked(stack, request, record, ports, context, ms)
+    } finally {
+      await lock.release()
+    }
+  } catch (error) {
+    await endStuck(undefined, record ?? writeRecord({ attempt: 0 }), INTERRUPTED, reportOf(error), context, {
+      clock,
+      ms,
+    })
+  }
+}
+
+const INTERRUPTED = new Problem('interrupted', 'the agent stopped during the roll').toJSON()
+
+async function patientLock(stack: StackConfig, { locks, clock }: Ports, { deploy }: RollContext) {
+  return await within(clock, LOCK_MS_MAX, 'the wait for the stack’s lock', undefined, async (signal) => {
+    for (;;) {
+      try {
+        return await locks.take(stack, `recovery of deploy ${deploy.id}`)
+      } catch (error) {
+        if (reportOf(error).code !== 'stack-busy') throw error
+        signal.throwIfAborted()
+      }
+      await clock.sleep(LOCK_POLL_MS, signal)
+    }
+  })
+}
+
+// Throws what leaves the state of the stack unknown.
+async function recoverLocked(
+  stack: StackConfig,
+  request: AnyRequest,
+  text: string | undefined,
+  ports: Ports,
+  context: RollContext,
+  ms: () => number,
+): Promise<void> {
+  const { clock } = ports
+  const record = text === undefined ? { attempt: 0 } : readRecord(text)
+  const { progress } = record
+  await within(clock, PREFLIGHT_MS_MAX, 'the end of what was left running', undefined, (signal) =>
+    ports.compose.endOrphans(stack, signal),
+  )
+  if (!progress || isUntouched(progress)) return await again(stack, request, record, ports, context, ms)
+  const never = new AbortController().signal
+  await engineBack(ports.engine, clock, never)
+  const { state, changed } = await within(clock, PREFLIGHT_MS_MAX, 'recovery', undefined, (signal) =>
+    resumeRoll(context.deploy.id, stack, progress, ports, signal),
+  )
+  for (const path of [...stack.compose, progress.observed.proxy.file.hostPath]) await ports.files.tidy(path)
+  if (changed) return await leaveAlone(state, record, changed, context, ms)
+  if (!progress.goesBack && (await isComplete(state, progress)))
+    return await forward(state, progress, record.attempt, context, ms)
+  context.emit({ type: 'recovering', way: 'back' })
+  await endUndone(state, progress, record.attempt, progress.goesBack?.problem ?? INTERRUPTED, context, ms)
+}
+
+/** Whether nothing but pulls and a command before the roll was begun. */
+function isUntouched(progress: Progress): boolean {
+  return !progress.goesBack && begunOf(progress).every(({ kind }) => kind === 'pull' || kind === 'command')
+}
+
+async function again(
+  stack: StackConfig,
+  request: AnyRequest,
+  { attempt, progress }: RollRecord,
+  ports: Ports,
+  context: RollContext,
+  ms: () => number,
+): Promise<void> {
+  const begun = progress ? begunOf(progress) : []
+  const command = begun.at(-1)?.kind === 'command' ? progress : undefined
+  const isBeforeDone = command?.isLastDone === true
+  const isUnknown = command !== undefined && !isBeforeDone
+  const onRetry = stack.before?.onRetry ?? 'fail'
+  if (attempt + 1 >= ATTEMPTS_MAX)
+    return context.emit(
+      endedBy({ ...INTERRUPTED, message: 'the agent stopped during the roll, again' }, ms()),
+    )
+  if (isUnknown && onRetry === 'fail')
+    return context.emit(
+      endedBy(
+        {
+          ...INTERRUPTED,
+          message: 'the agent stopped while the command before the roll ran: nobody knows how far it came',
+          cure: `see what it has done, then deploy again; \`before.on_retry\` of stack ${stack.name} may say run or skip`,
+        },
+        ms(),
+      ),
+    )
+  context.emit({ type: 'recovering', way: 'again' })
+  if (command)
+    context.emit({
+      type: 'warning',
+      problem: { code: 'command-retried', message: retryWords('before', isUnknown, onRetry) },
+    })
+  try {
+    await rollLocked(stack, request, ports, context, {
+      startedAt: ports.clock.now() - ms(),
+      attempt: attempt + 1,
+      isBeforeDone: isBeforeDone || (isUnknown && onRetry === 'skip'),
+    })
+  } catch (error) {
+    context.emit(endedBy(reportOf(error), ms()))
+  }
+}
+
+function retryWords(when: 'before' | 'after', isUnknown: boolean, onRetry: 'run' | 'skip' | 'fail'): string {
+  const command = `the command ${when} the roll`
+  if (!isUnknown) return `${command} has run already, and does not run again`
+  const was = `the agent stopped while ${command} ran: nobody knows how far it came`
+  return onRetry === 'run' ? `${was}, and it runs once more` : `${was}, and it does not run again`
+}
+
+// Somebody has repaired it, or is about to. What is whole is left as it is; else a person must go on.
+async function leaveAlone(
+  state: RollState,
+  record: RollRecord,
+  changed: Problem,
+  context: RollContext,
+  ms: () => number,
+): Promise<void> {
+  const { stack, ports } = state
+  const text = writeRecord(record)
+  const wrong = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at the stack', undefined, (signal) =>
+    looksWhole(stack, ports, signal, text),
+  )
+  const problem = record.progress?.goesBack?.problem ?? INTERRUPTED
+  try {
+    if (wrong.length > 0) throw changed
+    // nginx may not have heard that its file is as it was. Where somebody else has written it, it was they who told it.
+    if (state.nginxText === state.observed.proxy.file.text) await reloadNow(state)
+  } catch (fault) {
+    return await endStuck(state, text, problem, reportOf(fault), context, { clock: ports.clock, ms })
+  }
+  const message = `${problem.message}; somebody has set the stack right since, and it was left as it is`
+  context.emit(endedBy({ ...problem, message }, ms()))
+}
+
+async function reloadNow(state: RollState): Promise<void> {
+  const step = { kind: 'switch' } as const
+  const { deadlineMs, do: reload } = handlerOf(step.kind)
+  await within(state.ports.clock, deadlineMs(step, state), describeStep(step), undefined, async (signal) => {
+    await reload(step, { roll: state, report: () => {}, signal })
+  })
+}
+
+// By the files and by what runs. Where the containers are recreated though they run the wanted version already, only the note tells.
+async function isComplete(state: RollState, progress: Progress): Promise<boolean> {
+  const { ports, observed, order } = state
+  const updates = progress.steps.filter((step) => step.kind === 'update')
+  const begun = begunOf(progress).filter((step) => step.kind === 'update')
+  if (updates.length === 0 || (updates.some(({ force }) => force) && begun.length < updates.length))
+    return false
+  const wanted = composeTexts(state, new Set(order))
+  if (Object.entries(wanted).some(([path, text]) => state.composeTexts[path] !== text)) return false
+  const containers = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at what runs', undefined, (signal) =>
+    ports.engine.containers(observed.model.project, signal, order),
+  )
+  return updates.every(({ service, to }) => {
+    const own = containers.filter((one) => one.service === service)
+    return own.length > 0 && own.every((one) => runs(state, one, to))
+  })
+}
+
+function runs(state: RollState, container: Container, to: Extract<Step, { kind: 'update' }>['to']): boolean {
+  try {
+    checkVersion(state, container, to, false)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function forward(
+  state: RollState,
+  progress: Progress,
+  attempt: number,
+  context: RollContext,
+  ms: () => number,
+): Promise<void> {
+  const { emit, remember, signal } = context
+  const { clock } = state.ports
+  emit({ type: 'recovering', way: 'forward' })
+  const steps = remaining(state)
+  const after = afterOf(progress, state.stack, context)
+  emit({ type: 'resuming', steps: [...steps, ...after], from: progress.told })
+  const told = progress.told + steps.length + after.length
+  const onward: Progress = { ...progress, told }
+  for (const service of state.order) state.updated.add(service)
+  await within(clock, state.stack.deadlineMs, 'the roll', undefined, async (deadline) => {
+    try {
+      remember(writeRecord({ attempt, progress: onward }))
+      await within(clock, PREFLIGHT_MS_MAX, 'the start of what was stopped', undefined, (inTime) =>
+        revive(state, 'forward', inTime),
+      )
+      await runSteps(steps, state, { from: progress.told, emit, signal, deadline })
+    } catch (error) {
+      return await endUndone(state, onward, attempt, reportOf(error), context, ms)
+    }
+    const run = () =>
+      runSteps(after, state, {
+        from: progress.told + steps.length,
+        emit,
+        signal,
+        deadline,
+        onProgress: (_count, isLastDone) =>
+          remember(writeRecord({ attempt, progress: { ...onward, begun: onward.steps.length, isLastDone } })),
+      })
+    await runAfter(after, run, context)
+    await endSucceeded(state, onward, context, ms, true)
+  })
+}
+
+// By who is out now, whatever the plan said: each instance healthy, everybody in, and nginx by its file.
+function remaining({ order, out, stack, observed }: RollState): Step[] {
+  const [back] = out
+  const last = order.at(-1)
+  const isLive = observed.instances.some((one) => one.service === last && one.isLive)
+  return [
+    ...order.map((service): Step => ({ kind: 'await-healthy', service })),
+    { kind: 'switch', ...(back === undefined ? {} : { back }) },
+    ...(stack.soakMs > 0 && last !== undefined && isLive
+      ? [{ kind: 'soak', service: last, ms: stack.soakMs } as const]
+      : []),
+    { kind: 'verify' },
+  ]
+}
+
+function afterOf(progress: Progress, { after }: StackConfig, { emit }: RollContext): Step[] {
+  const steps = progress.steps.filter((step) => step.kind === 'command' && step.when === 'after')
+  const isBegun = begunOf(progress).some((step) => step.kind === 'command' && step.when === 'after')
+  if (!isBegun) return steps
+  const onRetry = after?.onRetry ?? 'fail'
+  const isUnknown = !progress.isLastDone
+  emit({
+    type: 'warning',
+    problem: { code: 'command-retried', message: retryWords('after', isUnknown, onRetry) },
+  })
+  return isUnknown && onRetry === 'run' ? steps : []
+}

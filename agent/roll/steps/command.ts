@@ -1,0 +1,77 @@
+// Runs a command of the stack around its roll, in a one-off container of a service: `before` on the version that is to come, while
+// nothing was touched yet; `after` on the one that runs by then.
+
+import { describeStep, type Step } from '../../../shared/plan.ts'
+import { Problem, reportOf } from '../../../shared/problems.ts'
+import { changedTexts } from '../../compose/texts.ts'
+import { composeTexts, type RollState } from '../context.ts'
+import type { StepHandler } from './index.ts'
+
+type Command = Extract<Step, { kind: 'command' }>
+
+/** For a command that ropeway.yml no longer has since its roll was planned: what it grants where it says nothing. */
+const COMMAND_MS_MAX = 10 * 60_000
+/** The engine kills and removes a container within seconds; the stack's roll must end even where it does not. */
+const REMOVE_MS_MAX = 30_000
+
+export const command: StepHandler<'command'> = {
+  deadlineMs: ({ when }, { stack }) => stack[when]?.timeoutMs ?? COMMAND_MS_MAX,
+  async do(step, { roll, signal }) {
+    const { when, service, command: words } = step
+    const name = oneOffName(roll, when)
+    // Of an agent that was killed: it may run yet, and two of them at a time nobody has asked for.
+    await removeOneOff(roll, name, signal)
+    const replaced =
+      when === 'before'
+        ? changedTexts(roll.observed.composeTexts, composeTexts(roll, new Set(roll.order)))
+        : {}
+    const options = { command: words, name, replaced }
+    const { exitCode, log } = await orRemoved(step, roll, name, () =>
+      roll.ports.compose.run(roll.stack, service, options, signal),
+    )
+    if (exitCode === 0) return { exitCode, ...lastWord(log) }
+    throw new Problem(
+      'command-failed',
+      `\`${words.join(' ')}\` in ${service} ended with exit code ${exitCode}`,
+      { log, cure: CURES[when] },
+    )
+  },
+}
+
+const CURES = {
+  before: 'its output says why; nothing was touched, so mend the command and deploy again',
+  after: 'its output says why; the new version runs, so mend what the command was to do by hand',
+} as const
+
+/** The name of the one-off container: of one deploy and moment, so that a leftover is known for what it is. */
+export function oneOffName({ deployId }: Pick<RollState, 'deployId'>, when: Command['when']): string {
+  return `ropeway-${deployId}-${when}`
+}
+
+// What ends the wait (a deadline, a cancel) ends compose, and not the container that it has started.
+async function orRemoved<T>(step: Command, roll: RollState, name: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    try {
+      await removeOneOff(roll, name, AbortSignal.timeout(REMOVE_MS_MAX))
+    } catch {
+      throw new Problem(
+        'command-failed',
+        `${reportOf(error).message}; the container ${name} of \`${describeStep(step)}\` could not be removed`,
+        { cure: `end it with \`docker rm --force ${name}\``, cause: error },
+      )
+    }
+    throw error
+  }
+}
+
+async function removeOneOff({ ports }: RollState, name: string, signal: AbortSignal): Promise<void> {
+  const left = await ports.engine.container(name, signal)
+  if (left) await ports.engine.remove(left.id, signal)
+}
+
+function lastWord(log: readonly string[]): { output?: string } {
+  const output = log.findLast((line) => line.trim() !== '')
+  return output === undefined ? {} : { output }
+}

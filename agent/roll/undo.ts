@@ -1,0 +1,233 @@
+// The way back: what a roll has begun, reversed, through the same steps. It heeds no cancel: it ends with the stack as it was, or stuck.
+
+import { planBack, type Step } from '../../shared/plan.ts'
+import { reportOf } from '../../shared/problems.ts'
+import type { Clock, Container, Engine, Ports } from '../ports.ts'
+import { instanceOf, lookAround, idsOf, type RollState } from './context.ts'
+import { faultOf } from './steps/await-healthy.ts'
+import { restoreTag } from './steps/update.ts'
+import { runSteps, within, type RunOptions } from './run-steps.ts'
+
+/** The way back is bounded as a whole, above the deadlines of its steps: a host that takes longer needs a person. */
+const UNDO_MS_MAX = 60 * 60_000
+/** An engine that restarts is back within a minute, with many containers in a few. */
+const ENGINE_MS_MAX = 5 * 60_000
+const ENGINE_POLL_MS = 500
+/** A container that is started says within this time whether it stays. */
+const START_MS_MAX = 30_000
+const START_POLL_MS = 100
+/** Docker waits up to a minute before it starts a container again that has ended again and again. */
+const PROXY_MS_MAX = 90_000
+/** A few questions to the engine, and the wait for nginx; a look that takes this long hangs. */
+const LOOK_MS_MAX = 150_000
+/** Between two tries of the way back, at most: what it waits for takes minutes by then. */
+const PAUSE_MS_MAX = 30_000
+/** How often the way back fails for other reasons than the engine's: what it needs may change under it, but not for ever. */
+const TRIES_MAX = 4
+
+export interface UndoOptions extends Pick<RunOptions, 'emit'> {
+  /** How many steps the deploy's events have named so far. */
+  readonly told: number
+  /** Keeps, before each step, which services are still to be taken back. */
+  readonly onTaken: (taken: readonly string[], told: number) => void
+}
+
+/**
+ * Takes everything back that the steps of a roll have done: from where the world stands, and where `taken` says that a service may be at the
+ * new version although its files do not. Throws a Problem where that cannot be done.
+ */
+export async function undo(
+  state: RollState,
+  { steps, taken: noted }: { steps: readonly Step[]; taken: readonly string[] },
+  options: UndoOptions,
+): Promise<void> {
+  const { clock, engine } = state.ports
+  await within(clock, UNDO_MS_MAX, 'the way back', undefined, async (signal) => {
+    let taken = noted
+    let { told } = options
+    let tries = 0
+    let lostAt: number | undefined
+    let pauseMs = ENGINE_POLL_MS
+    for (;;) {
+      let hasBegun = false
+      try {
+        await engineBack(engine, clock, signal)
+        const back = await within(clock, LOOK_MS_MAX, 'a look at the stack', signal, async (inTime) => {
+          await prepare(state, inTime)
+          const all = new Set([...taken, ...state.updated])
+          const { out, isLoaded } = state
+          return deadFirst(planBack(steps, { taken: all, out, isLoaded }), await deadServices(state, inTime))
+        })
+        hasBegun = true
+        options.emit({ type: 'undoing', steps: [...back], from: told })
+        told += back.length
+        await runSteps(back, state, {
+          from: told - back.length,
+          emit: options.emit,
+          signal,
+          deadline: signal,
+          onProgress: (count) => {
+            taken = updatesIn(back.slice(count - 1))
+            options.onTaken(taken, told)
+          },
+        })
+        // The pull alone may have moved a name: a `docker compose up` by hand must find what ran before.
+        if (state.images.size > 0) for (const service of state.order) await restoreTag(state, service, signal)
+        return
+      } catch (error) {
+        if (signal.aborted) throw error
+        if (await isEngineAway(state.ports, signal, error)) {
+          lostAt ??= clock.now()
+          if (clock.now() - lostAt > ENGINE_MS_MAX) throw error
+        } else {
+          tries += 1
+          const isPassing = hasBegun
+            ? await isWorthAnotherTry(state, taken, error, signal)
+            : reportOf(error).code === 'deadline'
+          if (tries === TRIES_MAX || !isPassing) throw error
+        }
+        // An engine that shuts down answers this and refuses that: ever longer, until it is gone, or back.
+        await clock.sleep(pauseMs, signal)
+        pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)
+        // Whatever nginx runs by now, it is not known.
+        state.isLoaded = false
+      }
+    }
+  })
+}
+
+function updatesIn(steps: readonly Step[]): string[] {
+  return steps.flatMap((step) => (step.kind === 'update' ? [step.service] : []))
+}
+
+// What has changed under it: an instance has died that is still to be taken back, a dead one is back by itself, nginx could
+// not run without an instance, or compose met what is over by now.
+async function isWorthAnotherTry(
+  state: RollState,
+  taken: readonly string[],
+  error: unknown,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { clock } = state.ports
+  const dead = await within(clock, LOOK_MS_MAX, 'a look at the stack', signal, (inTime) =>
+    deadServices(state, inTime),
+  ).catch((): string[] => [])
+  const isPassing = ['container-changed', 'nginx-not-running', 'compose-failed'].includes(
+    reportOf(error).code,
+  )
+  return isPassing || taken.some((service) => dead.includes(service))
+}
+
+/** Waits until the engine answers. Throws `engine-unreachable` when it does not come back. */
+export async function engineBack(engine: Engine, clock: Clock, signal: AbortSignal): Promise<void> {
+  await within(clock, ENGINE_MS_MAX, 'the engine’s return', signal, async (inTime) => {
+    for (;;) {
+      try {
+        return await engine.ping(inTime)
+      } catch (error) {
+        if (signal.aborted || !isUnreachable(error)) throw error
+        if (inTime.aborted) throw error
+      }
+      await clock.sleep(ENGINE_POLL_MS, inTime)
+    }
+  })
+}
+
+function isUnreachable(error: unknown): boolean {
+  return reportOf(error).code === 'engine-unreachable'
+}
+
+// A compose call that failed because of it says so in its own words only.
+async function isEngineAway({ engine, clock }: Ports, signal: AbortSignal, error: unknown): Promise<boolean> {
+  if (isUnreachable(error)) return true
+  const ping = async (inTime: AbortSignal) => await engine.ping(inTime)
+  return await within(clock, LOOK_MS_MAX, 'the engine’s answer', signal, ping).then(
+    () => false,
+    isUnreachable,
+  )
+}
+
+// What the steps rely on: no container is expected to be the one that was, those that ran before and are the old version run, and nginx runs.
+// Until it loads its configuration anew, nginx asks at the address of a container that somebody has replaced.
+async function prepare(state: RollState, signal: AbortSignal): Promise<void> {
+  if (await hasForeignContainer(state, signal)) state.isLoaded = false
+  state.known = undefined
+  await revive(state, 'back', signal)
+}
+
+async function hasForeignContainer(state: RollState, signal: AbortSignal): Promise<boolean> {
+  const { known } = state
+  if (!known) return false
+  const all = await lookAround(state, signal)
+  return [...known].some(([service, ids]) => {
+    const now = all.filter((one) => one.service === service)
+    return !state.out.has(service) && now.length > 0 && idsOf(now).join() !== ids.join()
+  })
+}
+
+/**
+ * Starts what was stopped since the roll began, as by an engine that was restarted: instances first, for nginx needs their names. On the way
+ * back only what ran before: what this roll made and does not run is as dead as it seems, and its update is taken back.
+ */
+export async function revive(state: RollState, way: 'forward' | 'back', signal: AbortSignal): Promise<void> {
+  const { ports, observed, order, updated } = state
+  const start = async (containers: readonly Container[]) => {
+    const isRunning = containers.some((one) => one.state === 'running')
+    const stopped = containers.find((one) => one.state === 'exited' || one.state === 'created')
+    if (!isRunning && stopped) await startAndSee(state, stopped, signal)
+  }
+  const all = await ports.engine.containers(observed.model.project, signal)
+  const isWanted = (one: Container) =>
+    way === 'forward' ||
+    instanceOf(state, one.service).containers.some(({ id }) => id === one.id) ||
+    !updated.has(one.service)
+  for (const service of order) await start(all.filter((one) => one.service === service).filter(isWanted))
+  const ofProxy = all.filter(({ service }) => service === observed.proxy.container.service)
+  await start(ofProxy)
+  if (ofProxy.length > 0) await proxyUp(state, signal)
+}
+
+// An engine that restarts it tries ever less often. While an instance is missing there is nothing to wait for: nginx does not start then.
+async function proxyUp(state: RollState, signal: AbortSignal): Promise<void> {
+  const { clock, engine } = state.ports
+  const { model, proxy } = state.observed
+  const end = clock.now() + PROXY_MS_MAX
+  for (;;) {
+    const instances = await lookAround(state, signal)
+    const isMissing = (service: string) =>
+      !instances.some((one) => one.service === service && one.state === 'running')
+    const found = await engine.containers(model.project, signal, [proxy.container.service])
+    if (found.some(({ state: is }) => is === 'running') || state.order.some(isMissing)) return
+    if (clock.now() >= end) return
+    await clock.sleep(START_POLL_MS, signal)
+  }
+}
+
+async function startAndSee(state: RollState, { id }: Container, signal: AbortSignal): Promise<void> {
+  const { engine, clock } = state.ports
+  try {
+    await engine.start(id, signal)
+  } catch (error) {
+    // Somebody has removed it since it was listed; what is there in its place is looked at later.
+    if (reportOf(error).code === 'container-missing') return
+    throw error
+  }
+  await within(clock, START_MS_MAX, 'a container’s start', signal, async (inTime) => {
+    while ((await engine.container(id, inTime))?.state === 'created') await clock.sleep(START_POLL_MS, inTime)
+  })
+}
+
+// All of them at once, before anything looks at how they are: a switch, and a wait for another service, refuse while one is dead.
+function deadFirst(steps: readonly Step[], dead: readonly string[]): Step[] {
+  const isFirst = (kind: Step['kind']) => (step: Step) =>
+    step.kind === kind && 'service' in step && dead.includes(step.service)
+  const first = [...steps.filter(isFirst('update')), ...steps.filter(isFirst('await-healthy'))]
+  return [...first, ...steps.filter((step) => !first.includes(step))]
+}
+
+// Stopped; or made by this roll and restarting, so that nginx finds its name only now and then; or sick by its own healthcheck.
+async function deadServices(state: RollState, signal: AbortSignal): Promise<string[]> {
+  const containers = await lookAround(state, signal)
+  const isUp = (one: Container) => faultOf(state, one) === undefined
+  return state.order.filter((service) => !containers.some((one) => one.service === service && isUp(one)))
+}

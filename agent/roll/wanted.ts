@@ -1,0 +1,119 @@
+// What each service shall run: by the request, or by the release that a rollback goes back to. Pure.
+
+import { imageRef } from '../../shared/image.ts'
+import { Problem } from '../../shared/problems.ts'
+import { envFor, isRollback, type AnyRequest, type DeployRequest } from '../../shared/request.ts'
+import type { ComposeModel } from '../ports.ts'
+import type { Instance } from './observe.ts'
+import type { Release } from './release.ts'
+
+/** `image` undefined: what it runs today. An env variable that is null is taken away. */
+export interface Wanted {
+  readonly image?: string
+  /** Of a release: the image by itself, should its name have gone from this host and its registry. */
+  readonly imageId?: string
+  readonly env: Readonly<Record<string, string | null>>
+}
+
+/** By service. */
+export type AllWanted = Readonly<Record<string, Wanted>>
+
+export function wantedOf(wanted: AllWanted, service: string): Wanted {
+  return wanted[service] ?? { env: {} }
+}
+
+/** What a deploy asks for. `running` are the image texts that the instances have today: a request that names nothing asks for them again. */
+export function wantedByDeploy(
+  request: DeployRequest,
+  services: readonly string[],
+  running: readonly string[],
+): AllWanted {
+  const image = request.image ?? (Object.keys(request.env ?? {}).length > 0 ? undefined : todays(running))
+  return Object.fromEntries(
+    services.map((service) => [
+      service,
+      { ...(image === undefined ? {} : { image }), env: envFor(request, service) },
+    ]),
+  )
+}
+
+function todays(running: readonly string[]): string {
+  const [today, ...others] = [...new Set(running)]
+  if (today === undefined || others.length > 0)
+    throw new Problem(
+      'request-invalid',
+      'the request names neither image nor env, and the instances run several images',
+      {
+        cure: 'name the image to deploy',
+      },
+    )
+  const { written, tag } = imageRef(today)
+  return tag === undefined ? written : `${written}:${tag}`
+}
+
+/** What a release had. Throws `release-unknown` where the stack has instances that it had not. */
+export function wantedByRelease(release: Release, services: readonly string[]): AllWanted {
+  return Object.fromEntries(
+    services.map((service) => {
+      const had = release.services[service]
+      if (had) return [service, { ...had }]
+      throw new Problem('release-unknown', `release ${release.number} had no service ${service}`, {
+        cure: 'deploy the image that you want by its name',
+      })
+    }),
+  )
+}
+
+/** The images to fetch, each once. */
+export function imagesOf(wanted: AllWanted): string[] {
+  return [...new Set(Object.values(wanted).flatMap(({ image }) => image ?? []))]
+}
+
+/** Whether a service has the env that is wanted: in the compose files, and in what runs. */
+export function isEnvThere({ service, containers }: Instance, model: ComposeModel, { env }: Wanted): boolean {
+  const said = model.services[service]?.env ?? {}
+  return Object.entries(env).every(([key, value]) =>
+    // What an image brings by itself is nobody's to take away.
+    value === null
+      ? !Object.hasOwn(said, key)
+      : [said, ...containers.map((one) => one.env)].every((has) => has[key] === value),
+  )
+}
+
+/**
+ * The release that a rollback means. `previous` is the one before the newest: of those that a rollback has not come back from. When something
+ * else runs than the newest, it is the newest.
+ */
+export function releaseToGoBackTo(
+  releases: readonly Release[],
+  wanted: number | 'previous',
+  isNewestRunning: boolean,
+): Release {
+  const newest = releases.at(-1)
+  const found =
+    wanted !== 'previous'
+      ? releases.find(({ number }) => number === wanted)
+      : isNewestRunning
+        ? releases.findLast(({ number }) => newest !== undefined && number < newest.of)
+        : newest
+  if (found) return found
+  const kept = releases.map(({ number }) => number).join(', ') || 'none'
+  throw new Problem(
+    'release-unknown',
+    wanted === 'previous' ? 'there is no release before the one that runs' : `there is no release ${wanted}`,
+    { cure: `of this stack are kept: ${kept}` },
+  )
+}
+
+/** Throws `request-outdated` when something newer was deployed than what is asked for, by the builders' own times. */
+export function checkOrder(request: AnyRequest, releases: readonly Release[]): void {
+  if (isRollback(request) || request.builtAt === undefined) return
+  const builtAt = Date.parse(request.builtAt)
+  const newer = releases.filter((release) => (release.builtAt ?? -Infinity) > builtAt).at(-1)
+  if (!newer?.builtAt) return
+  throw new Problem(
+    'request-outdated',
+    `what is asked for was built at ${request.builtAt}, and release ${newer.number} of ${new Date(newer.builtAt).toISOString()} was deployed already`,
+    { cure: 'go back to an earlier release by a rollback, or ask without builtAt' },
+  )
+}

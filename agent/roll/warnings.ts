@@ -1,0 +1,79 @@
+// What a person should know before a roll, though it forbids none.
+
+import { isDeepStrictEqual } from 'node:util'
+import type { StackConfig } from '../config/config.ts'
+import type { Ports } from '../ports.ts'
+import type { Observed } from './observe.ts'
+
+export interface Warning {
+  readonly code: string
+  readonly message: string
+  readonly cure?: string
+}
+
+export async function warningsOf(
+  stack: StackConfig,
+  observed: Observed,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<Warning[]> {
+  return [...warn(stack, observed), ...(await warnOfMovedTags(observed, ports, signal))]
+}
+
+function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Generator<Warning> {
+  if (!proxy.settings.keepaliveMinTimeoutMs)
+    yield {
+      code: 'no-keepalive-min-timeout',
+      message: 'idle keepalive clients may lose a request at each reload',
+      cure: 'set `keepalive_min_timeout 1s;` in the http block (nginx 1.27.4 or newer)',
+    }
+  // A soak that sees nothing of the traffic must not look like one that found all well.
+  if (stack.soakMs > 0 && 'unusable' in proxy.settings.accessLogs)
+    yield {
+      code: 'soak-without-traffic',
+      message: `the soak cannot see how the instances answer in traffic: ${proxy.settings.accessLogs.unusable}`,
+      cure: 'append `$upstream_addr $upstream_status` to the log_format, and use it in an `access_log` without `if` and `buffer`',
+    }
+  for (const { service, servers, containers } of instances) {
+    const uses = [...new Set(servers.map(({ host }) => host))].flatMap((host) =>
+      proxy.settings.otherUses(host, proxy.upstream.name),
+    )
+    if (uses.length > 0)
+      yield {
+        code: 'used-elsewhere',
+        message: `nginx reaches ${service} past the upstream too (${uses.join(', ')}): those requests are not protected`,
+        cure: `send them to upstream ${proxy.upstream.name}`,
+      }
+    if (containers.some(({ configHash }) => configHash !== undefined && configHash !== hashes[service]))
+      yield {
+        code: 'compose-drift',
+        message: `service ${service} does not run as the compose file says: the roll will apply what else has changed there`,
+      }
+    const files = containers[0]?.composeFiles ?? []
+    if (files.length > 0 && !isDeepStrictEqual(files, [...stack.compose]))
+      yield {
+        code: 'compose-files-differ',
+        message: `service ${service} was started from ${files.join(', ')}, the roll uses ${stack.compose.join(', ')}`,
+        cure: `list the same files in stacks.${stack.name}.compose`,
+      }
+  }
+}
+
+async function warnOfMovedTags(
+  { instances, model }: Observed,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<Warning[]> {
+  const found = instances.map(async ({ service, containers }): Promise<Warning[]> => {
+    const text = model.services[service]?.image
+    const image = text === undefined ? undefined : await ports.engine.image(text, signal)
+    if (!image || containers.every(({ imageId }) => imageId === image.id)) return []
+    return [
+      {
+        code: 'image-moved',
+        message: `${text} names another image by now than the one that ${service} runs: a roll that asks for no image will bring it`,
+      },
+    ]
+  })
+  return (await Promise.all(found)).flat()
+}

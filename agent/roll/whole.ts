@@ -1,0 +1,110 @@
+// Whether a stack is whole, by what is there now: what runs is what its files say, on one version, with every server in.
+
+import type { Version } from '../../shared/plan.ts'
+import { reportOf } from '../../shared/problems.ts'
+import type { StackConfig } from '../config/config.ts'
+import type { Ports } from '../ports.ts'
+import { addressesFrom, observe, type Instance, type Observed } from './observe.ts'
+import { readRecord, type Progress } from './record.ts'
+
+/** One probe: what serves answers well within it. */
+const PROBE_MS_MAX = 2_000
+
+/**
+ * What is still wrong, a sentence each; nothing when the stack is whole. With the record of a roll, a server that was in before it and is
+ * `down` now is wrong too: without one, the user may have wanted that.
+ */
+export async function looksWhole(
+  stack: StackConfig,
+  ports: Ports,
+  signal: AbortSignal,
+  record?: string,
+): Promise<string[]> {
+  let now: Observed
+  try {
+    now = await observe(stack, ports, signal)
+  } catch (error) {
+    return [reportOf(error).message]
+  }
+  const progress = progressIn(record)
+  const live = progress?.observed.instances.filter(({ isLive }) => isLive).map(({ service }) => service)
+  const found = await Promise.all(
+    now.instances.map((instance) => faultsOf(stack, now, instance, ports, signal)),
+  )
+  return [
+    ...now.instances
+      .filter(({ service, isLive }) => !isLive && live?.includes(service))
+      .map(({ service }) => `${service} is down in ${now.proxy.file.hostPath}`),
+    ...(progress ? mixed(progress, now) : []),
+    ...found.flat(),
+  ]
+}
+
+function progressIn(record: string | undefined): Progress | undefined {
+  try {
+    return record === undefined ? undefined : readRecord(record).progress
+  } catch {
+    // What it says is not known; what is there can be looked at all the same.
+    return undefined
+  }
+}
+
+// Each may run what its file says, and the stack two versions all the same: of each step of the roll, one instance has had it and one has not.
+function mixed({ steps, images, observed }: Progress, now: Observed): string[] {
+  const updates = steps.filter((step) => step.kind === 'update')
+  const sides = updates.map(({ service, from, to }) => {
+    const running = now.instances.find((one) => one.service === service)?.containers ?? []
+    const before = observed.instances.find((one) => one.service === service)?.containers ?? []
+    const wanted = to.image === undefined ? undefined : images[to.image]?.id
+    const isAt = (env: Version['env'], ids: readonly (string | undefined)[]) =>
+      running.every(
+        (one) =>
+          (to.image === undefined || ids.includes(one.imageId)) &&
+          Object.entries(env).every(([key, value]) => value === null || one.env[key] === value),
+      )
+    return {
+      service,
+      isOld: isAt(
+        from.env,
+        before.map(({ imageId }) => imageId),
+      ),
+      isNew: isAt(to.env, [wanted]),
+    }
+  })
+  const [older] = sides.filter(({ isOld, isNew }) => isOld && !isNew)
+  const [newer] = sides.filter(({ isOld, isNew }) => isNew && !isOld)
+  return older && newer ? [`${newer.service} runs the new version, and ${older.service} the old one`] : []
+}
+
+async function faultsOf(
+  stack: StackConfig,
+  { model, hashes, proxy }: Observed,
+  { service, servers, containers, isLive }: Instance,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const running = containers.filter(({ state }) => state === 'running')
+  if (running.length === 0) return [`${service} has no running container`]
+  const text = model.services[service]?.image
+  const image = text === undefined ? undefined : await ports.engine.image(text, signal)
+  const faults = running.flatMap((container) => [
+    ...(container.configHash !== undefined && container.configHash !== hashes[service]
+      ? [`${container.name} does not run as ${stack.compose.join(', ')} says`]
+      : []),
+    ...(image && container.imageId !== image.id ? [`${container.name} runs another image than ${text}`] : []),
+    ...(/^[0-9a-f]{12}_/.test(container.name)
+      ? [`${container.name} has the makeshift name of an unfinished recreation`]
+      : []),
+  ])
+  if (!isLive) return faults
+  const ips = running.flatMap((container) => addressesFrom(proxy.container, container))
+  for (const ip of ips)
+    for (const port of new Set(servers.map((server) => server.port))) {
+      const { path, status } = stack.health
+      const answer = await ports.http.get({ ip, port, path, host: 'localhost' }, PROBE_MS_MAX, signal)
+      if ('fault' in answer) faults.push(`${service} at ${ip}:${port} gives ${answer.fault}`)
+      else if (answer.status < status.min || answer.status > status.max)
+        faults.push(`GET ${path} at ${service} (${ip}:${port}) answers ${answer.status}`)
+    }
+  return faults
+}

@@ -1,0 +1,27 @@
+// Rolls by chance, part 1: stacks, requests one after another, faults, crashes and people, and nothing may be wrong at any moment or end.
+
+import { expect, test, vi } from 'vitest'
+import { seedOf, simulate } from '../../support/world/simulate.ts'
+
+vi.mock(import('../../../agent/compose/edit.ts'), async (original) => {
+  const [edit, { memoized }] = [await original(), await import('../../support/memo.ts')]
+  return { ...edit, editService: memoized(edit.editService), readService: memoized(edit.readService) }
+})
+
+const ROLLS_MIN = 5000
+/** Some 2.4 rolls each. */
+const TALES = 2150
+const SEED = 20261
+/** Far above what it takes; shrinking takes a minute more. */
+const MS_MAX = 600_000
+
+test(
+  `whatever happens to ${ROLLS_MIN} rolls, each ends truthfully and none loses a request`,
+  async () => {
+    const { story, summary, rolls } = await simulate({ ...seedOf(SEED), tales: TALES })
+    console.log(summary)
+    if (story !== undefined) throw new Error(story)
+    expect(rolls).toBeGreaterThanOrEqual(ROLLS_MIN)
+  },
+  MS_MAX,
+)
