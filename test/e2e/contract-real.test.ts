@@ -6,7 +6,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { realPorts } from '../../agent/adapters/index.ts'
 import type { StackConfig } from '../../agent/config/config.ts'
 import { testPorts } from '../contract/ports.ts'
-import { buildApp, startStack, until, type Stack } from '../support/stack.ts'
+import { buildApp, docker, startStack, until, type Stack } from '../support/stack.ts'
 import { STACK_DEFAULTS } from '../support/stack-config.ts'
 
 const ports = realPorts()
@@ -56,4 +56,20 @@ test('a rename keeps the file’s mode', async () => {
   await chmod(path, 0o640)
   await ports.files.write(path, await ports.files.read(path), 'rename')
   expect((await stat(path)).mode & 0o777).toBe(0o640)
+})
+
+test('an image’s last name stays as long as a container keeps it, and the image goes with it', async () => {
+  const name = `ropeway-last/${stack.project}:1`
+  const { app1 } = await stack.containers()
+  await docker('commit', app1!.id, name)
+  const keeper = await docker('create', name)
+  try {
+    expect(await ports.engine.untag(name, signal)).toBe(false)
+    expect(await ports.engine.image(name, signal)).toBeDefined()
+  } finally {
+    await ports.engine.remove(keeper, signal)
+  }
+  const { id } = (await ports.engine.image(name, signal))!
+  expect(await ports.engine.untag(name, signal)).toBe(true)
+  expect(await ports.engine.image(id, signal)).toBeUndefined()
 })

@@ -262,6 +262,10 @@ async function changedMeanwhile(path: string) {
   expect(await stack.read(path)).toBe(written)
   const final = finalOf(events)
   if (final.type !== 'stuck') throw new Error(`not stuck: ${JSON.stringify(final)}`)
+  expect(final.damage?.repair.at(-1)).toBe('ropeway resolve hello')
+  // Until a person has said that it is whole again, nothing that comes by itself rolls it.
+  const refused = finalOf(await ropeway.roll('hello', { env: { MESSAGE: '{service},v3' } }))
+  expect(refused).toMatchObject({ type: 'failed', problem: { code: 'stack-locked' } })
   return { load, final }
 }
 
@@ -271,6 +275,8 @@ async function repair(): Promise<void> {
   await stack.compose('up', '-d', '--no-deps', '--pull', 'never', 'app1', 'app2')
   await stack.write('proxy/nginx.conf', nginxConf)
   await stack.compose('exec', '-T', 'nginx', 'nginx', '-s', 'reload')
+  const resolved = await ropeway.cli(['resolve', 'hello'])
+  expect([resolved.exitCode, resolved.stderr]).toEqual([0, ''])
 }
 
 /** Crashes a service's new container once a step has begun. */
