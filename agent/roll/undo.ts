@@ -23,7 +23,14 @@ const LOOK_MS_MAX = 150_000
 /** Between two tries of the way back, at most: what it waits for takes minutes by then. */
 const PAUSE_MS_MAX = 30_000
 /** How often the way back fails for other reasons than the engine's: what it needs may change under it, but not for ever. */
-const TRIES_MAX = 4
+const TRIES_MAX = 7
+/** What may well be otherwise a moment later: what an engine that shuts down refuses, what somebody is changing. */
+const PASSING: readonly string[] = [
+  'compose-failed',
+  'container-missing',
+  'container-changed',
+  'nginx-not-running',
+]
 
 export interface UndoOptions extends Pick<RunOptions, 'emit'> {
   /** How many steps the deploy's events have named so far. */
@@ -83,7 +90,7 @@ export async function undo(
           tries += 1
           const isPassing = hasBegun
             ? await isWorthAnotherTry(state, taken, error, signal)
-            : reportOf(error).code === 'deadline'
+            : ['deadline', ...PASSING].includes(reportOf(error).code)
           if (tries === TRIES_MAX || !isPassing) throw error
         }
         // An engine that shuts down answers this and refuses that: ever longer, until it is gone, or back.
@@ -100,8 +107,8 @@ function updatesIn(steps: readonly Step[]): string[] {
   return steps.flatMap((step) => (step.kind === 'update' ? [step.service] : []))
 }
 
-// What has changed under it: an instance has died that is still to be taken back, a dead one is back by itself, nginx could
-// not run without an instance, or compose met what is over by now.
+// What has changed under it: an instance has died that is still to be taken back, a dead one is back by itself, or nginx could
+// not run without an instance.
 async function isWorthAnotherTry(
   state: RollState,
   taken: readonly string[],
@@ -112,9 +119,7 @@ async function isWorthAnotherTry(
   const dead = await within(clock, LOOK_MS_MAX, 'a look at the stack', signal, (inTime) =>
     deadServices(state, inTime),
   ).catch((): string[] => [])
-  const isPassing = ['container-changed', 'nginx-not-running', 'compose-failed'].includes(
-    reportOf(error).code,
-  )
+  const isPassing = ['container-changed', 'nginx-not-running'].includes(reportOf(error).code)
   return isPassing || taken.some((service) => dead.includes(service))
 }
 

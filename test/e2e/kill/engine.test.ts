@@ -1,14 +1,14 @@
-// Full disks, on a Docker engine of the test's own: one that sees what was mounted before it started.
+// What takes a Docker engine of the test's own: one that is restarted in the middle of a roll, and one that sees small disks.
 
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { LoggedEvent } from '../../../shared/events.ts'
 import { mountSmallDisk, type SmallDisk } from '../../faults/small-disk.ts'
-import { under } from '../../support/load.ts'
+import { startLoad, under } from '../../support/load.ts'
 import { finalOf, freePort, startRopeway, stepsOf, type Ropeway } from '../../support/ropeway.ts'
-import { endAll, SEED_COMPOSE, seedNginxConf, startStack, type Stack } from '../../support/stack.ts'
+import { endAll, SEED_COMPOSE, seedNginxConf, startStack, until, type Stack } from '../../support/stack.ts'
 import { faultsIn, logFaults, outcomeOf, type Promised } from './judge.ts'
 import { look } from './look.ts'
 import { ownEngine, type OwnEngine } from './own-engine.ts'
@@ -87,6 +87,31 @@ describe.runIf(isHere)('on an engine of its own', () => {
   test('the disk with the compose file is full: the roll is undone, and the next one succeeds', async () => {
     await fullDisk(composeDisk, 'update')
   })
+
+  test.for(['await-healthy', 'update', 'drain'] as const)(
+    'it is restarted while a roll is at its first %s',
+    async (kind) => {
+      const tag = version.imageId === (await imageIdOf('v2')) ? 'v3' : 'v2'
+      const gate = join(stack.folder, `gate/closed-${tag}`)
+      const { body, wanted } = await asked(tag)
+      await writeFile(gate, '')
+      const load = await startLoad({ ...LOAD, ip: '127.0.0.1', port })
+      const id = await ropeway.deploy('hello', body)
+      await ropeway.reached(id, (step) => step.kind === kind)
+      const from = Date.now()
+      await engine.stop()
+      await engine.start()
+      await until(async () => (await answers(2)).length === 2, 'nginx answers again')
+      const to = Date.now()
+      await rm(gate)
+      const events = await ropeway.outcome(id)
+      // By then every container that it restarts is back, whatever became of the deploy.
+      const final = await settled(events, wanted)
+      expect(final.type).toMatch(/^(succeeded|failed)$/)
+      const { failures } = await load.stop()
+      expect(failures.filter(({ begunAt, at }) => begunAt > to || at < from)).toEqual([])
+    },
+  )
 })
 
 async function fullDisk(disk: SmallDisk, failing: string): Promise<void> {

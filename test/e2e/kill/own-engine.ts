@@ -1,4 +1,4 @@
-// A Docker engine of a test's own: as test/machine starts its engines, beside them and away from everybody's
+// A Docker engine of a test's own, that it may stop and start: as test/machine starts its engines, beside them and away from everybody's
 // data, networks and firewall rules. Takes root.
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
@@ -23,6 +23,8 @@ const STOP_MS_MAX = 60_000
 export interface OwnEngine {
   readonly host: string
   start(): Promise<void>
+  /** As an engine is restarted: asked to end. Its containers die with it, for live-restore is off. */
+  stop(): Promise<void>
   /** Images of the engine that the tests run on. */
   load(images: readonly string[]): Promise<void>
   remove(): Promise<void>
@@ -89,6 +91,7 @@ export async function ownEngine(): Promise<OwnEngine> {
         throw new Error(`the engine said\n${said}`, { cause: error })
       }
     },
+    stop,
     async load(images) {
       const archive = join(folder, 'images.tar')
       await docker('save', '-o', archive, ...images)
