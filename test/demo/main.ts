@@ -203,7 +203,11 @@ async function cleanUp(): Promise<void> {
     child.kill('SIGTERM')
     await once(child, 'exit')
   }
-  await promisify(execFile)('docker', [...composeArgs(), 'down', '--timeout', '0'])
+  const docker = async (...args: string[]) => (await promisify(execFile)('docker', args)).stdout.trim()
+  await docker(...composeArgs(), 'down', '--timeout', '0')
+  // The names that the releases have given to images.
+  const kept = await docker('images', '--format', '{{.Repository}}:{{.Tag}}', `ropeway.invalid/${project}`)
+  if (kept !== '') await docker('rmi', ...kept.split('\n'))
   await rm(folder, { recursive: true, force: true })
 }
 
