@@ -197,13 +197,16 @@ async function freePort(): Promise<number> {
   return free
 }
 
+async function docker(...args: string[]): Promise<string> {
+  return (await promisify(execFile)('docker', args)).stdout.trim()
+}
+
 async function cleanUp(): Promise<void> {
   for (const child of processes.toReversed()) {
     if (child.exitCode !== null) continue
     child.kill('SIGTERM')
     await once(child, 'exit')
   }
-  const docker = async (...args: string[]) => (await promisify(execFile)('docker', args)).stdout.trim()
   await docker(...composeArgs(), 'down', '--timeout', '0')
   // The names that the releases have given to images.
   const kept = await docker('images', '--format', '{{.Repository}}:{{.Tag}}', `ropeway.invalid/${project}`)
