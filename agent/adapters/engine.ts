@@ -1,5 +1,7 @@
 // The Engine port: dockerode for everything but the pull, for which the docker CLI knows the host's logins and credential helpers.
 
+import http from 'node:http'
+import https from 'node:https'
 import { PassThrough, type Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,10 +20,20 @@ import { hostConnections, hostFile, hostProcesses } from './proc.ts'
 /** A removal takes some 50 ms. */
 const REMOVAL_POLL_MS = 25
 
+// An engine that shuts down takes no new connection, but serves one that is open, to its end: what it starts then outlives it, as a
+// process that nobody knows, at an address that it gives to another container after its restart.
+function freshConnections(docker: Docker): Docker {
+  const { modem } = docker
+  const { Agent } = 'protocol' in modem && modem.protocol === 'https' ? https : http
+  Object.assign(modem, { agent: new Agent({ keepAlive: false }) })
+  return docker
+}
+
 export function dockerEngine(): Engine {
   // Loaded at the first roll: it is a quarter of the agent's memory, and an agent is idle for most of its life.
   let loaded: Promise<Docker> | undefined
-  const client = () => (loaded ??= import('dockerode').then(({ default: Client }) => new Client()))
+  const client = () =>
+    (loaded ??= import('dockerode').then(({ default: Client }) => freshConnections(new Client())))
   const ask = async <T>(signal: AbortSignal, question: (docker: Docker) => Promise<T>): Promise<T> => {
     const docker = await client()
     return await call(signal, () => question(docker))
