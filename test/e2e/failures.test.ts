@@ -10,19 +10,19 @@ import { startRegistry, type Registry } from '../support/registry.ts'
 import { finalOf, freePort, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
 import { SEED_COMPOSE, seedNginxConf, endAll, startStack, type Stack } from '../support/stack.ts'
 
+/** Nobody is ever given this port. */
+const noRegistry = '127.0.0.1:1'
 const COMPOSE = SEED_COMPOSE.replaceAll('    expose:', '    volumes: [./gate:/gate]\n    expose:')
 
 let stack: Stack
 let ropeway: Ropeway
 let registry: Registry
-let noRegistry: string
 let nginxConf: string
 
 beforeAll(async () => {
   nginxConf = await seedNginxConf()
   stack = await startStack({ 'docker-compose.yml': COMPOSE, 'gate/README': 'see app/server.js' })
   registry = await startRegistry(await freePort())
-  noRegistry = `127.0.0.1:${await freePort()}`
   const hello = {
     compose: stack.composeFiles[0],
     health: { path: '/ready', timeout: '5s' },
@@ -46,7 +46,7 @@ afterAll(() =>
   ),
 )
 
-const LOAD = { kind: 'keepalive', connections: 8 } as const
+const LOAD = { kind: 'idle', connections: 8, ms: 40 } as const
 
 interface Failure {
   readonly events: LoggedEvent[]

@@ -136,14 +136,14 @@ beforeAll(async () => {
 afterEach((context) => ropeway.explain(context))
 afterAll(() => endAll(() => ropeway?.stop(), ...Object.values(stacks).map((stack) => () => stack.remove())))
 
-const KEEPALIVE = { kind: 'keepalive', connections: 8 } as const
+const LOAD = { kind: 'idle', connections: 8, ms: 40 } as const
 const VERSION = { env: { MESSAGE: '{service},v2' } }
 
 /** Rolls a stack to v2 under load: nothing fails, all answer by it, and compose then finds nothing to do. */
 async function rolls(
   name: Name,
   {
-    load = KEEPALIVE,
+    load = LOAD,
     request = VERSION,
     answering = ['app1', 'app2'],
   }: { load?: Omit<LoadOptions, 'ip' | 'port'>; request?: object; answering?: string[] } = {},

@@ -8,7 +8,7 @@ import { startRegistry, type Registry } from '../support/registry.ts'
 import { finalOf, freePort, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
 import { SEED_COMPOSE, docker, endAll, startStack, type Stack } from '../support/stack.ts'
 
-const LOAD = { kind: 'keepalive', connections: 8 } as const
+const LOAD = { kind: 'idle', connections: 8, ms: 40 } as const
 
 let registry: Registry
 let stack: Stack

@@ -173,7 +173,8 @@ async function containersOf(project: string): Promise<Record<string, StackContai
     `label=com.docker.compose.project=${project}`,
   )
   if (ids === '') return {}
-  const inspected = JSON.parse(await docker('inspect', ...ids.split('\n'))) as Docker.ContainerInspectInfo[]
+  const inspected = await inspectAll(ids.split('\n'))
+  if (!inspected) return await containersOf(project)
   return Object.fromEntries(
     inspected.map(({ Id, State, Image, Config, NetworkSettings }) => [
       Config.Labels['com.docker.compose.service'] ?? '',
@@ -189,6 +190,16 @@ async function containersOf(project: string): Promise<Record<string, StackContai
       },
     ]),
   )
+}
+
+// Undefined: one of them has gone since it was listed, as a roll replaces it.
+async function inspectAll(ids: readonly string[]): Promise<Docker.ContainerInspectInfo[] | undefined> {
+  try {
+    return JSON.parse(await docker('inspect', ...ids)) as Docker.ContainerInspectInfo[]
+  } catch (error) {
+    if (String(error).includes('No such object')) return undefined
+    throw error
+  }
 }
 
 async function askOnce(ip: string): Promise<string> {
