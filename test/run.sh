@@ -10,18 +10,24 @@ suite() {
 }
 export -f suite
 
+# The sweeps only compute, the faults mostly wait: side by side, and the sweeps give way.
+sweeps_and_faults() {
+  local log faults ok=0
+  log=$(mktemp)
+  bash test/faults/run.sh >"$log" 2>&1 &
+  faults=$!
+  nice vitest run --config test/vitest.config.ts .slow.test.ts || ok=1
+  wait "$faults" || ok=1
+  cat "$log"
+  rm "$log"
+  return "$ok"
+}
+export -f sweeps_and_faults
+
 all() {
   npm run --silent check
-  # The sweeps only compute and the rest mostly waits: they run beside it, and give way.
-  local sweeps_log sweeps
-  sweeps_log=$(mktemp)
-  nice -n 19 vitest run --config test/vitest.config.ts --maxWorkers 2 .slow.test.ts >"$sweeps_log" 2>&1 &
-  sweeps=$!
-  # shellcheck disable=SC2064 # these very ones
-  trap "kill $sweeps 2>/dev/null || true; cat '$sweeps_log'; rm -f '$sweeps_log'" EXIT
-  bash test/faults/run.sh
+  sweeps_and_faults
   suite
-  wait "$sweeps"
 }
 export -f all
 

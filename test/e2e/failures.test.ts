@@ -25,12 +25,14 @@ beforeAll(async () => {
   registry = await startRegistry(await freePort())
   const hello = {
     compose: stack.composeFiles[0],
-    health: { path: '/ready', timeout: '5s' },
+    // Long, for a test may hold the gate closed; short where nobody gets healthy.
+    health: { path: '/ready', timeout: '30s' },
     allow: { images: ['ropeway-test-app', `${registry.address}/app`, `${noRegistry}/app`], env: ['MESSAGE'] },
   }
   ropeway = await startRopeway({
     stacks: {
       hello,
+      impatient: { ...hello, health: { ...hello.health, timeout: '5s' } },
       watched: { ...hello, soak: '30s' },
       thorough: { ...hello, health: { ...hello.health, successes: 3, interval: '200ms' } },
       strange: { ...hello, instances: ['app1', 'app9'] },
@@ -123,7 +125,7 @@ test('a container that exits at its start', async () => {
 })
 
 test('a container that never gets healthy', async () => {
-  const { problem, load } = await failing('hello', { image: 'ropeway-test-app:sick' })
+  const { problem, load } = await failing('impatient', { image: 'ropeway-test-app:sick' })
   expect(problem).toMatchObject({ code: 'container-unhealthy', log: ['cannot write to the disk'] })
   expect(problem.message).toMatch(/^app2 was not healthy within 5 s: GET \/ready at .* answers 500$/)
   expectNoneFailed(load)

@@ -38,8 +38,13 @@ let rounds = 0
 beforeAll(async () => {
   stack = await startStack({ 'docker-compose.yml': GATED, 'gate/README': 'see app/server.js' })
   dockerConfig = await hangingCompose(`${stack.folder}-docker`)
+  const hello = stackConfig(stack)
   ropeway = await startRopeway({
-    stacks: { hello: stackConfig(stack), hurried: { ...stackConfig(stack), deadline: DEADLINE } },
+    stacks: {
+      hello,
+      impatient: { ...hello, health: { ...hello.health, timeout: '5s' } },
+      hurried: { ...hello, deadline: DEADLINE },
+    },
     env: { DOCKER_CONFIG: dockerConfig },
   })
   version = { image: 'ropeway-test-app:v1', imageId: await imageIdOf('v1'), message: 'v1' }
@@ -60,7 +65,8 @@ afterAll(() =>
 function stackConfig({ composeFiles }: Stack) {
   return {
     compose: composeFiles[0],
-    health: { path: '/ready', interval: '50ms', timeout: '5s' },
+    // Long, for a test holds the gate closed while it does its work.
+    health: { path: '/ready', interval: '50ms', timeout: '30s' },
     drain: { timeout: '5s' },
     allow: { images: ['ropeway-test-app'], env: ['MESSAGE'] },
   }
@@ -163,7 +169,9 @@ test('the new image is deleted between pull and update', async () => {
 
 test('the new app is wedged: it accepts and never answers', async () => {
   const { body, wanted } = await asked('wedged')
-  const [load, events] = await under({ ...LOAD, ip: stack.ip, port: 80 }, () => ropeway.roll('hello', body))
+  const [load, events] = await under({ ...LOAD, ip: stack.ip, port: 80 }, () =>
+    ropeway.roll('impatient', body),
+  )
   expect(await settled(events, wanted)).toMatchObject({
     type: 'failed',
     problem: { code: 'container-unhealthy' },
