@@ -10,6 +10,8 @@ export type Scope = (typeof SCOPES)[number]
 
 const ALGORITHM = 'EdDSA'
 const TYPE = 'ropeway+jwt'
+/** jose ignores white space in base64url: a token would have many texts. RFC 7515 knows none there. */
+const COMPACT_JWS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/
 /** The agent's clock and the relay's may differ by this much. */
 const CLOCK_TOLERANCE_SECONDS = 60
 /** No token lives longer: a forgotten one must end some day. */
@@ -99,6 +101,7 @@ export async function verifyToken(token: string, keys: readonly JWK[], expected:
 }
 
 async function verifyWith(token: string, key: JWK, expected: Expected): Promise<Claims> {
+  if (!COMPACT_JWS.test(token)) throw new Problem('unauthorized', 'the token is not valid: it is no JWS')
   try {
     const { payload } = await jwtVerify(token, key, {
       algorithms: [ALGORITHM],

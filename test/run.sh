@@ -10,13 +10,13 @@ suite() {
 }
 export -f suite
 
-# The sweeps only compute, the faults mostly wait: side by side, and the sweeps give way.
+# The sweeps only compute, the faults mostly wait: side by side.
 sweeps_and_faults() {
   local log faults ok=0
   log=$(mktemp)
   bash test/faults/run.sh >"$log" 2>&1 &
   faults=$!
-  nice vitest run --config test/vitest.config.ts .slow.test.ts || ok=1
+  vitest run --config test/vitest.config.ts .slow.test.ts || ok=1
   wait "$faults" || ok=1
   cat "$log"
   rm "$log"

@@ -8,8 +8,8 @@ export default defineConfig({
     globalSetup: 'test/support/build-worker.ts',
     // More than cores: most of these wait, for a relay's timers and for each other's ends.
     maxWorkers: 4,
-    // A relay takes a second to start; on a machine that is busy with other tests, several.
-    testTimeout: 20_000,
+    // Against hanging only. A relay takes a second to start; on a machine that is busy with other tests, several.
+    testTimeout: 120_000,
     hookTimeout: 60_000,
   },
 })

@@ -123,6 +123,16 @@ test.each<[string, number, boolean]>([
   else await expect(verified).rejects.toMatchObject({ code: 'unauthorized' })
 })
 
+test.each([' ', '\t', '\n', '='])('a token has one text: %j anywhere in it is refused', async (extra) => {
+  const token = await sign()
+  for (const at of [1, token.indexOf('.') + 2, token.lastIndexOf('.') + 2, token.length]) {
+    const other = token.slice(0, at) + extra + token.slice(at)
+    await expect(verifyToken(other, [mine.publicKey], EXPECTED)).rejects.toMatchObject({
+      code: 'unauthorized',
+    })
+  }
+})
+
 test('no token lives longer than a year, whatever it says', async () => {
   const token = await sign({ ttlSeconds: 10 * TOKEN_TTL_SECONDS_MAX })
   await expect(
