@@ -18,6 +18,8 @@ const REFERENCE = new RegExp(
   `^((?:${HOST}(?::[0-9]{1,5})?/)?${COMPONENT}(?:/${COMPONENT})*)(?::([A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(sha256:[a-f0-9]{64}))?$`,
 )
 const REFERENCE_CHARS_MAX = 512
+/** Of a repository in full, as Docker has it: so its full form is no longer than a reference may be, however short it was written. */
+const REPOSITORY_CHARS_MAX = 255
 
 /**
  * Reads `hello`, `ghcr.io/acme/hello:v2`, `127.0.0.1:5000/hello@sha256:…`.
@@ -28,7 +30,9 @@ export function parseImage(text: string): ImageRef | undefined {
   const match = REFERENCE.exec(text)
   const written = match?.[1]
   if (!match || written === undefined || isCapitalHost(written)) return undefined
-  return { repository: fullRepository(written), tag: match[2], digest: match[3], written }
+  const repository = fullRepository(written)
+  if (repository.length > REPOSITORY_CHARS_MAX) return undefined
+  return { repository, tag: match[2], digest: match[3], written }
 }
 
 /** As parseImage, for a text that must be one. Throws `request-invalid`. */

@@ -79,6 +79,13 @@ test.each([
   expect(() => imageRef(text)).toThrow('is not an image reference')
 })
 
+test('a repository has at most 255 characters in full, however it is written', () => {
+  const longest = 'a'.repeat(255 - 'docker.io/library/'.length)
+  expect(parseImage(longest)?.repository).toHaveLength(255)
+  for (const text of [`${longest}a`, `docker.io/${longest}a`, `docker.io/library/${longest}a`])
+    expect(parseImage(text)).toBeUndefined()
+})
+
 test('what was written is kept', () => {
   expect(imageRef('hello:v1').written).toBe('hello')
   expect(imageRef('docker.io/hello:v1').written).toBe('docker.io/hello')
