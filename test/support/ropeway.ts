@@ -18,8 +18,8 @@ import { sendHook, type HookAnswer, type HookOptions } from './hook.ts'
 import { until } from './stack.ts'
 
 const MAIN = join(import.meta.dirname, '../../agent/main.ts')
-/** A relay needs a second, an agent half of one; on a machine under load several. */
-const READY_MS_MAX = 30_000
+/** Against hanging only: a relay needs a second, an agent half of one; on a machine under load many. */
+const READY_MS_MAX = 90_000
 const END_MS_MAX = 30_000
 export const HOST = 'vps-1'
 

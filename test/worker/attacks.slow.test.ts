@@ -56,7 +56,7 @@ beforeAll(async () => {
   relay = await testRelay()
   host = await TestHost.enrolled(relay)
   agent = await host.agent(['hello', 'other'], await triggers(host))
-}, 30_000)
+}, 90_000)
 afterAll(() => relay.stop())
 
 const seconds = () => Math.floor(Date.now() / 1000)

@@ -10,7 +10,7 @@ import { ROLL, TestHost, testRelay } from '../support/relay.ts'
 let relay: Relay
 beforeAll(async () => {
   relay = await testRelay()
-}, 30_000)
+}, 90_000)
 afterAll(() => relay.stop())
 
 const URL_SECRET = 'an-address-nobody-knows_123'

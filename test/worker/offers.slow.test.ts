@@ -8,7 +8,7 @@ import { ROLL, TestHost, testRelay } from '../support/relay.ts'
 let relay: Relay
 beforeAll(async () => {
   relay = await testRelay()
-}, 30_000)
+}, 90_000)
 afterAll(() => relay.stop())
 
 test.concurrent(
