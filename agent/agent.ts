@@ -7,6 +7,7 @@ import type { AgentEvent } from '../shared/events.ts'
 import { Problem, reportOf, type ProblemReport } from '../shared/problems.ts'
 import type { AnyRequest } from '../shared/request.ts'
 import { signToken } from '../shared/tokens.ts'
+import { IssuerKeys } from '../shared/triggers/issuer-keys.ts'
 import { describeEvent, EMPTY_PICTURE, nextPicture, type Picture } from '../shared/words.ts'
 import type { Config, StackConfig } from './config/config.ts'
 import type { Identity } from './identity/identity.ts'
@@ -158,7 +159,7 @@ export async function startAgent(options: AgentOptions): Promise<void> {
 
   const intake = new Intake({
     config,
-    trusted: identity,
+    trusted: { ...identity, issuers: new IssuerKeys() },
     journal,
     writer,
     log: relayLog,

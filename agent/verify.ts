@@ -14,6 +14,8 @@ import {
   verifyTriggered,
   type Asked,
 } from '../shared/triggers/index.ts'
+import type { IssuerKeys } from '../shared/triggers/issuer-keys.ts'
+import { askedByOidc, isOidc } from '../shared/triggers/oidc.ts'
 import { stackOf, type Config, type StackConfig } from './config/config.ts'
 import type { Identity } from './identity/identity.ts'
 import type { TakenIn } from './journal/journal.ts'
@@ -27,7 +29,12 @@ export interface Verified {
 }
 
 /** Whose signatures count, and which tokens do not any more: read anew for each token. */
-export type Trusted = Pick<Identity, 'publicKeys' | 'revoked'>
+export interface Trusted extends Pick<Identity, 'publicKeys' | 'revoked'> {
+  /** Whose keys sign the tokens of CI jobs. */
+  readonly issuers: IssuerKeys
+}
+
+const UNVERIFIED: readonly ProblemCode[] = ['unauthorized', 'claims-refused']
 
 /**
  * What a delivered frame really asks for. Throws `stack-unknown`, `request-invalid`, `request-stale` for what comes from the future, or
@@ -41,7 +48,7 @@ export async function verifyFrame(
 ): Promise<Verified> {
   const stackConfig = stackOf(config, frame.stack)
   const asked = await ask(frame, config, stackConfig, trusted, now).catch((cause: unknown) => {
-    if (!(cause instanceof Problem) || cause.code !== 'unauthorized') throw cause
+    if (!(cause instanceof Problem) || !UNVERIFIED.includes(cause.code)) throw cause
     throw new Problem('request-unverified', cause.message, { cause })
   })
   // The id is made from what was signed: a frame with another one is an old request that wants to run twice.
@@ -118,15 +125,28 @@ async function ask(
       throw new Problem('unauthorized', `trigger ${trigger.name} signs its requests, and this one is a hint`)
     return askedByHint(config.host, trigger, proof.nonce)
   }
+  if (proof.kind === 'oidc') {
+    if (!isOidc(trigger))
+      throw new Problem('unauthorized', `trigger ${trigger.name} takes no tokens of CI jobs, and this is one`)
+    const sent = { ...proof, body: fromBase64(proof.body) }
+    return askedByOidc(config.host, trigger, sent, trusted.issuers, now.getTime(), { mayBeOld: true }).catch(
+      sayFromTheFuture,
+    )
+  }
   if (trigger.type === 'url')
     throw new Problem('unauthorized', `trigger ${trigger.name} can only hint, and this request chooses`)
+  if (isOidc(trigger))
+    throw new Problem('unauthorized', `trigger ${trigger.name} takes tokens of CI jobs, and this is none`)
   const signed = { headers: proof.headers, body: fromBase64(proof.body) }
-  try {
-    return await verifyTriggered(config.host, trigger, signed, now.getTime(), { mayBeOld: true })
-  } catch (error) {
-    if (error instanceof Problem && error.code === 'request-stale') throw fromTheFuture(error.message, error)
-    throw error
-  }
+  return verifyTriggered(config.host, trigger, signed, now.getTime(), { mayBeOld: true }).catch(
+    sayFromTheFuture,
+  )
+}
+
+// What is old is not stale here: only the future is left.
+function sayFromTheFuture(error: unknown): never {
+  if (error instanceof Problem && error.code === 'request-stale') throw fromTheFuture(error.message, error)
+  throw error
 }
 
 async function askByToken(

@@ -83,3 +83,26 @@ export const SESSION_SECONDS = 15 * 60
 
 /** A host's keys that count at one time: the newest, and those that it replaced and still vouches for. */
 export const HOST_KEYS_MAX = 4
+
+/** Requests by a CI job's token wait this long for the agent: who started the job has seen it fail by then, and issuers replace their keys. */
+export const CI_TTL_MS = 3600_000
+/** A CI job's token. GitHub's have some 1,500 characters, GitLab's 2,500. A longer one is refused unread. */
+export const CI_TOKEN_CHARS_MAX = 8192
+/** The longest life of one, from `iat` to `exp`: a GitLab job's time limit. One that lives longer is refused. */
+export const CI_TOKEN_SECONDS_MAX = 24 * 3600
+/** What an issuer's clock may differ by: they are kept well, and their tokens live for minutes. */
+export const ISSUER_CLOCK_SECONDS_MAX = 30
+/** Claims that a trigger demands, values of one, and the length of a value: all of them go to the relay with every hello. */
+export const CLAIMS_MAX = 16
+export const CLAIM_VALUES_MAX = 16
+export const CLAIM_CHARS_MAX = 256
+
+/** An issuer's keys are looked up again when they are this old. */
+export const ISSUER_KEYS_FRESH_MS = 600_000
+/** While the issuer does not answer, its last keys go on counting for this long: two days of outage, and no longer for a key it took back. */
+export const ISSUER_KEYS_STALE_MS_MAX = 48 * 3600_000
+/** However many unknown keys are asked for, and however often it fails, an issuer is asked once in this time. */
+export const ISSUER_COOLDOWN_MS = 30_000
+/** An issuer's answer: deadline and size. Real ones take 100 ms and have 2 to 10 KiB. Beyond: as if it had not answered. */
+export const ISSUER_ANSWER_MS_MAX = 3000
+export const ISSUER_ANSWER_BYTES_MAX = 64 * 1024

@@ -12,6 +12,9 @@ export const PROBLEMS = {
   'request-invalid': 'the deploy request is not well formed',
   'request-unverified': 'what the relay delivered was not signed by a trigger or token of this host',
   'request-stale': 'the request was signed too long ago, or by a clock that is ahead',
+  'claims-refused':
+    'the CI job’s token is genuine, but another repository’s, branch’s or event’s than the trigger asks for',
+  'issuer-unreachable': 'who signs the tokens of CI jobs does not answer, and its keys are not known',
   undeliverable: 'the agent was offered the request again and again and never took it',
   'rate-limited': 'too many requests; it is safe to ask again after the time that the answer names',
   'stack-unknown': 'the host has no stack of that name',

@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { DEPLOY_ID_PATTERN } from './deploy.ts'
 import { agentLoggedEventSchema, declinedEventSchema } from './events.ts'
-import { FRAME_BYTES_MAX, NAME_PATTERN, TOKENS_REVOKED_MAX } from './limits.ts'
+import { CI_TOKEN_CHARS_MAX, FRAME_BYTES_MAX, NAME_PATTERN, TOKENS_REVOKED_MAX } from './limits.ts'
 import { IDEMPOTENCY_KEY_PATTERN, triggerSchema } from './triggers/index.ts'
 
 /** 1 (2026-11): first. Both sides must keep speaking to a neighbour one version older or newer. */
@@ -36,6 +36,13 @@ export const proofSchema = z.discriminatedUnion('kind', [
     kind: z.literal('token'),
     token: z.string(),
     idempotencyKey: z.string().regex(IDEMPOTENCY_KEY_PATTERN),
+    body: z.base64(),
+  }),
+  /** A CI job's token, for a trigger that takes them. */
+  z.object({
+    kind: z.literal('oidc'),
+    token: z.string().max(CI_TOKEN_CHARS_MAX),
+    idempotencyKey: z.string().regex(IDEMPOTENCY_KEY_PATTERN).optional(),
     body: z.base64(),
   }),
   z.object({ kind: z.literal('hint'), nonce: z.string().regex(/^[0-9a-f]{32}$/) }),

@@ -6,6 +6,7 @@ import { acceptedResponse } from './accepted.ts'
 import { jsonBytes } from './body.ts'
 import { relayOrigin, type Ctx } from './env.ts'
 import type { Accepted } from './hub/hub.ts'
+import { streamEvents } from './watch.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from './refusal.ts'
 
 const FORWARDED_HEADERS = [...new Set(Object.values(SIGNED_HEADERS).flat())]
@@ -27,7 +28,13 @@ export async function receiveHook(c: Ctx, names: Names): Promise<Response> {
     if (value !== undefined) headers[name] = value
   }
   const { host, stack, trigger } = names
-  return answer(c, names, await c.env.HUB.getByName(host).hook(host, stack, trigger, { headers, body }))
+  const hub = c.env.HUB.getByName(host)
+  const accepted = await hub.hook(host, stack, trigger, { headers, body })
+  if (isRefusal(accepted) || c.req.query('wait') === undefined) return answer(c, names, accepted)
+  const audience = relayOrigin(c.env, c.req.raw)
+  const token = await hub.watcher(host, stack, audience)
+  const watch = { deploy: accepted.deploy, after: 0, scope: 'read' } as const
+  return streamEvents(hub, { token, audience }, watch, c.req.raw.signal)
 }
 
 /**

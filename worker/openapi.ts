@@ -116,11 +116,13 @@ const PATHS = {
   '/hooks/{host}/{stack}/{trigger}': {
     post: {
       operationId: 'hook',
-      summary: 'Ask for a deploy with a signed webhook (Standard Webhooks 1.0)',
+      summary:
+        'Ask for a deploy with a signed webhook (Standard Webhooks 1.0), or with a CI job’s token (Bearer)',
       parameters: [
         HOST,
         STACK,
         nameIn('trigger'),
+        ...ASKING,
         parameter('header', 'webhook-id', { type: 'string' }, 'The same for every delivery of one request'),
         parameter('header', 'webhook-timestamp', { type: 'string' }, 'Seconds since 1970'),
         parameter(
@@ -131,7 +133,7 @@ const PATHS = {
         ),
       ],
       requestBody: asks('DeployRequest'),
-      responses: { ...ACCEPTED, ...refuses(...BODY_REFUSALS) },
+      responses: { ...ASKED, ...refuses(...BODY_REFUSALS, 403) },
     },
   },
   '/hooks/{host}/{stack}/{trigger}/{secret}': {

@@ -45,10 +45,7 @@ function triggerLines({ name, type, keys, stale }: TriggerState): string[] {
     const used = lastUsed === null ? 'not used yet' : `last used ${when(lastUsed)}`
     return `key ${fingerprint} ${used}`
   })
-  const line = `trigger ${name}: ${type}, ${uses.join(', ')}`
+  const line = `trigger ${name}: ${[type, ...uses].join(', ')}`
   if (!stale) return [line]
-  return [
-    line,
-    `  last request signed by the sender but not now: ${when(stale.at)}, ${stale.message}; check its clock`,
-  ]
+  return [line, `  last request that was genuine and refused: ${when(stale.at)}, ${stale.message}`]
 }

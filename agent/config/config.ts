@@ -110,13 +110,16 @@ export async function loadConfig(
     stacks: Object.entries(stacks).map(([name, { triggers, ...stack }]) => ({
       ...stack,
       name,
-      triggers: Object.entries(withSecrets ? triggers : {}).map(([trigger, { type, ttlMs, keys }]) => ({
-        type,
-        stack: name,
-        name: trigger,
-        ttlMs,
-        keys: keys.map(({ key }) => key),
-      })),
+      triggers: Object.entries(withSecrets ? triggers : {}).map(([trigger, said]): Trigger => {
+        const named = { stack: name, name: trigger }
+        if ('keys' in said) {
+          const { type, ttlMs, keys } = said
+          return { type, ...named, ttlMs, keys: keys.map(({ key }) => key) }
+        }
+        // By its address a token is good at this one door, and at no other host's or stack's.
+        const { audience = `${relay}/hooks/${host}/${name}/${trigger}` } = said
+        return { ...said, ...named, audience }
+      }),
     })),
   }
 }

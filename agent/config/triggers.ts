@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { REQUEST_TTL_MS_MAX } from '../../shared/limits.ts'
 import { defaultTtlMs, URL_SECRET_PATTERN } from '../../shared/triggers/index.ts'
 import { publicKeyFault, secretFault } from '../../shared/triggers/standard-webhooks.ts'
+import { ciTrigger } from './ci-triggers.ts'
 import { listOf, parseLifetime } from './values.ts'
 
 export interface Surroundings {
@@ -69,8 +70,15 @@ export function triggerSchema(surroundings: Surroundings) {
           ttl: ttl('url'),
         })
         .transform(({ type, secret: keys, ttl: ttlMs }) => ({ type, keys, ttlMs })),
+      ciTrigger('github-actions', ttl('github-actions')),
+      ciTrigger('gitlab-ci', ttl('gitlab-ci')),
+      ciTrigger('google', ttl('google')),
+      ciTrigger('oidc', ttl('oidc')),
     ],
-    { error: 'should be standard-webhooks, standard-webhooks-v1a or url' },
+    {
+      error:
+        'should be standard-webhooks, standard-webhooks-v1a, url, github-actions, gitlab-ci, google or oidc',
+    },
   )
 }
 

@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { deployId, type Trust } from '../deploy.ts'
 import {
+  CI_TTL_MS,
   HINT_TTL_MS,
   NAME_PATTERN,
   REQUEST_TTL_MS,
@@ -18,6 +19,7 @@ import {
   type AnyRequest,
 } from '../request.ts'
 import { allows, sha256Hex, type Claims } from '../tokens.ts'
+import { isOidc, oidcShape, type OidcType } from './oidc.ts'
 import { publicKeyFault, secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
 
 /** The headers a verifier may read (lower case), and the raw bytes that were signed. */
@@ -49,16 +51,27 @@ export const triggerSchema = z.discriminatedUnion('type', [
   }),
   /** A hint: the secret is the last part of the address. Only its SHA-256 (hex) leaves the host. */
   z.object({ type: z.literal('url'), ...common, keys: pair(z.string().regex(/^[0-9a-f]{64}$/)) }),
+  /** The tokens of CI jobs: no secret at all, so nothing here is one. */
+  z.object({ type: z.literal('github-actions'), ...common, ...oidcShape }),
+  z.object({ type: z.literal('gitlab-ci'), ...common, ...oidcShape }),
+  z.object({ type: z.literal('google'), ...common, ...oidcShape }),
+  z.object({ type: z.literal('oidc'), ...common, ...oidcShape }),
 ])
 export type Trigger = z.infer<typeof triggerSchema>
 export type TriggerType = Trigger['type']
-export type SignedTrigger = Exclude<Trigger, { type: 'url' }>
+export type SignedTrigger = Exclude<Trigger, { type: 'url' | OidcType }>
+
+const OF_A_TOKEN = ['authorization', 'idempotency-key']
 
 /** The headers that each type's signature needs: just these are stored and forwarded to the agent. */
 export const SIGNED_HEADERS: Record<TriggerType, readonly string[]> = {
   'standard-webhooks': ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
   'standard-webhooks-v1a': ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
   url: [],
+  'github-actions': OF_A_TOKEN,
+  'gitlab-ci': OF_A_TOKEN,
+  google: OF_A_TOKEN,
+  oidc: OF_A_TOKEN,
 }
 
 /** What a verified request asks for, and the id of its deploy: the same for every delivery of the same request. */
@@ -129,6 +142,7 @@ export const URL_SECRET_PATTERN = /^[A-Za-z0-9_-]{24,128}$/
 
 /** How long requests of a type may wait where ropeway.yml does not say. */
 export function defaultTtlMs(type: TriggerType): number {
+  if (isOidc({ type })) return CI_TTL_MS
   return type === 'url' ? HINT_TTL_MS : REQUEST_TTL_MS
 }
 

@@ -329,7 +329,7 @@ describe('status', () => {
       `${HOST}: agent online since 1970-01-01 00:00:01Z, 0.1.0`,
       'stacks: hello',
       'trigger deploy: standard-webhooks, key 0a1b2c3d last used 1970-01-01 01:00:00Z, key deadbeef not used yet',
-      '  last request signed by the sender but not now: 1970-01-01 02:00:00Z, the request was signed 400 s ago by this clock; check its clock',
+      '  last request that was genuine and refused: 1970-01-01 02:00:00Z, the request was signed 400 s ago by this clock',
       'trigger hint: url, key cafecafe not used yet',
     ])
     const asJson = await ropeway(['status', 'hello', '--json'], withToken(relay.url))

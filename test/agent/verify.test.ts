@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { verdictOf, verifyFrame, whyDeclined } from '../../agent/verify.ts'
 import { REQUEST_TTL_MS, SIGNATURE_AGE_SECONDS_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
+import { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import { configFor, hintFrame, hookFrame } from '../support/host.ts'
 
 const NEWEST = { id: '0123456789abcdef', signedAt: 500 }
@@ -43,7 +44,7 @@ test.each([new Problem('key-unusable', 'm'), new Problem('internal', 'm'), new E
   },
 )
 
-const nobody = { publicKeys: async () => [], revoked: async () => [] }
+const nobody = { publicKeys: async () => [], revoked: async () => [], issuers: new IssuerKeys() }
 
 test('what was verified is what was signed, and when: nothing of the relay’s words', async () => {
   const atSeconds = Math.floor(Date.now() / 1000) - 60

@@ -1,6 +1,7 @@
 // What the hub knows of its host beside the deploys: a few values in the object's key-value store.
 
 import type { Hello } from '../../shared/protocol.ts'
+import type { KnownKeys } from '../../shared/triggers/issuer-keys.ts'
 import type { Enrolment } from './keys.ts'
 
 export interface Facts {
@@ -11,6 +12,8 @@ export interface Facts {
   hello: Pick<Hello, 'agent' | 'stacks' | 'triggers'>
   /** Ids of the tokens that the host has revoked. */
   revoked: readonly string[]
+  /** The keys of CI systems, by where they were found: so that an outage of theirs outlasts a sleep of this object. */
+  issuers: Readonly<Record<string, KnownKeys>>
   /** Signs the sessions of browsers. Made here, known to nobody else. */
   sessionKey: Uint8Array
   /** Counts the agent's connections; only the newest counts. */

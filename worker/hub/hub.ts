@@ -25,6 +25,8 @@ import {
 import { ROLLBACK_DEFAULT } from '../../shared/request.ts'
 import { SCOPES, allows, type Claims, type Scope } from '../../shared/tokens.ts'
 import { TOKEN_TRIGGER, type Trigger } from '../../shared/triggers/index.ts'
+import { IssuerKeys, placeOf, type KnownKeys } from '../../shared/triggers/issuer-keys.ts'
+import { isOidc } from '../../shared/triggers/oidc.ts'
 import type { Env } from '../env.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
 import type { Asking } from './decide.ts'
@@ -34,6 +36,7 @@ import { rotated } from './keys.ts'
 import { Limiter } from './limiter.ts'
 import * as log from './log.ts'
 import {
+  isSameRequest,
   readDeploys,
   readDetails,
   readEvents,
@@ -52,6 +55,7 @@ import {
   verifyCancel,
   verifyHint,
   verifyHook,
+  verifyJob,
   type Ask,
   type Caller,
 } from './verify.ts'
@@ -74,6 +78,10 @@ export class Hub extends DurableObject<Env> {
   readonly #delivery = new Delivery(this.ctx, this.#facts)
   readonly #limiter: Limiter
   readonly #noted: Noted = new Map()
+  readonly #issuers = new IssuerKeys({
+    get: (place) => this.#facts.get('issuers')?.[place],
+    put: (place, known) => this.#keepIssuer(place, known),
+  })
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -103,11 +111,45 @@ export class Hub extends DurableObject<Env> {
     const now = Date.now()
     const trigger = this.#trigger(stack, name)
     const onStale = (message: string) => noteStale(this.#sql, { stack, name }, message, now)
+    if (trigger && isOidc(trigger)) {
+      const keys = this.#issuers
+      const job = await verifyJob(host, trigger, request, { keys, now, onRefused: onStale })
+      return isRefusal(job)
+        ? job
+        : this.#acceptJob({ host, stack, trigger: name, asked: job.asked }, job.proof)
+    }
     const verified = await verifyHook(host, trigger, request, { now, onStale })
     if (isRefusal(verified)) return verified
     const { asked, headers, key } = verified
     const proof: Proof = { kind: 'hook', headers, body: toBase64(request.body) }
     return this.#accept({ host, stack, trigger: name, asked }, proof, key)
+  }
+
+  /** As accept, where the token may have been used before, and for something else: then it is not the same request. */
+  async #acceptJob(asking: Asking, proof: Proof): Promise<Accepted | Refusal> {
+    const accepted = await this.#accept(asking, proof)
+    if (isRefusal(accepted) || accepted.status === 'accepted') return accepted
+    if (isSameRequest(this.#sql, accepted.deploy, asking.asked.request)) return accepted
+    return {
+      refused: 'forbidden',
+      message: 'the token, or the Idempotency-Key with it, was used for another request before',
+      cure: 'get a new token for each request, or send another Idempotency-Key',
+    }
+  }
+
+  /** Lets whoever has just asked by a hook watch the one deploy's stack, for as long as a session: the Worker keeps it to itself. */
+  async watcher(host: string, stack: string, audience: string): Promise<string> {
+    const now = new Date()
+    const claims: Claims = {
+      actor: 'hook',
+      id: hex(crypto.getRandomValues(new Uint8Array(NONCE_BYTES))),
+      issuedAt: now.getTime(),
+      expiresAt: Infinity,
+      scopes: ['read'],
+      stacks: [stack],
+      bodySha256: undefined,
+    }
+    return (await makeSession(this.#sessionKey(), { host, audience, claims, now })).token
   }
 
   /** A webhook that can carry no signature, only an address that nobody else knows. */
@@ -366,6 +408,14 @@ export class Hub extends DurableObject<Env> {
 
   #authorize(caller: Caller, scope: Scope): Promise<{ host: string; claims: Claims } | Refusal> {
     return authorize(this.#facts, caller, scope, new Date())
+  }
+
+  // Of those alone that a trigger names now: what is not asked for any more needs no row.
+  #keepIssuer(place: string, known: KnownKeys): void {
+    const { triggers = [] } = this.#facts.get('hello') ?? {}
+    const places = new Set(triggers.filter(isOidc).map(placeOf))
+    const kept = Object.entries({ ...this.#facts.get('issuers'), [place]: known })
+    this.#facts.put('issuers', Object.fromEntries(kept.filter(([each]) => places.has(each))))
   }
 
   #trigger(stack: string, name: string): Trigger | undefined {

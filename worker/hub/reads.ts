@@ -70,6 +70,20 @@ function requestOf({ release, reason, image, env, force, builtAt }: AcceptedEven
   return release === undefined ? { image, env, reason, force, builtAt } : { release, reason }
 }
 
+/** Whether a deploy was asked for by a request that said the same. */
+export function isSameRequest(sql: SqlStorage, id: string, request: AnyRequest): boolean {
+  const first = log.edgeEvent(sql, id, 'first')
+  return first?.type === 'accepted' && canonical(requestOf(first)) === canonical(request)
+}
+
+function canonical(request: AnyRequest): string {
+  return JSON.stringify(
+    Object.entries(request)
+      .filter(([, value]) => value !== undefined)
+      .toSorted(),
+  )
+}
+
 export function readReleases(
   sql: SqlStorage,
   facts: FactStore,

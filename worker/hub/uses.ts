@@ -57,7 +57,8 @@ export async function triggerState(sql: SqlStorage, trigger: Trigger): Promise<T
     stack,
     name,
   )
-  const prints = await Promise.all(trigger.keys.map(fingerprint))
+  // A trigger that takes CI jobs' tokens has no key of its own.
+  const prints = await Promise.all('keys' in trigger ? trigger.keys.map(fingerprint) : [])
   const keys = prints.map((print) => ({
     fingerprint: print,
     lastUsed: used.find((use) => use.fingerprint === print)?.at ?? null,

@@ -2,9 +2,11 @@
 
 import type { PublicKey } from '../../shared/api.ts'
 import { Problem } from '../../shared/problems.ts'
+import { toBase64, type Proof } from '../../shared/protocol.ts'
 import { parseDeployRequest, parseRollbackRequest } from '../../shared/request.ts'
 import { allows, verifyToken, type Claims, type Scope } from '../../shared/tokens.ts'
 import {
+  IDEMPOTENCY_KEY_PATTERN,
   SIGNED_HEADERS,
   askedByHint,
   askedByToken,
@@ -16,6 +18,8 @@ import {
   type SignedTrigger,
   type Trigger,
 } from '../../shared/triggers/index.ts'
+import type { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
+import { askedByOidc, isOidc, type OidcTrigger } from '../../shared/triggers/oidc.ts'
 import { UNAUTHORIZED, isRefusal, type Refusal } from '../refusal.ts'
 import type { FactStore } from './facts.ts'
 import { keysAt } from './keys.ts'
@@ -70,7 +74,7 @@ export async function verifyHook(
   request: SignedRequest,
   { now, onStale }: { now: number; onStale: (message: string) => void },
 ): Promise<{ asked: Asked; key: string; headers: Record<string, string> } | Refusal> {
-  const isSigned = known !== undefined && known.type !== 'url'
+  const isSigned = known !== undefined && known.type !== 'url' && !isOidc(known)
   const trigger = isSigned ? known : NOBODYS_TRIGGER
   const headers = pick(request.headers, SIGNED_HEADERS[trigger.type])
   const verified = await refusable(
@@ -83,6 +87,26 @@ export async function verifyHook(
   // Nobody's secret can be read above: even a valid signature of it must not show that this is nobody.
   if (!isSigned) return UNAUTHORIZED
   return isRefusal(verified) ? verified : { asked: verified, key: verified.key, headers }
+}
+
+/** What a CI job's token asks for. Whatever is wrong with it, the answer is the same: why, only the host's people are told. */
+export async function verifyJob(
+  host: string,
+  trigger: OidcTrigger,
+  request: SignedRequest,
+  { keys, now, onRefused }: { keys: IssuerKeys; now: number; onRefused: (message: string) => void },
+): Promise<{ asked: Asked; proof: Proof } | Refusal> {
+  const token = /^Bearer ([\w.-]+)$/i.exec(request.headers['authorization'] ?? '')?.[1]
+  const idempotencyKey = request.headers['idempotency-key']
+  if (token === undefined) return UNAUTHORIZED
+  if (idempotencyKey !== undefined && !IDEMPOTENCY_KEY_PATTERN.test(idempotencyKey)) return UNAUTHORIZED
+  const sent = { token, body: request.body, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) }
+  const asked = await refusable(askedByOidc(host, trigger, sent, keys, now), ({ code, message }) => {
+    if (code !== 'unauthorized') onRefused(message)
+    return UNAUTHORIZED
+  })
+  if (isRefusal(asked)) return asked
+  return { asked, proof: { kind: 'oidc', ...sent, body: toBase64(request.body) } }
 }
 
 /** What the bearer of an address's secret asks for. The agent cannot verify it, so it chooses nothing. */

@@ -1,0 +1,18 @@
+// Google service accounts: the ID tokens of the metadata server, of gcloud and of Google's own services. They have no id of their own.
+// https://cloud.google.com/docs/authentication/get-id-token
+
+import { claimsOf, text } from './claims.ts'
+import type { Sender } from './sender.ts'
+
+export const google: Sender = {
+  issuer: 'https://accounts.google.com',
+  jwksOf: () => 'https://www.googleapis.com/oauth2/v3/certs',
+  required: ['exp', 'iat', 'sub'],
+  ageSecondsMax: 3600,
+  isSingleUse: false,
+  claims: claimsOf({ required: { email: text }, optional: { sub: text } }),
+  // Whoever makes an account may write any address into it; a boolean here, and nowhere else.
+  isSworn: ({ email_verified: isVerified }) => isVerified === true,
+  sworn: 'email_verified is not true',
+  who: 'email',
+}

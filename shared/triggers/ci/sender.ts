@@ -1,0 +1,38 @@
+// What there is to know of a CI system that signs tokens for its jobs. One file each, and one line here.
+
+import type { JWTPayload } from 'jose'
+import type { z } from 'zod'
+import { generic } from './generic.ts'
+import { githubActions } from './github-actions.ts'
+import { gitlabCi } from './gitlab-ci.ts'
+import { google } from './google.ts'
+
+/** Each claim with the values of which it must have one: exact strings. */
+export type Demanded = Readonly<Record<string, readonly string[]>>
+
+export interface Sender {
+  /** Where ropeway.yml names none. Without one it must. */
+  readonly issuer?: string
+  /** Where its keys are; without it they are found by OpenID Connect Discovery. */
+  readonly jwksOf?: (issuer: string) => string
+  /** The `typ` of its tokens, where that is documented. */
+  readonly type?: string
+  readonly required: readonly string[]
+  readonly ageSecondsMax: number
+  /** Each request gets a token of its own. */
+  readonly isSingleUse: boolean
+  /** What ropeway.yml may demand of the claims, and what is demanded without a word. */
+  readonly claims: z.ZodType<Demanded>
+  /** What no configuration can do without, where a string cannot say it, and the words for its absence. */
+  readonly isSworn?: (payload: JWTPayload) => boolean
+  readonly sworn?: string
+  /** The claim that names who acts, for the log. */
+  readonly who: string
+}
+
+export const SENDERS = {
+  'github-actions': githubActions,
+  'gitlab-ci': gitlabCi,
+  google,
+  oidc: generic,
+} as const satisfies Record<string, Sender>

@@ -1,0 +1,201 @@
+// Tokens of CI jobs at the real Worker: who gets in, what their job sees, and everything that must not.
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Relay } from '../../agent/relay.ts'
+import type { Trigger } from '../../shared/triggers/index.ts'
+import { boundAudience, type OidcTrigger } from '../../shared/triggers/oidc.ts'
+import { CONFUSED, FORGED, UNTIMELY } from '../support/bad-tokens.ts'
+import { issuerFor, signingKey, triggerOf, type Issuer } from '../support/issuer.ts'
+import {
+  ask,
+  EventStream,
+  ROLL,
+  TestHost,
+  testRelay,
+  type AgentSocket,
+  type Answer,
+} from '../support/relay.ts'
+
+let relay: Relay
+beforeAll(async () => {
+  relay = await testRelay()
+})
+afterAll(() => relay.stop())
+
+interface Scene {
+  readonly host: TestHost
+  readonly issuer: Issuer
+  readonly agent: AgentSocket
+  readonly audience: string
+  send(token: string, body?: string, headers?: Record<string, string>): Promise<Answer>
+}
+
+async function scene(over: Partial<OidcTrigger> = {}): Promise<Scene> {
+  const host = await TestHost.enrolled(relay)
+  const path = host.hookPath('hello', 'ci')
+  const audience = `${relay.url}${path}`
+  const issuer = await issuerFor(audience)
+  const agent = await host.agent(['hello'], [triggerOf(issuer, audience, over) as Trigger, host.trigger()])
+  const send: Scene['send'] = (token, body = '{"reason":"ci"}', headers = {}) =>
+    ask(audience, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers },
+      body,
+    })
+  return { host, issuer, agent, audience, send }
+}
+
+const stale = async (host: TestHost) =>
+  (await host.get('/stacks/hello')).body.triggers.find(({ name }: { name: string }) => name === 'ci').stale
+
+test('a job’s token asks for a deploy, and goes to the agent as it came', async () => {
+  const { issuer, agent, send, host } = await scene()
+  const token = await issuer.token()
+  const answer = await send(token)
+  expect(answer).toMatchObject({ status: 202, body: { status: 'accepted' } })
+  const frame = await agent.nextDeploy()
+  expect(frame).toMatchObject({ id: answer.body.deploy.id, trigger: 'ci', proof: { kind: 'oidc', token } })
+  expect((await host.get(`/deploys/${frame.id}`)).body).toMatchObject({
+    actor: 'ci:octocat',
+    trust: 'signed',
+  })
+})
+
+test('with ?wait the job sees every event to the end, and only of its own stack', async () => {
+  const { issuer, agent, audience } = await scene()
+  const stream = await EventStream.open(`${audience}?wait`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${await issuer.token()}`, 'content-type': 'application/json' },
+    body: '{}',
+  })
+  const { id } = await agent.nextDeploy()
+  agent.report(id, 1, ...ROLL)
+  const types = (await stream.rest()).map(({ event }) => event.type)
+  expect(types).toEqual(['accepted', ...ROLL.map(({ type }) => type)])
+})
+
+test('a signed webhook can wait as well', async () => {
+  const { host, agent } = await scene()
+  const { signStandardWebhook } = await import('../../shared/triggers/standard-webhooks.ts')
+  const headers = await signStandardWebhook(host.secret, {
+    id: 'msg_wait',
+    timestampSeconds: Math.floor(Date.now() / 1000),
+    body: new TextEncoder().encode('{}'),
+  })
+  const stream = await EventStream.open(`${relay.url}${host.hookPath()}?wait`, {
+    method: 'POST',
+    headers: { ...headers, 'content-type': 'application/json' },
+    body: '{}',
+  })
+  const { id } = await agent.nextDeploy()
+  agent.report(id, 1, ...ROLL)
+  expect((await stream.rest()).at(-1)?.event.type).toBe('succeeded')
+})
+
+describe('a token is used once', () => {
+  test('the same again is the same deploy; with another body it is refused', async () => {
+    const { issuer, send, agent } = await scene()
+    const token = await issuer.token()
+    const first = await send(token)
+    expect(await send(token)).toMatchObject({
+      status: 200,
+      body: { status: 'duplicate', deploy: first.body.deploy },
+    })
+    expect((await send(token, '{"reason":"another"}')).status).toBe(403)
+    expect(await agent.drained()).toHaveLength(1)
+  })
+
+  test('GitLab’s serve for a job: once for each idempotency key, or for each body', async () => {
+    const claims = { project_id: ['7'], ref_protected: ['true'] }
+    const { issuer, send } = await scene({ type: 'gitlab-ci', claims })
+    const token = await issuer.token({ project_id: '7', ref_protected: 'true' })
+    const ids = new Set<string>()
+    for (const [body, headers] of [
+      ['{"reason":"a"}', {}],
+      ['{"reason":"a"}', {}],
+      ['{"reason":"b"}', {}],
+      ['{"reason":"a"}', { 'idempotency-key': 'one' }],
+      ['{"reason":"a"}', { 'idempotency-key': 'one' }],
+    ] as const)
+      ids.add((await send(token, body, headers)).body.deploy.id)
+    expect(ids.size).toBe(3)
+    expect((await send(token, '{"reason":"b"}', { 'idempotency-key': 'one' })).status).toBe(403)
+    expect((await send(token, '{}', { 'idempotency-key': 'no, not this' })).status).toBe(401)
+  })
+
+  test('where the trigger says bind, a token for any body is nobody’s', async () => {
+    const { issuer, send, audience } = await scene({ bind: true })
+    expect((await send(await issuer.token())).status).toBe(401)
+    const body = '{"reason":"bound"}'
+    const token = await issuer.token({ aud: await boundAudience(audience, new TextEncoder().encode(body)) })
+    expect((await send(token, `${body} `)).status).toBe(401)
+    expect((await send(token, body)).status).toBe(202)
+  })
+})
+
+describe('whatever is wrong, the answer is the same, and nothing is stored', () => {
+  test.each([...Object.entries(FORGED), ...Object.entries(CONFUSED), ...Object.entries(UNTIMELY)])(
+    '%s',
+    async (_, make) => {
+      const { issuer, agent, audience, send } = await scene()
+      const answer = await send(await make(issuer, audience))
+      const nobody = await send('x')
+      expect([answer.status, answer.body]).toEqual([401, nobody.body])
+      expect(await agent.drained()).toEqual([])
+      expect((await send(await issuer.token())).status).toBe(202)
+    },
+  )
+
+  test('two Authorizations, a gate of another type, and none', async () => {
+    const { issuer, send, host } = await scene()
+    const token = await issuer.token()
+    expect((await send(`${token}, Bearer ${token}`)).status).toBe(401)
+    const elsewhere = { authorization: `Bearer ${token}` }
+    expect(
+      (await host.hook('{}', { secret: `whsec_${btoa('x'.repeat(32))}`, headers: elsewhere })).status,
+    ).toBe(401)
+    expect((await host.hook('{}', { path: host.hookPath('hello', 'ci') })).status).toBe(401)
+  })
+
+  test.each(['a fork', 'pull_request_target, whose ref is the base’s'])(
+    'the host’s people see why: %s',
+    async (name) => {
+      const { issuer, host, send, audience } = await scene()
+      await send(await CONFUSED[name]!(issuer, audience))
+      expect((await stale(host)).message).toMatch(
+        /genuine, but (repository_id is "5"|event_name is "pull_request_target")/,
+      )
+    },
+  )
+})
+
+describe('the issuer', () => {
+  test('signs with another key: what it publishes counts, not what the trigger was made with', async () => {
+    const { issuer, send } = await scene()
+    issuer.key = await signingKey('two')
+    issuer.published = [issuer.key.publicJwk]
+    expect((await send(await issuer.token())).status).toBe(202)
+  })
+
+  test('is out: known keys go on counting', async () => {
+    const { issuer, send } = await scene()
+    await send(await issuer.token())
+    issuer.status = 500
+    expect((await send(await issuer.token())).status).toBe(202)
+  })
+
+  test('is asked once, however many unknown keys come', async () => {
+    const { issuer, send } = await scene()
+    const key = await signingKey('flood')
+    const tokens = await Promise.all(Array.from({ length: 20 }, () => issuer.token({}, { key })))
+    const answers = await Promise.all(tokens.map((token) => send(token)))
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([401]))
+    expect(issuer.asked.count).toBe(1)
+  })
+
+  test('is never asked for a token that is not for this trigger', async () => {
+    const { issuer, send } = await scene()
+    await send(await issuer.token({ iss: 'https://other.example' }))
+    expect(issuer.asked.count).toBe(0)
+  })
+})
