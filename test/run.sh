@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# npm test: everything. Types, lint, unit, invariants, the long sweeps and the faults once; the end-to-end suite on this machine's engine (or one that is set up
-# here), then again on the newest engine and compose.
+# npm test: everything. Types, lint, unit, invariants, the long sweeps and the faults; the end-to-end suite on this machine's engine (or one
+# that is set up here), then a part of it on the newest engine and compose.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
