@@ -10,7 +10,6 @@ export type Scope = (typeof SCOPES)[number]
 
 const ALGORITHM = 'EdDSA'
 const TYPE = 'ropeway+jwt'
-/** jose ignores white space in base64url: a token would have many texts. RFC 7515 knows none there. */
 const COMPACT_JWS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/
 /** The agent's clock and the relay's may differ by this much. */
 const CLOCK_TOLERANCE_SECONDS = 60
@@ -100,8 +99,13 @@ export async function verifyToken(token: string, keys: readonly JWK[], expected:
   throw fault ?? new Problem('unauthorized', 'there is no key to verify the token with')
 }
 
+/** Whether a text has the form of RFC 7515 §7.1. jose skips white space in its base64url, so that one token would have many texts. */
+export function isCompactJws(token: string): boolean {
+  return COMPACT_JWS.test(token)
+}
+
 async function verifyWith(token: string, key: JWK, expected: Expected): Promise<Claims> {
-  if (!COMPACT_JWS.test(token)) throw new Problem('unauthorized', 'the token is not valid: it is no JWS')
+  if (!isCompactJws(token)) throw new Problem('unauthorized', 'the token is not valid: it is no JWS')
   try {
     const { payload } = await jwtVerify(token, key, {
       algorithms: [ALGORITHM],

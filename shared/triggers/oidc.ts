@@ -14,7 +14,7 @@ import {
 } from '../limits.ts'
 import { Problem } from '../problems.ts'
 import { parseDeployRequest } from '../request.ts'
-import { sha256Hex } from '../tokens.ts'
+import { isCompactJws, sha256Hex } from '../tokens.ts'
 import { SENDERS, type Sender } from './ci/sender.ts'
 import type { Asked } from './index.ts'
 import { isIssuerUrl, type IssuerKeys } from './issuer-keys.ts'
@@ -94,7 +94,7 @@ export async function askedByOidc(
   const fault = faultOf(payload, trigger, sender)
   if (fault !== undefined) throw new Problem('claims-refused', `the token is genuine, but ${fault}`)
   const isOneRequest = sender.isSingleUse || payload.aud === bound
-  const tokenId = payload.jti ?? (await sha256Hex(new TextEncoder().encode(token)))
+  const tokenId = payload.jti ?? (await sha256Hex(signedPart(token)))
   const parts = isOneRequest ? [] : [idempotencyKey ?? (await sha256Hex(body))]
   return {
     // No other type's ids have this in the place, so a trigger that changes its type repeats nothing.
@@ -109,6 +109,11 @@ export async function askedByOidc(
   }
 }
 
+// Of the signature itself several texts stand for the same bytes: by its id a relay could run such a token twice.
+function signedPart(token: string): Uint8Array {
+  return new TextEncoder().encode(token.slice(0, token.lastIndexOf('.')))
+}
+
 // Before any key is looked for: what is not for this trigger costs its issuer nothing.
 function timesOf(
   token: string,
@@ -116,6 +121,7 @@ function timesOf(
   sender: Sender,
 ): { issuedAt: number; endsAt: number } {
   if (token.length > CI_TOKEN_CHARS_MAX) throw new Problem('unauthorized', 'the token is too long')
+  if (!isCompactJws(token)) throw new Problem('unauthorized', 'it is not a JSON Web Token')
   let header: Record<string, unknown>
   let payload: JWTPayload
   try {
