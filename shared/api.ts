@@ -111,8 +111,9 @@ export const hostSchema = z.object({
 export type HostState = z.infer<typeof hostSchema>
 
 /**
- * `fingerprint` tells the keys of a trigger apart; `lastUsed` is right to the minute. `stale` is the last request that was
- * signed with one of them but not now, or came with a CI job's token that is genuine and not for now or not of the right job, so that its sender's clock, or somebody who repeats old requests, can be found.
+ * `fingerprint` tells the keys of a trigger apart; `lastUsed` is right to the minute. `stale` is the last request that was genuine and
+ * refused: signed with one of them but not now, or with a CI job's token whose time is not now or whose job is another, so that its sender's
+ * clock, or somebody who repeats old requests, can be found.
  */
 const triggerStateSchema = z.object({
   name: z.string(),

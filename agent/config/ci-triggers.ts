@@ -1,14 +1,8 @@
 // The triggers of ropeway.yml that take CI jobs' tokens. Nothing in them is a secret; what is left out is what the CI system says of itself.
 
 import { z } from 'zod'
-import { isIssuerUrl } from '../../shared/triggers/issuer-keys.ts'
 import { SENDERS, type Sender } from '../../shared/triggers/ci/sender.ts'
-import type { OidcType } from '../../shared/triggers/oidc.ts'
-
-const url = z
-  .string()
-  .max(512)
-  .refine(isIssuerUrl, 'should be an https address, without user, query or fragment')
+import { oidcShape, type OidcType } from '../../shared/triggers/oidc.ts'
 
 /** One of these types. `audience` undefined: the trigger's own address, which the caller knows. */
 // oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
@@ -17,12 +11,9 @@ export function ciTrigger<T extends OidcType>(type: T, ttl: z.ZodType<number>) {
   return z
     .strictObject({
       type: z.literal(type),
-      issuer: sender.issuer === undefined ? url : url.default(sender.issuer),
-      jwks: url.optional(),
-      audience: z
-        .string()
-        .min(1)
-        .max(512)
+      issuer: sender.issuer === undefined ? oidcShape.issuer : oidcShape.issuer.default(sender.issuer),
+      jwks: oidcShape.jwks,
+      audience: oidcShape.audience
         .refine((text) => !text.includes('#'), 'has a #, which begins the binding to a body')
         .optional(),
       bind: z.literal('body', { error: 'should be body, or left out' }).optional(),

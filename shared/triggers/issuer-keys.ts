@@ -4,11 +4,11 @@
 import {
   createLocalJWKSet,
   errors,
+  type CryptoKey,
   type FlattenedJWSInput,
   type JSONWebKeySet,
   type JWTHeaderParameters,
 } from 'jose'
-import type { CryptoKey } from 'jose'
 import { z } from 'zod'
 import {
   ISSUER_ANSWER_BYTES_MAX,

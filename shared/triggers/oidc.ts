@@ -19,7 +19,10 @@ import { SENDERS, type Sender } from './ci/sender.ts'
 import type { Asked } from './index.ts'
 import { isIssuerUrl, type IssuerKeys } from './issuer-keys.ts'
 
-const url = z.string().max(512).refine(isIssuerUrl, 'is not an https address')
+const url = z
+  .string()
+  .max(512)
+  .refine(isIssuerUrl, 'should be an https address, without user, query or fragment')
 
 /** What a trigger of each of these types has beside what all have. */
 export const oidcShape = {

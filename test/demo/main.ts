@@ -13,6 +13,7 @@ import { signToken } from '../../shared/tokens.ts'
 import { events } from '../../agent/api/api.ts'
 import { loadKey } from '../../agent/identity/identity.ts'
 import { buildWorker } from '../build.ts'
+import { docker, removeKeptImages } from '../support/stack.ts'
 import { countLine, createScreen, stepLine } from './draw.ts'
 import { firstPicture, nextPicture } from './picture.ts'
 import { startTraffic } from './traffic.ts'
@@ -197,10 +198,6 @@ async function freePort(): Promise<number> {
   return free
 }
 
-async function docker(...args: string[]): Promise<string> {
-  return (await promisify(execFile)('docker', args)).stdout.trim()
-}
-
 async function cleanUp(): Promise<void> {
   for (const child of processes.toReversed()) {
     if (child.exitCode !== null) continue
@@ -208,9 +205,7 @@ async function cleanUp(): Promise<void> {
     await once(child, 'exit')
   }
   await docker(...composeArgs(), 'down', '--timeout', '0')
-  // The names that the releases have given to images.
-  const kept = await docker('images', '--format', '{{.Repository}}:{{.Tag}}', `ropeway.invalid/${project}`)
-  if (kept !== '') await docker('rmi', ...kept.split('\n'))
+  await removeKeptImages(project)
   await rm(folder, { recursive: true, force: true })
 }
 

@@ -17,6 +17,12 @@ import { issuerFor, signingKey } from '../support/issuer.ts'
 const START = 1_700_000_000_000
 const AUDIENCE = 'https://relay.example/hooks/vps-1/hello/ci'
 
+/** An issuer, and what a trigger says of it. */
+async function scene() {
+  const issuer = await issuerFor(AUDIENCE)
+  return { issuer, where: { issuer: issuer.url, jwks: issuer.jwks } }
+}
+
 /** Whether a token of the issuer's is good by the keys that are known at that time. */
 async function isGood(keys: IssuerKeys, where: Issuer, token: string, nowMs: number): Promise<boolean> {
   return await jwtVerify(token, keys.keysOf(where, nowMs)).then(
@@ -26,8 +32,7 @@ async function isGood(keys: IssuerKeys, where: Issuer, token: string, nowMs: num
 }
 
 test('a new key counts from its first token on, once the pause since the last question is over', async () => {
-  const issuer = await issuerFor(AUDIENCE)
-  const where = { issuer: issuer.url, jwks: issuer.jwks }
+  const { issuer, where } = await scene()
   const keys = new IssuerKeys()
   const old = await issuer.token()
   expect(await isGood(keys, where, old, START)).toBe(true)
@@ -42,8 +47,7 @@ test('a new key counts from its first token on, once the pause since the last qu
 })
 
 test('a key that the issuer has taken back is good no more once what is known is not fresh', async () => {
-  const issuer = await issuerFor(AUDIENCE)
-  const where = { issuer: issuer.url, jwks: issuer.jwks }
+  const { issuer, where } = await scene()
   const keys = new IssuerKeys()
   const token = await issuer.token()
   expect(await isGood(keys, where, token, START)).toBe(true)
@@ -53,8 +57,7 @@ test('a key that the issuer has taken back is good no more once what is known is
 })
 
 test('while the issuer is out, its last keys count, up to a limit, and after a restart too', async () => {
-  const issuer = await issuerFor(AUDIENCE)
-  const where = { issuer: issuer.url, jwks: issuer.jwks }
+  const { issuer, where } = await scene()
   const store = new Map<string, KnownKeys>()
   const kept = {
     get: (place: string) => store.get(place),

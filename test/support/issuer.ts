@@ -37,8 +37,11 @@ export async function signingKey(kid: string, alg = 'RS256'): Promise<SigningKey
   return { kid, privateKey: pair.privateKey, publicJwk: { ...(await exportJWK(pair.publicKey)), kid, alg } }
 }
 
+/** Every issuer's first key: an RSA key takes a quarter of a second to make. */
+const KEY = signingKey('one')
+
 export async function issuerFor(audience: string): Promise<Issuer> {
-  const key = await signingKey('one')
+  const key = await KEY
   const asked = { count: 0 }
   const server = createServer((_request, response) => {
     asked.count += 1

@@ -127,9 +127,7 @@ export async function startStack(
     )
   const remove = async () => {
     await compose('down', '--volumes', '--timeout', '0')
-    // The names that releases of this project have given to images.
-    const kept = await docker('images', '--format', '{{.Repository}}:{{.Tag}}', `ropeway.invalid/${project}`)
-    if (kept !== '') await docker('rmi', ...kept.split('\n'))
+    await removeKeptImages(project)
     if (givenFolder === undefined) await rm(folder, { recursive: true, force: true })
   }
   try {
@@ -160,6 +158,12 @@ export async function startStack(
     await remove()
     throw error
   }
+}
+
+/** Removes the names that the releases of a project have given to images. */
+export async function removeKeptImages(project: string): Promise<void> {
+  const kept = await docker('images', '--format', '{{.Repository}}:{{.Tag}}', `ropeway.invalid/${project}`)
+  if (kept !== '') await docker('rmi', ...kept.split('\n'))
 }
 
 const ADDRESS = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}'

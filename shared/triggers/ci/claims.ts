@@ -19,7 +19,7 @@ export const id = z.custom<string>(
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$/
 
-/** Claims that are checked anyway, and `sub` of those senders whose `sub` is not to be relied on. */
+/** Claims that are checked anyway. */
 const OURS = new Set(['iss', 'aud', 'exp', 'iat', 'nbf', 'jti'])
 
 interface Rules {
