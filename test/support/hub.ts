@@ -100,6 +100,8 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
   http.on('upgrade', (request, socket, head) => {
     tokens.push(request.headers.authorization?.replace('Bearer ', '') ?? '')
     if (hub.behaviour.refuseWith !== undefined) {
+      // An agent that stops meanwhile resets the connection, and nobody else listens to a socket that is upgraded.
+      socket.on('error', () => {})
       const date = new Date(Date.now() + hub.behaviour.clockOffsetMs).toUTCString()
       socket.end(
         `HTTP/1.1 ${hub.behaviour.refuseWith} No\r\nDate: ${date}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
