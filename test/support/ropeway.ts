@@ -15,7 +15,7 @@ import type { DeployEvent, Facts, LoggedEvent } from '../../shared/events.ts'
 import type { Step } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
 import { sendHook, type HookAnswer, type HookOptions } from './hook.ts'
-import { until } from './stack.ts'
+import { nginxLogs, until } from './stack.ts'
 
 const MAIN = join(import.meta.dirname, '../../agent/main.ts')
 /** Against hanging only: a relay needs a second, an agent half of one; on a machine under load many. */
@@ -83,8 +83,8 @@ export interface Ropeway {
   killAgent(how: 'group' | 'alone'): Promise<number>
   /** The relay's process and the workerd below it, at once, as a power cut would. */
   killRelay(): Promise<void>
-  /** Prints what the processes said, when the test that has just ended failed. */
-  explain(context: { task: { result?: { state: string } | undefined } }): void
+  /** Prints what the processes and every stack's nginx said, when the test that has just ended failed. */
+  explain(context: { task: { result?: { state: string } | undefined } }): Promise<void>
   stop(): Promise<void>
 }
 
@@ -223,9 +223,9 @@ export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
       await end(relay, 'SIGKILL')
       relay = undefined
     },
-    explain({ task }) {
-      if (task.result?.state === 'fail') console.error(log.slice(-200).join('\n'))
-      log.length = 0
+    async explain({ task }) {
+      const said = log.splice(0).slice(-200).join('\n')
+      if (task.result?.state === 'fail') console.error(`${said}\n${await nginxLogs()}`)
     },
     async stop() {
       const faults: unknown[] = []

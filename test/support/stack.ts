@@ -43,6 +43,20 @@ export async function buildHello(): Promise<void> {
   await docker('build', '-q', '-t', 'hello-world-env', folder)
 }
 
+/** The stacks that run now, so that a failed test can show what their nginx said. */
+const running = new Set<Stack>()
+
+/** What went wrong for each running stack's nginx: why it answered 502, for one. */
+export async function nginxLogs(): Promise<string> {
+  return (await Promise.all([...running].map(faultsOfNginx))).join('\n')
+}
+
+async function faultsOfNginx({ project, compose }: Stack): Promise<string> {
+  const log = await compose('logs', '--no-log-prefix', 'nginx').catch(String)
+  const faults = log.split('\n').filter((line) => /\[(?:warn|error|crit|alert|emerg)\]/.test(line))
+  return `nginx of ${project}:\n${faults.slice(-40).join('\n')}`
+}
+
 export interface Stack {
   readonly folder: string
   /** The compose files, as absolute paths. */
@@ -138,7 +152,7 @@ export async function startStack(
     const nginx = await compose('ps', '-q', 'nginx')
     const ip = await docker('inspect', '-f', ADDRESS, nginx)
     await until(async () => (await askOnce(ip)) !== '', 'nginx answers')
-    return {
+    const stack: Stack = {
       folder,
       composeFiles: paths,
       project,
@@ -152,8 +166,13 @@ export async function startStack(
         for (let n = 0; n < count; n += 1) texts.push(await askOnce(ip))
         return texts
       },
-      remove,
+      async remove() {
+        running.delete(stack)
+        await remove()
+      },
     }
+    running.add(stack)
+    return stack
   } catch (error) {
     await remove()
     throw error

@@ -39,8 +39,8 @@ const lanes: Lane[] = []
 beforeAll(async () => {
   for (let n = 0; n < LANES; n += 1) lanes.push(await startLane())
 })
-afterEach((context) => {
-  for (const { ropeway } of lanes) ropeway.explain(context)
+afterEach(async (context) => {
+  for (const { ropeway } of lanes) await ropeway.explain(context)
 })
 afterAll(async () => {
   if (rounds.length > 0) printTables(rounds)
