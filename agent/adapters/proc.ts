@@ -40,9 +40,15 @@ export async function hostFile(container: Container, path: string): Promise<stri
 async function tree(pid: number, parent: number): Promise<Process[]> {
   const title = (await readOrEmpty(`/proc/${pid}/cmdline`)).replaceAll('\0', ' ').trim()
   if (title === '') return [] // it has just ended
-  const children = (await readOrEmpty(`/proc/${pid}/task/${pid}/children`)).split(' ').filter(Boolean)
-  const below = await Promise.all(children.map((child) => tree(Number(child), pid)))
+  const below = await Promise.all((await childrenOf(pid)).map((child) => tree(child, pid)))
   return [{ pid, parent, title }, ...below.flat()]
+}
+
+// Read twice: where a child ends during a reading, the list may lack the one after it (proc_pid_task of the manual pages).
+async function childrenOf(pid: number): Promise<number[]> {
+  const path = `/proc/${pid}/task/${pid}/children`
+  const texts = [await readOrEmpty(path), await readOrEmpty(path)]
+  return [...new Set(texts.flatMap((text) => text.split(' ').filter(Boolean).map(Number)))]
 }
 
 // The cgroup's name proves that the process id means the same process to us as to the engine.

@@ -9,12 +9,6 @@ import { addressesFrom, type Instance, type Observed } from './observe.ts'
 import type { Preflight } from './preflight.ts'
 import { wantedOf, type AllWanted } from './wanted.ts'
 
-/** nginx workers of a former configuration, told to quit at `since`, that may still take a request from an idle connection. */
-export interface Retiring {
-  readonly pids: readonly number[]
-  readonly since: number
-}
-
 /** An image that was fetched, and how the compose file names it. */
 export type PinnedImage = Image & { readonly text: string }
 
@@ -39,7 +33,8 @@ export interface RollState {
   composeTexts: FileTexts
   /** The wanted images once they were pulled, by the text that asks for them. */
   readonly images: Map<string, PinnedImage>
-  retiring: Retiring | undefined
+  /** nginx's workers of a former configuration, told to quit, that may still take a request from an idle connection: their pids. */
+  retiring: readonly number[]
   /** Whether nginx is known to run by `nginxText`. */
   isLoaded: boolean
 }
@@ -64,7 +59,7 @@ export function beginRoll(
     nginxText: observed.proxy.file.text,
     composeTexts: observed.composeTexts,
     images: new Map(),
-    retiring: undefined,
+    retiring: [],
     isLoaded: true,
   }
 }

@@ -166,7 +166,7 @@ export async function resumeRoll(
     nginxText: await read(observed.proxy.file.hostPath),
     composeTexts: texts,
     images: new Map(Object.entries(images)),
-    retiring: undefined,
+    retiring: [],
     isLoaded: false,
   }
   const [out, updated] = [outNow(state), updatedNow(state)]

@@ -1,6 +1,6 @@
 // Waits until no request can be at a server that was taken out: counted, not slept.
 
-import { containersOf, remotesOf, type RollState } from '../context.ts'
+import { containersOf, remotesOf } from '../context.ts'
 import { failIfAnyStopped } from './await-healthy.ts'
 import type { StepHandler } from './index.ts'
 import { stillRetiring } from './switch.ts'
@@ -9,8 +9,10 @@ import { stillRetiring } from './switch.ts'
 const DRAIN_POLL_MS = 20
 /** How often the instances in traffic are looked at: the engine answers in milliseconds, but a drain may take minutes. */
 const LIVENESS_POLL_MS = 250
-/** nginx's timers and ours tick apart; added to what nginx promises. */
-const TIMER_MARGIN_MS = 100
+/** nginx's timers and ours tick apart, and on a busy machine late; added to what nginx promises. Costs time only while a long request runs. */
+const TIMER_MARGIN_MS = 500
+/** The most that one look counts as time passed: while this process stood still, nginx's may have too, its timers and its clients with it. */
+const LOOK_MS_MAX = 100
 
 export const drain: StepHandler<'drain'> = {
   deadlineMs: (_step, { stack }) => stack.drainTimeoutMs + 60_000,
@@ -18,11 +20,18 @@ export const drain: StepHandler<'drain'> = {
     const { clock, engine } = roll.ports
     const remotes = remotesOf(roll, service, await containersOf(roll, service, signal))
     const deadline = clock.now() + roll.stack.drainTimeoutMs
+    // A worker that is shutting down still answers a request on a client connection that was idle, for keepalive_min_timeout, and by its old
+    // configuration: it may yet send one to the server that was taken out. So it must be gone, or that time be over.
+    const graceMs = (roll.observed.proxy.settings.keepaliveMinTimeoutMs ?? 0) + TIMER_MARGIN_MS
     let reported = -1
     let lookAt = clock.now()
+    let lookedAt = clock.now()
+    let passedMs = 0
     for (;;) {
+      passedMs += Math.min(clock.now() - lookedAt, LOOK_MS_MAX)
+      lookedAt = clock.now()
       // In this order: a worker that is gone by now can have opened no connection that the count misses.
-      const isQuiet = await isRetired(roll, signal)
+      const isQuiet = passedMs >= graceMs || (await stillRetiring(roll, signal)).length === 0
       const counts = await Promise.all(
         remotes.map((remote) => engine.connections(roll.proxy, remote, signal)),
       )
@@ -38,13 +47,4 @@ export const drain: StepHandler<'drain'> = {
       await clock.sleep(DRAIN_POLL_MS, signal)
     }
   },
-}
-
-// A worker that is shutting down still answers a request on a client connection that was idle, for keepalive_min_timeout, and by
-// its old configuration: it may yet send one to the server that was taken out. So it must be gone, or that time be over.
-async function isRetired(roll: RollState, signal: AbortSignal): Promise<boolean> {
-  if (!roll.retiring) return true
-  const grace = (roll.observed.proxy.settings.keepaliveMinTimeoutMs ?? 0) + TIMER_MARGIN_MS
-  if (roll.ports.clock.now() >= roll.retiring.since + grace) return true
-  return (await stillRetiring(roll, signal)).length === 0
 }

@@ -94,7 +94,7 @@ async function reload(roll: RollState, signal: AbortSignal): Promise<void> {
       workers.some((worker) => !worker.isQuitting && !isOld(worker)) &&
       remaining.every(({ isQuitting }) => isQuitting)
     ) {
-      roll.retiring = { pids: remaining.map(({ pid }) => pid), since: clock.now() }
+      roll.retiring = remaining.map(({ pid }) => pid)
       return
     }
     const waitedMs = clock.now() - startedAt
@@ -149,6 +149,7 @@ async function workersOf(roll: RollState, signal: AbortSignal): Promise<Workers>
 
 /** The pids of former workers that still run. */
 export async function stillRetiring(roll: RollState, signal: AbortSignal): Promise<number[]> {
+  if (roll.retiring.length === 0) return []
   const { workers } = await workersOf(roll, signal)
-  return workers.filter(({ pid }) => roll.retiring?.pids.includes(pid)).map(({ pid }) => pid)
+  return workers.filter(({ pid }) => roll.retiring.includes(pid)).map(({ pid }) => pid)
 }

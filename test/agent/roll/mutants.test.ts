@@ -32,7 +32,7 @@ test('without a planted bug there is nothing to find', async () => {
 test('a drain that does not wait for retiring workers', async () => {
   const real = drain.do
   vi.spyOn(drain, 'do').mockImplementation((step, context) => {
-    context.roll.retiring = undefined
+    context.roll.retiring = []
     return real(step, context)
   })
   expect(await findings()).toMatch(/app2 .*refuses a request/)
