@@ -42,6 +42,8 @@ export interface Image {
   readonly digests: readonly string[]
   /** `repository:tag`, as the host names it today. */
   readonly tags: readonly string[]
+  /** As `linux/amd64`. */
+  readonly platform: string
 }
 
 export interface Process {
@@ -59,9 +61,11 @@ export interface Engine {
   /** One container by its ID or name, as it is now, or undefined when there is none. */
   container(id: string, signal: AbortSignal): Promise<Container | undefined>
   image(ref: string, signal: AbortSignal): Promise<Image | undefined>
+  /** What the host runs by itself, as `linux/amd64`. */
+  platform(signal: AbortSignal): Promise<string>
   /** Lets `repository:tag` name this image on the host. */
   tag(id: string, ref: string, signal: AbortSignal): Promise<void>
-  /** Pulls with the host's own docker login. Throws `image-not-found` or `pull-failed`. */
+  /** Pulls with the host's own docker login. Throws `image-not-found`, `platform-missing` or `pull-failed`. */
   pull(
     ref: string,
     onProgress: (progress: { done: number; layers: number }) => void,

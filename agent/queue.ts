@@ -1,12 +1,11 @@
 // One deploy at a time for each stack; different stacks side by side. Of those that wait, only the newest is worth running, but a hint
-// replaces no signed request: so a stack has at most one of each waiting, in the order in which they came.
+// replaces no signed request, and what says less no push: so a stack has few waiting, in the order in which they came.
 
-import { supersedes, type Trust } from '../shared/deploy.ts'
+import { supersedes, type Wish } from '../shared/supersede.ts'
 
-export interface Queued {
+export interface Queued extends Wish {
   readonly id: string
   readonly stack: string
-  readonly trust: Trust
 }
 
 export interface QueueOptions<T extends Queued> {

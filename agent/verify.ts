@@ -16,6 +16,7 @@ import {
 } from '../shared/triggers/index.ts'
 import type { IssuerKeys } from '../shared/triggers/issuer-keys.ts'
 import { askedByOidc, isOidc } from '../shared/triggers/oidc.ts'
+import { askedByPush, isPushTrigger } from '../shared/triggers/pushes.ts'
 import { stackOf, type Config, type StackConfig } from './config/config.ts'
 import type { Identity } from './identity/identity.ts'
 import type { TakenIn } from './journal/journal.ts'
@@ -133,7 +134,11 @@ async function ask(
       sayFromTheFuture,
     )
   }
-  if (trigger.type === 'url')
+  if (proof.kind === 'push') {
+    if (isPushTrigger(trigger)) return askedByPush(config.host, trigger, proof)
+    throw new Problem('unauthorized', `trigger ${trigger.name} is no registry's, and this is the word of one`)
+  }
+  if (trigger.type === 'url' || isPushTrigger(trigger))
     throw new Problem('unauthorized', `trigger ${trigger.name} can only hint, and this request chooses`)
   if (isOidc(trigger))
     throw new Problem('unauthorized', `trigger ${trigger.name} takes tokens of CI jobs, and this is none`)

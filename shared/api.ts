@@ -51,6 +51,9 @@ export const acceptedSchema = z.object({
   agent: z.enum(['online', 'offline']),
 })
 
+/** To a registry whose notification deploys nothing: 200, for by an error it would take it for lost. */
+export const ignoredSchema = z.object({ status: z.literal('ignored'), reason: z.string() })
+
 /** Times are milliseconds since 1970. */
 export const deploySchema = z.object({
   id: deployId,

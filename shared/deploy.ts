@@ -58,11 +58,6 @@ export function nextStatus(status: Status, event: DeployEvent): Status {
 export const TRUSTS = ['signed', 'hint'] as const
 export type Trust = (typeof TRUSTS)[number]
 
-/** Whether a request takes the place of an older one of its stack that waits. A hint says too little to replace what somebody asked for. */
-export function supersedes(newer: { readonly trust: Trust }, older: { readonly trust: Trust }): boolean {
-  return newer.trust === 'signed' || older.trust === 'hint'
-}
-
 /** A deploy as the API shows it. Times are milliseconds since 1970. */
 export interface Deploy {
   readonly id: string

@@ -36,6 +36,8 @@ const hubEventSchemas = [
     reason: z.string().optional(),
     force: deployRequestSchema.shape.force,
     builtAt: z.string().optional(),
+    upgradeOnly: deployRequestSchema.shape.upgradeOnly,
+    services: deployRequestSchema.shape.services,
     /** It is a rollback, to this release. */
     release: rollbackRequestSchema.shape.release.optional(),
   }),

@@ -14,9 +14,12 @@ export interface ImageRef {
 const COMPONENT = '[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*'
 const HOST =
   '(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\\[[a-fA-F0-9:]+\\])'
+const TAG = '[A-Za-z0-9_][A-Za-z0-9._-]{0,127}'
 const REFERENCE = new RegExp(
-  `^((?:${HOST}(?::[0-9]{1,5})?/)?${COMPONENT}(?:/${COMPONENT})*)(?::([A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(sha256:[a-f0-9]{64}))?$`,
+  `^((?:${HOST}(?::[0-9]{1,5})?/)?${COMPONENT}(?:/${COMPONENT})*)(?::(${TAG}))?(?:@(sha256:[a-f0-9]{64}))?$`,
 )
+/** What a tag may be. */
+export const TAG_PATTERN = new RegExp(`^${TAG}$`)
 const REFERENCE_CHARS_MAX = 512
 /** Of a repository in full, as Docker has it: so its full form is no longer than a reference may be, however short it was written. */
 const REPOSITORY_CHARS_MAX = 255

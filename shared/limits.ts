@@ -3,6 +3,15 @@
 /** A hook's body. Our own body is under 1 KiB, and what was signed must fit into one frame as base64. Longer: 413, once read this far. */
 export const HOOK_BODY_BYTES_MAX = 32 * 1024
 
+/** A registry's notification, which no frame carries: GitHub's describes a whole repository. Longer: 413. */
+export const PUSH_BODY_BYTES_MAX = 256 * 1024
+/** One push is many events, of each platform and tag: so long must it be quiet before it is deployed, where ropeway.yml does not say. */
+export const SETTLE_MS = 2000
+/** However many events come, a push waits no longer than this. Also the longest `settle` of a trigger. */
+export const SETTLE_MS_MAX = 30_000
+/** Tags and patterns of one trigger: all of them go to the relay with every hello. */
+export const TAG_RULES_MAX = 32
+
 /** One socket frame either way: twice the largest honest one, a plan of 64 instances. More closes the socket with 1009. */
 export const FRAME_BYTES_MAX = 64 * 1024
 

@@ -42,7 +42,7 @@ export type StepKind = Step['kind']
 export const planSchema = z.object({
   stack: z.string(),
   upstream: z.string(),
-  /** The services in the order in which they are rolled: last to first, as they stand in the upstream. */
+  /** The services that are rolled, in that order: last to first, as they stand in the upstream. */
   instances: z.array(z.string()),
   steps: z.array(stepSchema),
 })

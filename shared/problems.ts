@@ -35,6 +35,7 @@ export const PROBLEMS = {
   'upstream-unknown': 'the upstream to roll cannot be found',
   'upstream-too-small': 'fewer than two live servers: one cannot be taken out without an outage',
   'image-not-found': 'the image does not exist, neither in its registry nor on the host',
+  'platform-missing': 'the image is not for the platform of this host',
   'pull-failed': 'the image could not be pulled',
   'container-missing': 'a service that should be rolled has no running container',
   'container-exited': 'the new container stopped',

@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { DEPLOY_ID_PATTERN } from './deploy.ts'
 import { agentLoggedEventSchema, declinedEventSchema } from './events.ts'
+import { TAG_PATTERN } from './image.ts'
 import { CI_TOKEN_CHARS_MAX, FRAME_BYTES_MAX, NAME_PATTERN, TOKENS_REVOKED_MAX } from './limits.ts'
 import { IDEMPOTENCY_KEY_PATTERN, triggerSchema } from './triggers/index.ts'
 
@@ -25,6 +26,9 @@ export const PONG = 'pong'
 
 const deployId = z.string().regex(DEPLOY_ID_PATTERN)
 const name = z.string().regex(NAME_PATTERN)
+const nonce = z.string().regex(/^[0-9a-f]{32}$/)
+/** The last millisecond that JavaScript's dates know. */
+const TIME_MS_MAX = 8.64e15
 
 /**
  * What was signed, forwarded as it came, so that the agent can verify it for itself. `body` is base64. A hint has nothing to verify: its
@@ -45,7 +49,14 @@ export const proofSchema = z.discriminatedUnion('kind', [
     idempotencyKey: z.string().regex(IDEMPOTENCY_KEY_PATTERN).optional(),
     body: z.base64(),
   }),
-  z.object({ kind: z.literal('hint'), nonce: z.string().regex(/^[0-9a-f]{32}$/) }),
+  z.object({ kind: z.literal('hint'), nonce }),
+  /** A push that a registry tells of, as the hub has understood it: when it was, by the registry's clock, and the tag, which is all it chooses. */
+  z.object({
+    kind: z.literal('push'),
+    nonce,
+    tag: z.string().regex(TAG_PATTERN),
+    at: z.int().positive().max(TIME_MS_MAX).optional(),
+  }),
 ])
 export type Proof = z.infer<typeof proofSchema>
 

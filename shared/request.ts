@@ -42,6 +42,10 @@ export const deployRequestSchema = z.strictObject({
   force: z.boolean().optional(),
   /** When what is asked for was built, by its builder: an older build does not overwrite a newer one. */
   builtAt: z.iso.datetime({ offset: true }).optional(),
+  /** The tag is a version, and a lower one than what runs is refused. */
+  upgradeOnly: z.boolean().optional(),
+  /** Deploy to these services alone, of those that the upstream names. */
+  services: z.array(z.string().min(1).max(128)).min(1).max(64).optional(),
 })
 
 export type DeployRequest = z.infer<typeof deployRequestSchema>

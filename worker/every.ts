@@ -1,12 +1,14 @@
 // What holds for every request and every answer, whatever the route.
 
 import { createMiddleware } from 'hono/factory'
+import { HOOK_BODY_BYTES_MAX, PUSH_BODY_BYTES_MAX } from '../shared/limits.ts'
 import { readBody } from './body.ts'
 import type { App } from './env.ts'
 import { untilUnauthorizedMayLeave } from './unauthorized.ts'
 
 export const every = createMiddleware<App>(async (c, next) => {
-  c.set('body', await readBody(c.req.raw))
+  const isHook = c.req.path.startsWith('/hooks/')
+  c.set('body', await readBody(c.req.raw, isHook ? PUSH_BODY_BYTES_MAX : HOOK_BODY_BYTES_MAX))
   // Only now, for a sender who takes long over the body must not use up the time that a 401 takes.
   const cameAt = Date.now()
   await next()

@@ -12,6 +12,7 @@ import {
   eventsSchema,
   healthSchema,
   hostSchema,
+  ignoredSchema,
   releasesSchema,
   revocationSchema,
   revokedSchema,
@@ -24,6 +25,7 @@ import { loggedEventSchema } from '../shared/events.ts'
 import { DEPLOYS_LISTED_MAX, NAME_PATTERN } from '../shared/limits.ts'
 import { cancelRequestSchema, deployRequestSchema, rollbackRequestSchema } from '../shared/request.ts'
 import { IDEMPOTENCY_KEY_PATTERN, URL_SECRET_PATTERN } from '../shared/triggers/index.ts'
+import { EVENTS_TYPES } from './body.ts'
 
 const SCHEMAS = {
   Accepted: acceptedSchema,
@@ -39,6 +41,7 @@ const SCHEMAS = {
   Events: eventsSchema,
   Health: healthSchema,
   Host: hostSchema,
+  Ignored: ignoredSchema,
   Releases: releasesSchema,
   Revocation: revocationSchema,
   Revoked: revokedSchema,
@@ -63,7 +66,7 @@ const REFUSALS = {
   404: 'There is no such thing, or it is not for this token to see',
   409: 'It cannot be done as things are: the host is enrolled with another key, the deploy is over, or the agent is offline',
   413: 'The body is too large',
-  415: 'The body is not application/json in UTF-8, or it is compressed',
+  415: 'The body is not JSON in UTF-8 by its type, or it is compressed',
   429: 'Too many requests; come again after Retry-After',
   503: 'Nothing was stored; try again after Retry-After',
 }
@@ -111,13 +114,17 @@ const ASKED = {
     content: { ...EVENT_STREAM, ...json('Accepted') },
   },
 }
+const TOLD = {
+  'application/json': { schema: { oneOf: [schema('Accepted'), schema('Ignored')] } },
+}
+const IGNORED = 'The same came before, or is part of it; or it is a registry’s word that deploys nothing'
 
 const PATHS = {
   '/hooks/{host}/{stack}/{trigger}': {
     post: {
       operationId: 'hook',
       summary:
-        'Ask for a deploy with a signed webhook (Standard Webhooks 1.0), or with a CI job’s token (Bearer)',
+        'Ask for a deploy with a signed webhook (Standard Webhooks 1.0), with a CI job’s token (Bearer), or tell of a push as a registry does',
       parameters: [
         HOST,
         STACK,
@@ -132,22 +139,43 @@ const PATHS = {
           'Over `id.timestamp.body`, in base64: `v1,` and HMAC-SHA256, or `v1a,` and Ed25519, as the trigger’s type says',
         ),
       ],
-      requestBody: asks('DeployRequest'),
-      responses: { ...ASKED, ...refuses(...BODY_REFUSALS, 403) },
+      requestBody: {
+        description: 'What to deploy; or, by a registry’s trigger, that registry’s own notification',
+        required: true,
+        content: {
+          ...json('DeployRequest'),
+          ...Object.fromEntries(EVENTS_TYPES.map((type) => [type, { schema: { type: 'object' } }])),
+        },
+      },
+      responses: {
+        202: ACCEPTED[202],
+        200: {
+          description: `${IGNORED}; or, with \`wait\`, the events`,
+          content: { ...EVENT_STREAM, ...TOLD },
+        },
+        ...refuses(...BODY_REFUSALS, 403),
+      },
     },
   },
   '/hooks/{host}/{stack}/{trigger}/{secret}': {
     post: {
       operationId: 'hint',
-      summary: 'Say that something may be new, by an address that is a secret: for senders that cannot sign',
+      summary: 'Say that something is new, by an address that is a secret: for senders that cannot sign',
       parameters: [
         HOST,
         STACK,
         nameIn('trigger'),
         parameter('path', 'secret', { type: 'string', pattern: URL_SECRET_PATTERN.source }),
       ],
-      requestBody: { description: 'Anything; nobody looks at it', content: { '*/*': { schema: {} } } },
-      responses: { 202: ACCEPTED[202], ...refuses(...HOST_REFUSALS, 413) },
+      requestBody: {
+        description: 'By a registry’s trigger its notification; otherwise anything, for nobody looks at it',
+        content: { '*/*': { schema: {} } },
+      },
+      responses: {
+        202: ACCEPTED[202],
+        200: { description: IGNORED, content: TOLD },
+        ...refuses(...HOST_REFUSALS, 400, 413),
+      },
     },
   },
   '/v1/hosts/{host}/enroll': {

@@ -80,12 +80,19 @@ export function dockerEngine(): Engine {
 
     async image(ref, signal) {
       try {
-        const { Id, RepoDigests, RepoTags } = await ask(signal, (docker) => docker.getImage(ref).inspect())
-        return { id: Id, digests: RepoDigests ?? [], tags: RepoTags ?? [] }
+        const found = await ask(signal, (docker) => docker.getImage(ref).inspect())
+        const { Id, RepoDigests, RepoTags, Os, Architecture } = found
+        const platform = `${Os}/${Architecture}`
+        return { id: Id, digests: RepoDigests ?? [], tags: RepoTags ?? [], platform }
       } catch (error) {
         if (isNotFound(error)) return undefined
         throw error
       }
+    },
+
+    async platform(signal) {
+      const { Os, Arch } = await ask(signal, (docker) => docker.version())
+      return `${Os}/${Arch}`
     },
 
     async tag(id, ref, signal) {
@@ -103,7 +110,12 @@ export function dockerEngine(): Engine {
       }
       const { exitCode, stderr } = await run('docker', ['pull', ref], { signal, onLine })
       if (exitCode === 0) return
-      const isMissing = /manifest unknown|not found|does not exist|denied|no matching manifest/i.test(stderr)
+      if (/no matching manifest/i.test(stderr))
+        throw new Problem('platform-missing', `${ref} has no image for this host’s platform`, {
+          log: lastLines(stderr),
+          cure: 'build it for this platform too',
+        })
+      const isMissing = /manifest unknown|not found|does not exist|denied/i.test(stderr)
       throw new Problem(isMissing ? 'image-not-found' : 'pull-failed', `docker pull ${ref} failed`, {
         log: lastLines(stderr),
         cure: isMissing

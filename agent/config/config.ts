@@ -112,10 +112,7 @@ export async function loadConfig(
       name,
       triggers: Object.entries(withSecrets ? triggers : {}).map(([trigger, said]): Trigger => {
         const named = { stack: name, name: trigger }
-        if ('keys' in said) {
-          const { type, ttlMs, keys } = said
-          return { type, ...named, ttlMs, keys: keys.map(({ key }) => key) }
-        }
+        if ('keys' in said) return { ...said, ...named, keys: said.keys.map(({ key }) => key) }
         // By its address a token is good at this one door, and at no other host's or stack's.
         const { audience = `${relay}/hooks/${host}/${name}/${trigger}` } = said
         return { ...said, ...named, audience }

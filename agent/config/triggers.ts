@@ -6,9 +6,13 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { REQUEST_TTL_MS_MAX } from '../../shared/limits.ts'
-import { defaultTtlMs, URL_SECRET_PATTERN } from '../../shared/triggers/index.ts'
+import { keyFormOf, SIGNING_SECRET_PATTERN } from '../../shared/triggers/credentials.ts'
+import { defaultTtlMs, TRIGGER_TYPES, URL_SECRET_PATTERN } from '../../shared/triggers/index.ts'
+import { REGISTRIES, type KeyedRegistryType } from '../../shared/triggers/registries/index.ts'
+import type { Registry } from '../../shared/triggers/registries/registry.ts'
 import { publicKeyFault, secretFault } from '../../shared/triggers/standard-webhooks.ts'
 import { ciTrigger } from './ci-triggers.ts'
+import { artifactRegistryTrigger, registryTrigger } from './registry-triggers.ts'
 import { listOf, parseLifetime } from './values.ts'
 
 export interface Surroundings {
@@ -39,6 +43,18 @@ export function triggerSchema(surroundings: Surroundings) {
       ctx.addIssue({ code: 'custom', message: found.fault })
       return z.NEVER
     })
+
+  const ofRegistry = <T extends KeyedRegistryType>(type: T) => {
+    const { credential } = REGISTRIES[type] as Registry
+    const keyOf = (text: string) => (keyFormOf(credential, text) === 'hash' ? sha256(text) : text)
+    const faultOf = (text: string) =>
+      credential === 'gitlab' && text.startsWith('whsec_')
+        ? secretFault(text)
+        : typeof credential === 'object'
+          ? signingSecretFault(text)
+          : urlSecretFault(text)
+    return registryTrigger(type, listOf(secret(faultOf, keyOf), KEYS_MAX), ttl(type))
+  }
 
   return z.discriminatedUnion(
     'type',
@@ -74,11 +90,20 @@ export function triggerSchema(surroundings: Surroundings) {
       ciTrigger('gitlab-ci', ttl('gitlab-ci')),
       ciTrigger('google', ttl('google')),
       ciTrigger('oidc', ttl('oidc')),
+      ofRegistry('docker-hub'),
+      ofRegistry('ghcr'),
+      ofRegistry('distribution'),
+      ofRegistry('harbor'),
+      ofRegistry('quay'),
+      ofRegistry('gitlab'),
+      ofRegistry('gitea'),
+      ofRegistry('ecr'),
+      artifactRegistryTrigger(ttl('artifact-registry')),
+      ofRegistry('acr'),
+      ofRegistry('zot'),
+      ofRegistry('jfrog'),
     ],
-    {
-      error:
-        'should be standard-webhooks, standard-webhooks-v1a, url, github-actions, gitlab-ci, google or oidc',
-    },
+    { error: `should be one of ${TRIGGER_TYPES.join(', ')}` },
   )
 }
 
@@ -198,6 +223,12 @@ function urlSecretFault(text: string): string | undefined {
   return URL_SECRET_PATTERN.test(text)
     ? undefined
     : 'is not 24 to 128 letters, digits, - and _, as `openssl rand -hex 24` makes them'
+}
+
+function signingSecretFault(text: string): string | undefined {
+  return SIGNING_SECRET_PATTERN.test(text)
+    ? undefined
+    : 'is not 24 to 128 printable characters without spaces, as `openssl rand -hex 24` makes them'
 }
 
 // The bytes count, not how they are written. A url trigger's secret that could be a signing secret is taken for one: addresses are

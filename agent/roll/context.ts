@@ -10,7 +10,7 @@ import type { Preflight } from './preflight.ts'
 import { wantedOf, type AllWanted } from './wanted.ts'
 
 /** An image that was fetched, and how the compose file names it. */
-export type PinnedImage = Image & { readonly text: string }
+export type PinnedImage = Omit<Image, 'platform'> & { readonly text: string }
 
 export interface RollState {
   readonly deployId: string

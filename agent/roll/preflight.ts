@@ -14,6 +14,7 @@ import { checkPolicy } from './policy.ts'
 import { isNewest, type Release } from './release.ts'
 import {
   checkOrder,
+  checkUpgrade,
   imagesOf,
   isEnvThere,
   releaseToGoBackTo,
@@ -86,8 +87,10 @@ export async function preflight(
   const wanted = goesBackTo
     ? wantedByRelease(goesBackTo, services)
     : await wantedByRequest(stack, request, observed, ports, signal)
-  const targets = instances.map((instance) => targetOf(instance, model, wanted))
-  const order = services.toReversed()
+  const isNamed = ({ service }: Instance) =>
+    isRollback(request) || request.services === undefined || request.services.includes(service)
+  const targets = instances.filter(isNamed).map((instance) => targetOf(instance, model, wanted))
+  const order = targets.toReversed().map(({ service }) => service)
   const after = (count: number) =>
     composeTextsWith(observed.composeTexts, order.slice(0, count), (service) => wantedOf(wanted, service))
   await checkTexts(stack, observed, after, targets.toReversed(), ports, signal)
@@ -125,6 +128,7 @@ async function wantedByRequest(
 ): Promise<AllWanted> {
   const running = await runningImages(observed, ports, signal)
   checkPolicy(stack, request, running)
+  checkUpgrade(request, running)
   const services = observed.instances.map(({ service }) => service)
   return wantedByDeploy(request, services, running)
 }

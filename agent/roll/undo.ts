@@ -175,7 +175,7 @@ async function hasForeignContainer(state: RollState, signal: AbortSignal): Promi
  * back only what ran before: what this roll made and does not run is as dead as it seems, and its update is taken back.
  */
 export async function revive(state: RollState, way: 'forward' | 'back', signal: AbortSignal): Promise<void> {
-  const { ports, observed, order, updated } = state
+  const { ports, observed, updated } = state
   const start = async (containers: readonly Container[]) => {
     const isRunning = containers.some((one) => one.state === 'running')
     const stopped = containers.find((one) => one.state === 'exited' || one.state === 'created')
@@ -186,7 +186,8 @@ export async function revive(state: RollState, way: 'forward' | 'back', signal: 
     way === 'forward' ||
     instanceOf(state, one.service).containers.some(({ id }) => id === one.id) ||
     !updated.has(one.service)
-  for (const service of order) await start(all.filter((one) => one.service === service).filter(isWanted))
+  for (const { service } of observed.instances.toReversed())
+    await start(all.filter((one) => one.service === service).filter(isWanted))
   const ofProxy = all.filter(({ service }) => service === observed.proxy.container.service)
   await start(ofProxy)
   if (ofProxy.length > 0) await proxyUp(state, signal)
@@ -195,14 +196,14 @@ export async function revive(state: RollState, way: 'forward' | 'back', signal: 
 // An engine that restarts it tries ever less often. While an instance is missing there is nothing to wait for: nginx does not start then.
 async function proxyUp(state: RollState, signal: AbortSignal): Promise<void> {
   const { clock, engine } = state.ports
-  const { model, proxy } = state.observed
+  const { model, proxy, instances: wanted } = state.observed
   const end = clock.now() + PROXY_MS_MAX
   for (;;) {
     const instances = await lookAround(state, signal)
-    const isMissing = (service: string) =>
+    const isMissing = ({ service }: { service: string }) =>
       !instances.some((one) => one.service === service && one.state === 'running')
     const found = await engine.containers(model.project, signal, [proxy.container.service])
-    if (found.some(({ state: is }) => is === 'running') || state.order.some(isMissing)) return
+    if (found.some(({ state: is }) => is === 'running') || wanted.some(isMissing)) return
     if (clock.now() >= end) return
     await clock.sleep(START_POLL_MS, signal)
   }

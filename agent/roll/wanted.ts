@@ -3,6 +3,7 @@
 import { imageRef } from '../../shared/image.ts'
 import { Problem } from '../../shared/problems.ts'
 import { envFor, isRollback, type AnyRequest, type DeployRequest } from '../../shared/request.ts'
+import { isDowngrade } from '../../shared/version.ts'
 import type { ComposeModel } from '../ports.ts'
 import type { Instance } from './observe.ts'
 import type { Release } from './release.ts'
@@ -22,17 +23,27 @@ export function wantedOf(wanted: AllWanted, service: string): Wanted {
   return wanted[service] ?? { env: {} }
 }
 
-/** What a deploy asks for. `running` are the image texts that the instances have today: a request that names nothing asks for them again. */
+/**
+ * What a deploy asks for. `running` are the image texts that the instances have today: a request that names nothing asks for them again. Throws
+ * `service-unknown` where it names a service that is none of the `services` that are rolled.
+ */
 export function wantedByDeploy(
   request: DeployRequest,
   services: readonly string[],
   running: readonly string[],
 ): AllWanted {
+  const unknown = request.services?.find((service) => !services.includes(service))
+  if (unknown !== undefined)
+    throw new Problem('service-unknown', `the request is for service ${unknown}, which is no instance`, {
+      cure: `the upstream has ${services.join(', ')}`,
+    })
   const image = request.image ?? (Object.keys(request.env ?? {}).length > 0 ? undefined : todays(running))
   return Object.fromEntries(
     services.map((service) => [
       service,
-      { ...(image === undefined ? {} : { image }), env: envFor(request, service) },
+      request.services?.includes(service) === false
+        ? { env: {} }
+        : { ...(image === undefined ? {} : { image }), env: envFor(request, service) },
     ]),
   )
 }
@@ -103,6 +114,16 @@ export function releaseToGoBackTo(
     wanted === 'previous' ? 'there is no release before the one that runs' : `there is no release ${wanted}`,
     { cure: `of this stack are kept: ${kept}` },
   )
+}
+
+/** Throws `request-outdated` where an upgrade is asked for and what runs has a higher version. `running` as above. */
+export function checkUpgrade(request: DeployRequest, running: readonly string[]): void {
+  if (request.upgradeOnly !== true) return
+  const newer = running.find((image) => isDowngrade(request.image, image))
+  if (newer === undefined) return
+  throw new Problem('request-outdated', `${request.image} is a lower version than ${newer}, which runs`, {
+    cure: 'go back to an earlier release by a rollback, or ask without upgradeOnly',
+  })
 }
 
 /** Throws `request-outdated` when something newer was deployed than what is asked for, by the builders' own times. */

@@ -19,7 +19,10 @@ import {
   type AnyRequest,
 } from '../request.ts'
 import { allows, sha256Hex, type Claims } from '../tokens.ts'
-import { isOidc, oidcShape, type OidcType } from './oidc.ts'
+import { credentialHeaders, SIGNING_SECRET_PATTERN } from './credentials.ts'
+import { googleShape, isOidc, oidcShape, type OidcType } from './oidc.ts'
+import { isPushTrigger, pushShape } from './pushes.ts'
+import { registryOf, type KeyedRegistryType, type RegistryType } from './registries/index.ts'
 import { publicKeyFault, secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
 
 /** The headers a verifier may read (lower case), and the raw bytes that were signed. */
@@ -35,6 +38,14 @@ const common = {
   ttlMs: z.number().int().positive().max(REQUEST_TTL_MS_MAX),
 }
 const pair = <T extends z.ZodType>(key: T) => z.array(key).min(1).max(2)
+
+const registry = <T extends KeyedRegistryType>(type: T) =>
+  z.object({
+    type: z.literal(type),
+    ...common,
+    ...pushShape,
+    keys: pair(z.string().regex(SIGNING_SECRET_PATTERN)),
+  })
 
 /** What the agent pushes to its hub for each trigger in ropeway.yml. Of two keys both count, so that one can be replaced. */
 export const triggerSchema = z.discriminatedUnion('type', [
@@ -56,22 +67,33 @@ export const triggerSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('gitlab-ci'), ...common, ...oidcShape }),
   z.object({ type: z.literal('google'), ...common, ...oidcShape }),
   z.object({ type: z.literal('oidc'), ...common, ...oidcShape }),
+  /** Registries, which tell of pushes. Those that cannot sign have hashes (SHA-256, hex) for keys. */
+  registry('docker-hub'),
+  registry('ghcr'),
+  registry('distribution'),
+  registry('harbor'),
+  registry('quay'),
+  registry('gitlab'),
+  registry('gitea'),
+  registry('ecr'),
+  z.object({ type: z.literal('artifact-registry'), ...common, ...pushShape, ...googleShape }),
+  registry('acr'),
+  registry('zot'),
+  registry('jfrog'),
 ])
 export type Trigger = z.infer<typeof triggerSchema>
 export type TriggerType = Trigger['type']
-export type SignedTrigger = Exclude<Trigger, { type: 'url' | OidcType }>
+export const TRIGGER_TYPES = triggerSchema.options.map(({ shape }) => shape.type.value)
+export type SignedTrigger = Exclude<Trigger, { type: 'url' | OidcType | RegistryType }>
 
-const OF_A_TOKEN = ['authorization', 'idempotency-key']
+const SIGNED_HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature']
 
-/** The headers that each type's signature needs: just these are stored and forwarded to the agent. */
-export const SIGNED_HEADERS: Record<TriggerType, readonly string[]> = {
-  'standard-webhooks': ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
-  'standard-webhooks-v1a': ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
-  url: [],
-  'github-actions': OF_A_TOKEN,
-  'gitlab-ci': OF_A_TOKEN,
-  google: OF_A_TOKEN,
-  oidc: OF_A_TOKEN,
+/** The headers that a type's verifier and reader need: no others reach the hub, and none but those of a signature the agent. */
+export function headersOf({ type }: { readonly type: TriggerType }): readonly string[] {
+  if (type === 'url') return []
+  if (isOidc({ type })) return ['authorization', 'idempotency-key']
+  const known = registryOf(type)
+  return known ? [...credentialHeaders(known.credential), ...(known.headers ?? [])] : SIGNED_HEADERS
 }
 
 /** What a verified request asks for, and the id of its deploy: the same for every delivery of the same request. */
@@ -143,7 +165,7 @@ export const URL_SECRET_PATTERN = /^[A-Za-z0-9_-]{24,128}$/
 /** How long requests of a type may wait where ropeway.yml does not say. */
 export function defaultTtlMs(type: TriggerType): number {
   if (isOidc({ type })) return CI_TTL_MS
-  return type === 'url' ? HINT_TTL_MS : REQUEST_TTL_MS
+  return type === 'url' || isPushTrigger({ type }) ? HINT_TTL_MS : REQUEST_TTL_MS
 }
 
 /** The trigger's name of a deploy that a token asked for. */

@@ -37,6 +37,15 @@ export const oidcShape = {
 }
 export type OidcType = keyof typeof SENDERS
 
+/** The same where the token is only what a notification is sent with: it is bound to nothing. */
+export const googleShape = {
+  issuer: oidcShape.issuer,
+  jwks: oidcShape.jwks,
+  audience: oidcShape.audience,
+  claims: oidcShape.claims,
+}
+type TokenRule = Pick<OidcTrigger, 'issuer' | 'jwks' | 'audience' | 'claims'>
+
 export interface OidcTrigger {
   readonly type: OidcType
   readonly stack: string
@@ -112,17 +121,30 @@ export async function askedByOidc(
   }
 }
 
+/** Whether a notification of Google's comes from the service account that a trigger demands. Throws as askedByOidc does. */
+export async function checkGoogleToken(
+  token: string,
+  rule: TokenRule,
+  keys: IssuerKeys,
+  nowMs: number,
+): Promise<void> {
+  timesOf(token, rule, SENDERS.google)
+  const payload = await verified(token, rule, SENDERS.google, {
+    audience: [rule.audience],
+    now: new Date(nowMs),
+    key: keys.keysOf(rule, nowMs),
+  })
+  const fault = faultOf(payload, rule, SENDERS.google)
+  if (fault !== undefined) throw new Problem('claims-refused', `the token is genuine, but ${fault}`)
+}
+
 // Of the signature itself several texts stand for the same bytes: by its id a relay could run such a token twice.
 function signedPart(token: string): Uint8Array {
   return new TextEncoder().encode(token.slice(0, token.lastIndexOf('.')))
 }
 
 // Before any key is looked for: what is not for this trigger costs its issuer nothing.
-function timesOf(
-  token: string,
-  { issuer }: OidcTrigger,
-  sender: Sender,
-): { issuedAt: number; endsAt: number } {
+function timesOf(token: string, { issuer }: TokenRule, sender: Sender): { issuedAt: number; endsAt: number } {
   if (token.length > CI_TOKEN_CHARS_MAX) throw new Problem('unauthorized', 'the token is too long')
   if (!isCompactJws(token)) throw new Problem('unauthorized', 'it is not a JSON Web Token')
   let header: Record<string, unknown>
@@ -151,7 +173,7 @@ function timesOf(
 
 async function verified(
   token: string,
-  { issuer }: OidcTrigger,
+  { issuer }: TokenRule,
   sender: Sender,
   expected: { audience: string[]; now: Date; key: ReturnType<IssuerKeys['keysOf']> },
 ): Promise<JWTPayload> {
@@ -189,7 +211,7 @@ function isAboutTime(error: errors.JOSEError): boolean {
   )
 }
 
-function faultOf(payload: JWTPayload, { claims }: OidcTrigger, sender: Sender): string | undefined {
+function faultOf(payload: JWTPayload, { claims }: TokenRule, sender: Sender): string | undefined {
   for (const [name, values] of Object.entries(claims)) {
     const value = Object.hasOwn(payload, name) ? payload[name] : undefined
     // Only a string can be equal: `true` is not "true", and 12 not "12".

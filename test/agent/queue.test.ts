@@ -1,12 +1,14 @@
 import { expect, test } from 'vitest'
 import { Queue } from '../../agent/queue.ts'
 import type { Trust } from '../../shared/deploy.ts'
+import type { DeployRequest } from '../../shared/request.ts'
 import { until } from '../support/until.ts'
 
 interface Deploy {
   readonly id: string
   readonly stack: string
   readonly trust: Trust
+  readonly request: DeployRequest
 }
 
 function world() {
@@ -24,7 +26,8 @@ function world() {
     ends.get(id)?.()
     await until(`${id} ends`, () => log.includes(`${id} ends`))
   }
-  const add = (id: string, { stack = 's', trust = 'signed' as Trust } = {}) => queue.add({ id, stack, trust })
+  const add = (id: string, { stack = 's', trust = 'signed' as Trust, request = {} as DeployRequest } = {}) =>
+    queue.add({ id, stack, trust, request })
   return { log, queue, add, end }
 }
 

@@ -90,6 +90,9 @@ export function testPorts(begin: () => Promise<Subject>): void {
     expect((await run(({ engine }) => engine.image(image, signal())))?.id).toBe(imageId)
     expect((await run(({ engine }) => engine.image(imageId, signal())))?.tags).toContain(image)
     expect(await run(({ engine }) => engine.image('ropeway-nobody:v0', signal()))).toBeUndefined()
+    const platform = await run(({ engine }) => engine.platform(signal()))
+    expect(platform).toMatch(/^linux\/[a-z0-9]+$/)
+    expect((await run(({ engine }) => engine.image(image, signal())))?.platform).toBe(platform)
   })
 
   test('the images that containers are made from', async () => {
@@ -397,6 +400,7 @@ export function testPorts(begin: () => Promise<Subject>): void {
       containers: ({ engine }, stop) => engine.containers(subject.project, stop),
       container: ({ engine }, stop) => engine.container(nginx.id, stop),
       image: ({ engine }, stop) => engine.image('nginx:1.30', stop),
+      platform: ({ engine }, stop) => engine.platform(stop),
       imagesInUse: ({ engine }, stop) => engine.imagesInUse(stop),
       untag: ({ engine }, stop) => engine.untag('nginx:1.30', stop),
       start: ({ engine }, stop) => engine.start(nginx.id, stop),

@@ -5,7 +5,6 @@ import {
   deployId,
   isFinal,
   nextStatus,
-  supersedes,
   type Status,
 } from '../../shared/deploy.ts'
 import type { DeployEvent } from '../../shared/events.ts'
@@ -55,15 +54,6 @@ test.each(FINAL)('$type is the end', (event) => {
 
 test('every status but two is final', () => {
   expect(STATUSES.filter((status) => !isFinal(status))).toEqual(['queued', 'running'])
-})
-
-test.each([
-  ['signed', 'signed', true],
-  ['signed', 'hint', true],
-  ['hint', 'hint', true],
-  ['hint', 'signed', false],
-] as const)('a newer %s request takes the place of a %s one that waits: %s', (newer, older, expected) => {
-  expect(supersedes({ trust: newer }, { trust: older })).toBe(expected)
 })
 
 test('an id depends on every part, and on where one part ends', async () => {

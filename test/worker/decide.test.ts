@@ -1,6 +1,6 @@
 // The hub's decisions, without a hub.
 
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Deploy, Status, Trust } from '../../shared/deploy.ts'
 import type { DeployEvent } from '../../shared/events.ts'
 import {
@@ -139,9 +139,13 @@ const NONE = { count: 0, waiting: [] }
 const waits = (id: string, over: Partial<Waiting> = {}): Waiting => ({
   id,
   stack: 'hello',
+  trigger: 'deploy',
   trust: 'signed',
+  request: {},
+  acceptedAt: 1000,
   offers: 0,
   offeredAt: null,
+  settlesAt: null,
   expiresAt: 1_000_000,
   ...over,
 })
@@ -170,6 +174,7 @@ test('a new request is a queued deploy and its first event', () => {
       image: 'hello:v2',
     },
     expiresAt: 6234,
+    settlesAt: null,
     superseded: [],
   })
 })
@@ -497,4 +502,45 @@ test.each([
   ['closed', { isOpen: false, connectedAt: 100_000, pingedAt: 100_000 }, false],
 ])('alive: %s', (_, socket, expected) => {
   expect(isAlive(socket, 100_000)).toBe(expected)
+})
+
+const pushed = { ...asked, trust: 'hint' as Trust, signedAt: undefined, expiresAt: Infinity }
+const pushing = { ...asking, trigger: 'push', asked: pushed, settleMs: 2000 }
+const settling = (over: Partial<Waiting> = {}) =>
+  waits('b', { trigger: 'push', trust: 'hint', request: pushed.request, settlesAt: 3000, ...over })
+const push = (now: number, ...waiting: Waiting[]) =>
+  accept(undefined, { count: waiting.length, waiting }, pushing, now)
+
+describe('a push waits for its other events', () => {
+  test('a first one settles, and is offered to nobody before', () => {
+    expect(push(1000)).toMatchObject({ outcome: 'new', settlesAt: 3000 })
+    for (const agent of ['present', 'new'] as const) {
+      expect(due([settling()], agent, 2999)).toMatchObject({ offer: [], nextAt: 3000 })
+      expect(due([settling()], agent, 3000)).toMatchObject({ offer: ['b'] })
+    }
+  })
+
+  test('one more event joins, and the quiet begins anew, up to the cap', () => {
+    expect(push(2500, settling())).toEqual({ outcome: 'joined', id: 'b', settlesAt: 4500, expiresAt: 7500 })
+    expect(push(30_000, settling({ settlesAt: 30_500 }))).toMatchObject({ settlesAt: 31_000 })
+    // Settled long ago, and the agent away.
+    expect(push(500_000, settling())).toMatchObject({ outcome: 'joined', settlesAt: 31_000 })
+  })
+
+  test.each([
+    ['was offered', settling({ offers: 1, offeredAt: 3000 })],
+    ['is another trigger’s', settling({ trigger: 'other' })],
+    ['is another stack’s', settling({ stack: 'other' })],
+    ['has another tag', settling({ request: { image: 'hello:v1' } })],
+    ['is a rollback', settling({ request: { release: 1 } })],
+  ])('it joins none that %s', (_, waiting) => {
+    expect(push(2500, waiting).outcome).toBe('new')
+  })
+
+  test('what is full is full for others: a joined event takes no room', () => {
+    const many = Array.from({ length: PENDING_MAX }, (_, n) => waits(String(n), { stack: `s${n}` }))
+    const full = { count: PENDING_MAX + 1, waiting: [...many, settling()] }
+    expect(accept(undefined, full, pushing, 2500).outcome).toBe('joined')
+    expect(accept(undefined, { ...full, waiting: many }, pushing, 2500).outcome).toBe('full')
+  })
 })

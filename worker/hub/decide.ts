@@ -1,18 +1,21 @@
 // What the hub decides, without the hub: what is stored and what came in go in, what to do comes out. Time is an argument.
 
 import type { ReleaseState } from '../../shared/api.ts'
-import { isFinal, nextStatus, supersedes, type Deploy, type Status, type Trust } from '../../shared/deploy.ts'
+import { isFinal, nextStatus, type Deploy, type Status } from '../../shared/deploy.ts'
 import type { DeclinedEvent, DeployEvent, LoggedEvent } from '../../shared/events.ts'
 import {
   OFFER_AGAIN_MS,
   OFFER_AGAIN_MS_MAX,
   OFFERS_MAX,
   PENDING_MAX,
+  SETTLE_MS_MAX,
   SILENCE_MS_MAX,
 } from '../../shared/limits.ts'
 import { shortImage, type Plan } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
 import type { DeployFrame, Proof } from '../../shared/protocol.ts'
+import { isRollback } from '../../shared/request.ts'
+import { supersedes, type Wish } from '../../shared/supersede.ts'
 import type { Asked } from '../../shared/triggers/index.ts'
 
 /** A deploy that is not over, as the agent must get it. */
@@ -22,12 +25,15 @@ export interface Unfinished {
 }
 
 /** A deploy that the agent has not said to have. One that was never offered is the hub's alone; of the others the agent may know. */
-export interface Waiting {
+export interface Waiting extends Wish {
   readonly id: string
   readonly stack: string
-  readonly trust: Trust
+  readonly trigger: string
+  readonly acceptedAt: number
   readonly offers: number
   readonly offeredAt: number | null
+  /** A push, of which more may come, is not offered before this. */
+  readonly settlesAt: number | null
   readonly expiresAt: number
 }
 
@@ -47,16 +53,26 @@ export interface Asking {
   readonly stack: string
   readonly trigger: string
   readonly asked: Asked
+  /** Of a push: how long it must be quiet before it is deployed. */
+  readonly settleMs?: number | undefined
 }
 
 export type Acceptance =
   | { readonly outcome: 'known'; readonly deploy: Deploy }
   | { readonly outcome: 'full' }
+  /** One more event of a push that waits: what waits is deployed, only later. */
+  | {
+      readonly outcome: 'joined'
+      readonly id: string
+      readonly settlesAt: number
+      readonly expiresAt: number
+    }
   | {
       readonly outcome: 'new'
       readonly deploy: Deploy
       readonly event: DeployEvent
       readonly expiresAt: number
+      readonly settlesAt: number | null
       /** The deploys whose place it takes. */
       readonly superseded: readonly string[]
     }
@@ -68,10 +84,20 @@ export type Acceptance =
 export function accept(
   known: Deploy | undefined,
   pending: { readonly count: number; readonly waiting: readonly Waiting[] },
-  { host, stack, trigger, asked }: Asking,
+  { host, stack, trigger, asked, settleMs }: Asking,
   now: number,
 ): Acceptance {
   if (known) return { outcome: 'known', deploy: known }
+  const expiresAt = Math.min(asked.expiresAt, now + asked.ttlMs)
+  if (settleMs !== undefined) {
+    const joined = pending.waiting.find(
+      (waiting) => waiting.trigger === trigger && waiting.offers === 0 && isSamePush(waiting, stack, asked),
+    )
+    if (joined) {
+      const settlesAt = Math.min(now + settleMs, joined.acceptedAt + SETTLE_MS_MAX)
+      return { outcome: 'joined', id: joined.id, settlesAt, expiresAt }
+    }
+  }
   const superseded = pending.waiting.filter(
     (waiting) => waiting.stack === stack && waiting.offers === 0 && supersedes(asked, waiting),
   )
@@ -81,9 +107,15 @@ export function accept(
     outcome: 'new',
     deploy: { id, host, stack, trigger, actor, trust, status: 'queued', acceptedAt: now, finishedAt: null },
     event: { type: 'accepted', stack, trigger, actor, trust, ...request },
-    expiresAt: Math.min(asked.expiresAt, now + asked.ttlMs),
+    expiresAt,
+    settlesAt: settleMs === undefined ? null : now + settleMs,
     superseded: superseded.map((waiting) => waiting.id),
   }
+}
+
+function isSamePush(waiting: Waiting, stack: string, { request }: Asked): boolean {
+  if (waiting.stack !== stack || isRollback(waiting.request) || isRollback(request)) return false
+  return waiting.request.image === request.image
 }
 
 /** `new`: it has just said hello, and gets everything. */
@@ -127,11 +159,12 @@ export function due(waiting: readonly Waiting[], agent: AgentPresence, now: numb
 }
 
 function offerTime(
-  { offers, offeredAt }: Waiting,
+  { offers, offeredAt, settlesAt }: Waiting,
   agent: AgentPresence,
   isHeldBack: boolean,
   now: number,
 ): number {
+  if (settlesAt !== null && settlesAt > now) return settlesAt
   if (agent === 'new') return isHeldBack ? now + OFFER_AGAIN_MS : now
   return offeredAt === null ? now : offeredAt + offerAgainMs(offers)
 }

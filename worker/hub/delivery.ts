@@ -68,13 +68,16 @@ export class Delivery {
     { now, waitSeconds }: { now: number; waitSeconds: () => number | undefined },
   ): Promise<{ status: 'accepted' | 'duplicate'; deploy: string } | { retryAfterSeconds: number }> {
     const live = this.liveAgent(now)
-    const isOffered = live?.agent.isGreeted ?? false
+    const isThere = live?.agent.isGreeted ?? false
+    const isOffered = isThere && asking.settleMs === undefined
     const decision = this.#ctx.storage.transactionSync(() => {
       const known = log.findDeploy(this.#sql, asking.asked.id)
-      const retryAfterSeconds = known ? undefined : waitSeconds()
-      if (retryAfterSeconds !== undefined) return { outcome: 'limited' as const, retryAfterSeconds }
       const decided = accept(known, log.listPending(this.#sql), asking, now)
-      if (decided.outcome !== 'new') return decided
+      if (decided.outcome === 'joined') log.postpone(this.#sql, decided.id, decided)
+      if (decided.outcome === 'known' || decided.outcome === 'joined') return decided
+      const retryAfterSeconds = waitSeconds()
+      if (retryAfterSeconds !== undefined) return { outcome: 'limited' as const, retryAfterSeconds }
+      if (decided.outcome === 'full') return decided
       log.insertDeploy(this.#sql, { ...decided, proof, offeredAt: isOffered ? now : undefined })
       const event: DeployEvent = { type: 'superseded', by: decided.deploy.id }
       return { ...decided, ended: decided.superseded.flatMap((id) => this.#end(id, event, now)) }
@@ -82,17 +85,24 @@ export class Delivery {
     if (decision.outcome === 'limited') return decision
     if (decision.outcome === 'full') return { retryAfterSeconds: FULL_RETRY_SECONDS }
     if (decision.outcome === 'known') return { status: 'duplicate', deploy: decision.deploy.id }
+    if (decision.outcome === 'joined') {
+      await this.#lookAgain(decision.settlesAt)
+      return { status: 'duplicate', deploy: decision.id }
+    }
     this.#showEnds(decision.ended)
     if (live && isOffered)
       sockets.sendFrame(live.socket, deployFrame({ deploy: decision.deploy, proof }, false))
     const waiting: Waiting = {
       ...asking.asked,
       stack: asking.stack,
+      trigger: asking.trigger,
+      acceptedAt: now,
+      settlesAt: decision.settlesAt,
       expiresAt: decision.expiresAt,
       offers: isOffered ? 1 : 0,
       offeredAt: isOffered ? now : null,
     }
-    await this.#lookAgain(due([waiting], isOffered ? 'present' : 'absent', now).nextAt)
+    await this.#lookAgain(due([waiting], isThere ? 'present' : 'absent', now).nextAt)
     return { status: 'accepted', deploy: decision.deploy.id }
   }
 

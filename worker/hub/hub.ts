@@ -27,6 +27,7 @@ import { SCOPES, allows, type Claims, type Scope } from '../../shared/tokens.ts'
 import { TOKEN_TRIGGER, type Trigger } from '../../shared/triggers/index.ts'
 import { IssuerKeys, placeOf, type KnownKeys } from '../../shared/triggers/issuer-keys.ts'
 import { isOidc } from '../../shared/triggers/oidc.ts'
+import { isPushTrigger } from '../../shared/triggers/pushes.ts'
 import type { Env } from '../env.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
 import type { Asking } from './decide.ts'
@@ -45,6 +46,8 @@ import {
   readStack,
   stackUnknown,
 } from './reads.ts'
+import { makeNonce } from './nonce.ts'
+import { verifyPush, type Ignored, type Sent } from './pushes.ts'
 import { migrate } from './schema.ts'
 import { isSession, makeSession } from './session.ts'
 import * as sockets from './sockets.ts'
@@ -61,7 +64,6 @@ import {
 } from './verify.ts'
 
 const SESSION_KEY_BYTES = 32
-const NONCE_BYTES = 16
 const PREVIOUS = new TextEncoder().encode(JSON.stringify(ROLLBACK_DEFAULT))
 const TOO_MANY = { refused: 'too-many', message: 'too many requests of this host' } as const
 
@@ -101,16 +103,25 @@ export class Hub extends DurableObject<Env> {
     return 'enrolled'
   }
 
-  /** A signed webhook: the route has chosen the trigger, its type alone says how it is verified. */
+  /** A webhook: the route has chosen the trigger, its type alone says how it is verified. */
   async hook(
     host: string,
     stack: string,
     name: string,
-    request: { headers: Record<string, string>; body: Uint8Array },
-  ): Promise<Accepted | Refusal> {
+    request: Sent,
+  ): Promise<Accepted | Ignored | Refusal> {
     const now = Date.now()
     const trigger = this.#trigger(stack, name)
     const onStale = (message: string) => noteStale(this.#sql, { stack, name }, message, now)
+    if (trigger && isPushTrigger(trigger)) {
+      const context = { issuers: this.#issuers, now, onRefused: onStale }
+      const push = await verifyPush(host, trigger, request, context)
+      if (isRefusal(push) || 'reason' in push) return push
+      const { asked, proof, key } = push
+      const settleMs = trigger.settleMs > 0 ? trigger.settleMs : undefined
+      return this.#accept({ host, stack, trigger: name, asked, settleMs }, proof, key)
+    }
+    if (request.secret !== undefined) return this.#hint({ host, stack, name }, trigger, request.secret)
     if (trigger && isOidc(trigger)) {
       const keys = this.#issuers
       const job = await verifyJob(host, trigger, request, { keys, now, onRefused: onStale })
@@ -142,7 +153,7 @@ export class Hub extends DurableObject<Env> {
     const now = new Date()
     const claims: Claims = {
       actor: 'hook',
-      id: hex(crypto.getRandomValues(new Uint8Array(NONCE_BYTES))),
+      id: makeNonce(),
       issuedAt: now.getTime(),
       expiresAt: Infinity,
       scopes: ['read'],
@@ -153,9 +164,13 @@ export class Hub extends DurableObject<Env> {
   }
 
   /** A webhook that can carry no signature, only an address that nobody else knows. */
-  async hint(host: string, stack: string, name: string, secret: string): Promise<Accepted | Refusal> {
-    const nonce = hex(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)))
-    const verified = await verifyHint(host, this.#trigger(stack, name), { secret, nonce })
+  async #hint(
+    { host, stack, name }: { host: string; stack: string; name: string },
+    trigger: Trigger | undefined,
+    secret: string,
+  ): Promise<Accepted | Refusal> {
+    const nonce = makeNonce()
+    const verified = await verifyHint(host, trigger, { secret, nonce })
     if (isRefusal(verified)) return verified
     const { asked, key } = verified
     const proof: Proof = { kind: 'hint', nonce }
@@ -413,7 +428,7 @@ export class Hub extends DurableObject<Env> {
   // Of those alone that a trigger names now: what is not asked for any more needs no row.
   #keepIssuer(place: string, known: KnownKeys): void {
     const { triggers = [] } = this.#facts.get('hello') ?? {}
-    const places = new Set(triggers.filter(isOidc).map(placeOf))
+    const places = new Set(triggers.flatMap((trigger) => ('issuer' in trigger ? placeOf(trigger) : [])))
     const kept = Object.entries({ ...this.#facts.get('issuers'), [place]: known })
     this.#facts.put('issuers', Object.fromEntries(kept.filter(([each]) => places.has(each))))
   }
@@ -425,8 +440,4 @@ export class Hub extends DurableObject<Env> {
   get #generation(): number {
     return this.#facts.get('generation') ?? 0
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -11,6 +11,7 @@ import {
 } from '../../shared/limits.ts'
 import { proofSchema, type Proof } from '../../shared/protocol.ts'
 import type { Plan } from '../../shared/plan.ts'
+import type { AnyRequest } from '../../shared/request.ts'
 import type { LogRow, Place, Released, Unfinished, Waiting } from './decide.ts'
 
 interface DeployRow extends Record<string, SqlStorageValue> {
@@ -43,17 +44,18 @@ export interface NewDeploy {
   readonly event: DeployEvent
   readonly proof: Proof
   readonly expiresAt: number
+  readonly settlesAt: number | null
   /** Undefined while there is no agent to offer it to. */
   readonly offeredAt: number | undefined
 }
 
 export function insertDeploy(
   sql: SqlStorage,
-  { deploy, event, proof, expiresAt, offeredAt }: NewDeploy,
+  { deploy, event, proof, expiresAt, settlesAt, offeredAt }: NewDeploy,
 ): void {
   sql.exec(
-    `INSERT INTO deploys (${DEPLOY_COLUMNS}, proof, expires_at, offers, offered_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO deploys (${DEPLOY_COLUMNS}, proof, expires_at, settles_at, offers, offered_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     deploy.id,
     deploy.host,
     deploy.stack,
@@ -65,6 +67,7 @@ export function insertDeploy(
     deploy.finishedAt,
     JSON.stringify(proof),
     expiresAt,
+    settlesAt,
     offeredAt === undefined ? 0 : 1,
     offeredAt ?? null,
   )
@@ -167,13 +170,18 @@ export function listPending(sql: SqlStorage): { count: number; waiting: Waiting[
     .exec<{
       id: string
       stack: string
+      trigger_name: string
       trust: string
+      accepted_at: number
       offers: number
       offered_at: number | null
+      settles_at: number | null
       expires_at: number
+      accepted: string | null
       is_received: number
     }>(
-      `SELECT id, stack, trust, offers, offered_at, expires_at,
+      `SELECT id, stack, trigger_name, trust, accepted_at, offers, offered_at, settles_at, expires_at,
+       (SELECT event FROM events WHERE deploy = id AND seq = 1) AS accepted,
        EXISTS (SELECT 1 FROM events WHERE deploy = id AND seq = 2) AS is_received
        FROM deploys WHERE finished_at IS NULL ORDER BY n`,
     )
@@ -183,12 +191,40 @@ export function listPending(sql: SqlStorage): { count: number; waiting: Waiting[
     .map((row) => ({
       id: row.id,
       stack: row.stack,
+      trigger: row.trigger_name,
       trust: row.trust as Trust,
+      request: requestOf(readEvent(row.accepted)),
+      acceptedAt: row.accepted_at,
       offers: row.offers,
       offeredAt: row.offered_at,
+      settlesAt: row.settles_at,
       expiresAt: row.expires_at,
     }))
   return { count: rows.length, waiting }
+}
+
+/** What a deploy's first event says was asked for. */
+export function requestOf(first: DeployEvent | undefined): AnyRequest {
+  if (first?.type !== 'accepted') return {}
+  const { type: _, stack: _stack, trigger: _trigger, actor: _actor, trust: _trust, ...request } = first
+  return request as AnyRequest
+}
+
+function readEvent(text: string | null): DeployEvent | undefined {
+  try {
+    return JSON.parse(text ?? '') as DeployEvent
+  } catch {
+    return undefined
+  }
+}
+
+/** One more event of a push has come. */
+export function postpone(
+  sql: SqlStorage,
+  deploy: string,
+  { settlesAt, expiresAt }: { settlesAt: number; expiresAt: number },
+): void {
+  sql.exec('UPDATE deploys SET settles_at = ?, expires_at = ? WHERE id = ?', settlesAt, expiresAt, deploy)
 }
 
 export function markOffered(sql: SqlStorage, deploy: string, now: number): void {

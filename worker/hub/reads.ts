@@ -2,7 +2,7 @@
 
 import type { DeployDetails, HostState, ReleaseState, StackState } from '../../shared/api.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
-import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
+import type { LoggedEvent } from '../../shared/events.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import { allows, type Claims } from '../../shared/tokens.ts'
 import type { Refusal } from '../refusal.ts'
@@ -11,8 +11,6 @@ import type { FactStore } from './facts.ts'
 import * as log from './log.ts'
 import type { liveAgent } from './sockets.ts'
 import { triggerState } from './uses.ts'
-
-type AcceptedEvent = Extract<DeployEvent, { type: 'accepted' }>
 
 export function readHost(
   facts: FactStore,
@@ -61,19 +59,15 @@ export function readDetails(sql: SqlStorage, deploy: Deploy): DeployDetails {
   const first = log.edgeEvent(sql, deploy.id, 'first')
   return {
     ...deploy,
-    request: first?.type === 'accepted' ? requestOf(first) : {},
+    request: log.requestOf(first),
     outcome: isFinal(deploy.status) ? (log.edgeEvent(sql, deploy.id, 'last') ?? null) : null,
   }
-}
-
-function requestOf({ release, reason, image, env, force, builtAt }: AcceptedEvent): AnyRequest {
-  return release === undefined ? { image, env, reason, force, builtAt } : { release, reason }
 }
 
 /** Whether a deploy was asked for by a request that said the same. */
 export function isSameRequest(sql: SqlStorage, id: string, request: AnyRequest): boolean {
   const first = log.edgeEvent(sql, id, 'first')
-  return first?.type === 'accepted' && canonical(requestOf(first)) === canonical(request)
+  return first !== undefined && canonical(log.requestOf(first)) === canonical(request)
 }
 
 function canonical(request: AnyRequest): string {

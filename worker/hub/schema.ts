@@ -50,7 +50,10 @@ const SECOND = `
     PRIMARY KEY (stack, trigger_name)
   ) WITHOUT ROWID`
 
-const VERSION = 2
+/** 3: until when a push waits for its other events. */
+const THIRD = `ALTER TABLE deploys ADD COLUMN settles_at INTEGER`
+
+const VERSION = 3
 
 /** The part of the object's storage that is needed here. */
 interface Tables {
@@ -60,10 +63,12 @@ interface Tables {
 
 /** Called for an enrolled host only: a stranger's name must leave nothing on the disk. */
 export function migrate(storage: Tables, facts: FactStore): void {
-  if (facts.get('schema') === VERSION) return
+  const version = facts.get('schema') ?? 0
+  if (version === VERSION) return
   storage.transactionSync(() => {
     storage.sql.exec(FIRST)
-    storage.sql.exec(SECOND)
+    if (version < 2) storage.sql.exec(SECOND)
+    storage.sql.exec(THIRD)
     const enrolment = facts.get('enrolment') as Enrolment | { host: string; publicKey: PublicKey } | undefined
     if (enrolment && 'publicKey' in enrolment) {
       const { host, publicKey } = enrolment

@@ -1,16 +1,17 @@
 // Who asks, and whether it was they: tokens and signatures, each answered by what was proven or by a refusal.
 
 import type { PublicKey } from '../../shared/api.ts'
+import { HOOK_BODY_BYTES_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
 import { toBase64, type Proof } from '../../shared/protocol.ts'
 import { parseDeployRequest, parseRollbackRequest } from '../../shared/request.ts'
 import { allows, verifyToken, type Claims, type Scope } from '../../shared/tokens.ts'
 import {
   IDEMPOTENCY_KEY_PATTERN,
-  SIGNED_HEADERS,
   askedByHint,
   askedByToken,
   checkCancel,
+  headersOf,
   verifyTriggered,
   verifyUrlSecret,
   type Asked,
@@ -20,6 +21,7 @@ import {
 } from '../../shared/triggers/index.ts'
 import type { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import { askedByOidc, isOidc, type OidcTrigger } from '../../shared/triggers/oidc.ts'
+import { isPushTrigger } from '../../shared/triggers/pushes.ts'
 import { UNAUTHORIZED, isRefusal, type Refusal } from '../refusal.ts'
 import type { FactStore } from './facts.ts'
 import { keysAt } from './keys.ts'
@@ -44,6 +46,13 @@ const NOBODYS_KEY: PublicKey = {
   crv: 'Ed25519',
   x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
 }
+
+// Said to whoever has shown who they are: of a stranger's body nobody learns which length is too long here.
+const TOO_LONG: Refusal = {
+  refused: 'too-big',
+  message: `the body has more than ${HOOK_BODY_BYTES_MAX} bytes`,
+}
+const isLong = ({ body }: SignedRequest) => body.length > HOOK_BODY_BYTES_MAX
 
 /** What a caller's token or session says, if it is good and has the scope. */
 export async function authorize(
@@ -74,9 +83,9 @@ export async function verifyHook(
   request: SignedRequest,
   { now, onStale }: { now: number; onStale: (message: string) => void },
 ): Promise<{ asked: Asked; key: string; headers: Record<string, string> } | Refusal> {
-  const isSigned = known !== undefined && known.type !== 'url' && !isOidc(known)
+  const isSigned = known !== undefined && known.type !== 'url' && !isOidc(known) && !isPushTrigger(known)
   const trigger = isSigned ? known : NOBODYS_TRIGGER
-  const headers = pick(request.headers, SIGNED_HEADERS[trigger.type])
+  const headers = pick(request.headers, headersOf(trigger))
   const verified = await refusable(
     verifyTriggered(host, trigger, { headers, body: request.body }, now),
     (problem) => {
@@ -86,7 +95,8 @@ export async function verifyHook(
   )
   // Nobody's secret can be read above: even a valid signature of it must not show that this is nobody.
   if (!isSigned) return UNAUTHORIZED
-  return isRefusal(verified) ? verified : { asked: verified, key: verified.key, headers }
+  if (isRefusal(verified)) return verified
+  return isLong(request) ? TOO_LONG : { asked: verified, key: verified.key, headers }
 }
 
 /** What a CI job's token asks for. Whatever is wrong with it, the answer is the same: why, only the host's people are told. */
@@ -106,6 +116,7 @@ export async function verifyJob(
     return UNAUTHORIZED
   })
   if (isRefusal(asked)) return asked
+  if (isLong(request)) return TOO_LONG
   return { asked, proof: { kind: 'oidc', ...sent, body: toBase64(request.body) } }
 }
 
@@ -175,7 +186,10 @@ async function refusable<T extends Asked | Claims>(
   }
 }
 
-function pick(headers: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
+export function pick(
+  headers: Readonly<Record<string, string>>,
+  names: readonly string[],
+): Record<string, string> {
   return Object.fromEntries(
     names.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])),
   )

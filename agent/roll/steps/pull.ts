@@ -30,10 +30,27 @@ export const pull: StepHandler<'pull'> = {
     if (!isThere) await engine.pull(text, (progress) => report({ ...progress }), signal)
     const image = isThere ? local : await engine.image(text, signal)
     if (!image) throw new Problem('image-not-found', `${text} is not on the host after its pull`)
+    await checkPlatform(roll, text, image, signal)
     const pinned = isHostOnly ? image.id : pinnedText(text, image)
     roll.images.set(text, { ...image, text: pinned })
     return { pinned }
   },
+}
+
+// A registry gives what it has, were it for another platform. Where the host runs such images already, it can: by emulation.
+async function checkPlatform(
+  { ports: { engine }, observed }: RollState,
+  text: string,
+  { platform }: Image,
+  signal: AbortSignal,
+): Promise<void> {
+  const own = await engine.platform(signal)
+  if (platform === own) return
+  const running = observed.instances.flatMap(({ containers }) => containers.map(({ imageId }) => imageId))
+  for (const id of new Set(running)) if ((await engine.image(id, signal))?.platform === platform) return
+  throw new Problem('platform-missing', `${text} is for ${platform}, and this host is ${own}`, {
+    cure: 'build it for this platform too',
+  })
 }
 
 // An image that is asked for by its ID; or one of a release whose name a clean-up has taken, while ours has kept the image itself.

@@ -1,30 +1,12 @@
 // The triggers that take CI jobs' tokens: what ropeway.yml may leave out, and what it must not.
 
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../../agent/config/config.ts'
 import { Problem } from '../../../shared/problems.ts'
 import { triggerSchema } from '../../../shared/triggers/index.ts'
-import { tempDir } from '../../support/host.ts'
+import { writeConfig } from './write-config.ts'
 
-function write(trigger: string): string {
-  const dir = tempDir()
-  writeFileSync(join(dir, 'docker-compose.yml'), 'services: {}\n')
-  const path = join(dir, 'ropeway.yml')
-  writeFileSync(
-    path,
-    `relay: https://relay.example
-host: vps-1
-stacks:
-  hello:
-    compose: ./docker-compose.yml
-    triggers:
-      ci: ${trigger}
-`,
-  )
-  return path
-}
+const write = (trigger: string) => writeConfig(trigger, 'ci')
 
 const IDS = "repository_id: '1296269', repository_owner_id: '42'"
 const EVENTS = ['push', 'workflow_dispatch', 'release', 'schedule']

@@ -235,7 +235,7 @@ stacks:
       'line 12: stacks.hello.triggers.deploy.secret: NOT_SET is not set in the environment',
       'line 13: stacks.hello.triggers.short.secret: SHORT has 3 bytes, fewer than 24',
       'line 14: stacks.hello.triggers.inline.secret: should be { env: NAME } or { file: PATH }: the secret itself does not belong into this file',
-      'line 15: stacks.hello.triggers.odd.type: should be standard-webhooks, standard-webhooks-v1a, url, github-actions, gitlab-ci, google or oidc',
+      'line 15: stacks.hello.triggers.odd.type: should be one of standard-webhooks, standard-webhooks-v1a, url, github-actions, gitlab-ci, google, oidc, docker-hub, ghcr, distribution, harbor, quay, gitlab, gitea, ecr, artifact-registry, acr, zot, jfrog',
       'line 16: stacks.hello.triggers.none.type: is missing',
       'line 17: stacks.hello.triggers.gone.secret: DIR/nowhere cannot be read: ENOENT',
       'line 18: stacks.hello.triggers.mixed.publicKey: belongs to type standard-webhooks-v1a; this one has a secret',

@@ -147,3 +147,61 @@ test('somebody else’s change of a file during the roll is not overwritten', as
   expect(world.files.text(path)).toContain('# mine')
   expect([...world.traffic.failures]).toEqual([])
 })
+
+test('a deploy for some of the services leaves the others as they are', async () => {
+  const world = new FakeWorld({ instances: 3 })
+  const ids = () => ['app1', 'app2', 'app3'].map((service) => world.containers.ofService(service)[0]!.id)
+  const before = ids()
+  const life = await world.roll({ image: `${IMAGE}:v2`, services: ['app2'] })
+  expect(life.end).toMatchObject({ type: 'succeeded', changed: true })
+  const after = ids()
+  expect([after[0] === before[0], after[1] === before[1], after[2] === before[2]]).toEqual([
+    true,
+    false,
+    true,
+  ])
+  expect(world.nginx.newest().number - 1).toBe(2)
+  expect([...world.traffic.failures]).toEqual([])
+  // And back, when it fails.
+  world.failAt({ method: 'compose.up', nth: 1, kind: 'throw-after-effect' })
+  const failed = await world.roll({ image: `${IMAGE}:v1`, services: ['app2'] })
+  expect(failed.status).toBe('failed')
+  expect([ids()[0], ids()[2]]).toEqual([before[0], before[2]])
+  expect([...world.traffic.failures]).toEqual([])
+})
+
+test('a service that is no instance is named, and nothing is touched', async () => {
+  const world = new FakeWorld()
+  const life = await world.roll({ image: `${IMAGE}:v2`, services: ['app1', 'worker'] })
+  expect(problemOf(life)).toBe('service-unknown')
+  expect(await world.faultsAfter('unchanged')).toEqual([])
+})
+
+test('an upgrade is none to a lower version than what runs', async () => {
+  const world = new FakeWorld({ image: `${IMAGE}:1.9.0` })
+  for (const version of ['1.10.0', '1.9.1']) world.images.push(`${IMAGE}:${version}`)
+  const upgrade = (version: string) => world.roll({ image: `${IMAGE}:${version}`, upgradeOnly: true })
+  expect((await upgrade('1.10.0')).end).toMatchObject({ type: 'succeeded', changed: true })
+  expect(problemOf(await upgrade('1.9.1'))).toBe('request-outdated')
+  expect((await upgrade('1.10.0')).end).toMatchObject({ type: 'succeeded', changed: false })
+  // A person who says it plainly is obeyed.
+  expect((await world.roll({ image: `${IMAGE}:1.9.1` })).end).toMatchObject({
+    type: 'succeeded',
+    changed: true,
+  })
+})
+
+test('an image for another platform is refused before anything moves, unless such a one runs', async () => {
+  const world = new FakeWorld()
+  world.images.push(`${IMAGE}:arm`, fakeImage('arm', { platform: 'linux/arm64' }))
+  const life = await world.roll({ image: `${IMAGE}:arm` })
+  expect(problemOf(life)).toBe('platform-missing')
+  expect(await world.faultsAfter('unchanged')).toEqual([])
+  const emulating = new FakeWorld({ image: `${IMAGE}:arm` })
+  emulating.images.push(`${IMAGE}:arm2`, fakeImage('arm2', { platform: 'linux/arm64' }))
+  for (const service of ['app1', 'app2']) {
+    const { imageId } = emulating.containers.ofService(service)[0]!
+    Object.assign(emulating.images.find(imageId)!, { platform: 'linux/arm64' })
+  }
+  expect((await emulating.roll({ image: `${IMAGE}:arm2` })).status).toBe('succeeded')
+})

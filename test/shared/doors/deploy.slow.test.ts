@@ -2,17 +2,10 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import {
-  DEPLOY_ID_PATTERN,
-  deployId,
-  isFinal,
-  nextStatus,
-  STATUSES,
-  supersedes,
-  TRUSTS,
-} from '../../../shared/deploy.ts'
+import { DEPLOY_ID_PATTERN, deployId, isFinal, nextStatus, STATUSES, TRUSTS } from '../../../shared/deploy.ts'
 import { IDEMPOTENCY_KEY_PATTERN, URL_SECRET_PATTERN } from '../../../shared/triggers/index.ts'
 import { NAME_PATTERN } from '../../../shared/limits.ts'
+import { supersedes } from '../../../shared/supersede.ts'
 import { describeEvent, EMPTY_PICTURE, nextPicture } from '../../../shared/words.ts'
 import { anyEvent, anyName } from './frames.ts'
 import { anyText, damaged } from './texts.ts'
@@ -58,7 +51,7 @@ test('no chain of requests, each in the place of the last, lets a hint replace w
   fc.assert(
     fc.property(fc.array(fc.constantFrom(...TRUSTS), { minLength: 1, maxLength: 8 }), (trusts) => {
       const waiting = trusts.reduce((older, newer) =>
-        supersedes({ trust: newer }, { trust: older }) ? newer : older,
+        supersedes({ trust: newer, request: {} }, { trust: older, request: {} }) ? newer : older,
       )
       expect(waiting).toBe(trusts.includes('signed') ? 'signed' : 'hint')
     }),

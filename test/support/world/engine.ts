@@ -95,7 +95,13 @@ export function fakeEngine(world: World): Engine {
       async image(ref, signal) {
         await clock.sleep(2, signal)
         const image = images.find(ref)
-        return image && { id: image.id, digests: image.digests, tags: images.tagsOf(image.id) }
+        if (!image) return undefined
+        const { id, digests, platform } = image
+        return { id, digests, platform, tags: images.tagsOf(id) }
+      },
+      async platform(signal) {
+        await clock.sleep(1, signal)
+        return 'linux/amd64'
       },
       async ping(signal) {
         await clock.sleep(1, signal)

@@ -19,7 +19,15 @@ export function sha256(text: string): string {
 }
 
 export function fakeImage(name: string, options: FakeImageOptions = {}): FakeImage {
-  return { id: sha256(name), digests: [], mode: 'ok', startMs: 120, env: { VERSION: name }, ...options }
+  return {
+    id: sha256(name),
+    digests: [],
+    platform: 'linux/amd64',
+    mode: 'ok',
+    startMs: 120,
+    env: { VERSION: name },
+    ...options,
+  }
 }
 
 export class FakeImages {

@@ -1,0 +1,73 @@
+// What there is to know of a registry that tells of pushes. One file each, and one line in index.ts.
+
+import { z } from 'zod'
+import { TAG_PATTERN } from '../../image.ts'
+
+/** One push of one tag, as a registry tells of it. */
+export interface Push {
+  /** As the sender names it, without a host: that of a payload may be anybody's word. */
+  readonly repository: string
+  readonly tag: string
+  /** When, by the sender's clock: milliseconds since 1970. */
+  readonly at?: number | undefined
+  /** The sender's own id of this push, the same in every try. */
+  readonly id?: string | undefined
+}
+
+/** Anything else, and why it deploys nothing. */
+export interface Ignored {
+  readonly ignored: string
+}
+export type Told = Push | Ignored
+
+/**
+ * How a sender shows that it is the one. `path`: by the last part of the address. `authorization`: by a secret in that header, bare, as
+ * `Bearer` or as the password of `Basic`. `gitlab`: by a signature of Standard Webhooks, or by `X-Gitlab-Token`. `google`: by a token
+ * that Google signed. Otherwise by an HMAC-SHA256 of the body, in hex.
+ */
+export type Credential =
+  'path' | 'authorization' | 'gitlab' | 'google' | { readonly header: string; readonly prefix: string }
+
+export interface Registry {
+  readonly credential: Credential
+  /** The headers that `read` needs. */
+  readonly headers?: readonly string[]
+  /** The sender names a project, in which there may be several repositories. */
+  readonly isOfProjects?: boolean
+  /** What a body tells. Never throws: what is not understood is ignored, and the reason says so. */
+  read(body: unknown, headers: Readonly<Record<string, string>>): readonly Told[]
+}
+
+/** What a body tells whose form is known; of any other form it tells nothing. */
+export function reader<T>(
+  schema: z.ZodType<T>,
+  tell: (body: T) => readonly Told[],
+): (body: unknown) => readonly Told[] {
+  return (body) => {
+    const parsed = schema.safeParse(body)
+    return parsed.success ? tell(parsed.data) : [{ ignored: 'this is not the notification of a push' }]
+  }
+}
+
+/** A push, if what was pushed has a tag: a manifest of one platform has none, or its digest in the place of one. */
+export function pushOf(push: { [K in keyof Push]: Push[K] | undefined }): Told {
+  const { repository, tag } = push
+  if (repository === undefined) return { ignored: 'the repository is not named' }
+  if (tag === undefined || tag === '' || tag.startsWith('sha256:'))
+    return { ignored: 'a manifest without a tag' }
+  if (!TAG_PATTERN.test(tag)) return { ignored: 'the tag is none' }
+  return { ...push, repository, tag }
+}
+
+/** The last millisecond that JavaScript's dates know. */
+const TIME_MS_MAX = 8.64e15
+
+/** Seconds since 1970, or a time as text; undefined for what is neither. */
+export const time = z
+  .union([
+    z.number().transform((seconds) => seconds * 1000),
+    z.string().transform((text) => Date.parse(text)),
+  ])
+  .transform((ms) => (ms > 0 && ms < TIME_MS_MAX ? Math.round(ms) : undefined))
+  .optional()
+  .catch(undefined)

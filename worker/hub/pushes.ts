@@ -1,0 +1,94 @@
+// What a registry tells: verified by its type's rule, read, and then either the wish to deploy one tag or nothing that deploys.
+
+import { Problem } from '../../shared/problems.ts'
+import type { Proof } from '../../shared/protocol.ts'
+import { sha256Hex } from '../../shared/tokens.ts'
+import { fittingKey } from '../../shared/triggers/credentials.ts'
+import { headersOf, type Asked, type Trigger } from '../../shared/triggers/index.ts'
+import type { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
+import { checkGoogleToken } from '../../shared/triggers/oidc.ts'
+import { askedByPush, pushToDeploy } from '../../shared/triggers/pushes.ts'
+import { registryOf, type RegistryType } from '../../shared/triggers/registries/index.ts'
+import type { Registry } from '../../shared/triggers/registries/registry.ts'
+import { parseJson } from '../body.ts'
+import { UNAUTHORIZED, type Refusal } from '../refusal.ts'
+import { makeNonce, NONCE_CHARS } from './nonce.ts'
+import { pick } from './verify.ts'
+
+/** What came to a trigger's address. `secret` is the last part of the address, where there is one after the names. */
+export interface Sent {
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+  readonly secret?: string | undefined
+}
+
+/** It is the sender's, and deploys nothing. */
+export interface Ignored {
+  readonly status: 'ignored'
+  readonly reason: string
+}
+
+export interface WantedPush {
+  readonly asked: Asked
+  readonly proof: Proof
+  /** The key that fits; undefined where the sender has none. */
+  readonly key: string | undefined
+}
+
+type PushTrigger = Extract<Trigger, { type: RegistryType }>
+
+/**
+ * What a registry's notification asks for. Whatever is wrong with its credentials, the answer is the same; what is theirs and deploys nothing
+ * is `ignored`, for a registry that is answered with an error asks again, some for ever.
+ */
+export async function verifyPush(
+  host: string,
+  trigger: PushTrigger,
+  sent: Sent,
+  context: { issuers: IssuerKeys; now: number; onRefused: (message: string) => void },
+): Promise<WantedPush | Ignored | Refusal> {
+  const registry = registryOf(trigger.type)
+  if (!registry) return UNAUTHORIZED
+  const { secret, body } = sent
+  const headers = pick(sent.headers, headersOf(trigger))
+  const isGoogles = trigger.type === 'artifact-registry'
+  const key = isGoogles
+    ? undefined
+    : await fittingKey(registry.credential, trigger.keys, { headers, body }, secret, context.now)
+  const isTheirs = isGoogles
+    ? secret === undefined && (await isOfGoogle(headers['authorization'], trigger, context))
+    : key !== undefined
+  if (!isTheirs) return UNAUTHORIZED
+  const value = parseJson(body)
+  if (value === undefined) return { refused: 'malformed', message: 'the body is not JSON in UTF-8' }
+  const push = pushToDeploy(trigger, registry.read(value, headers))
+  if ('ignored' in push) return { status: 'ignored', reason: push.ignored }
+  const { tag, at, id } = push
+  const told = { nonce: await nonceOf(registry, id, body), tag, ...(at === undefined ? {} : { at }) }
+  return { asked: await askedByPush(host, trigger, told), proof: { kind: 'push', ...told }, key }
+}
+
+async function isOfGoogle(
+  authorization: string | undefined,
+  trigger: Extract<PushTrigger, { type: 'artifact-registry' }>,
+  { issuers, now, onRefused }: Parameters<typeof verifyPush>[3],
+): Promise<boolean> {
+  const token = /^Bearer ([\w.-]+)$/i.exec(authorization ?? '')?.[1]
+  if (token === undefined) return false
+  try {
+    await checkGoogleToken(token, trigger, issuers, now)
+    return true
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+    if (error.code !== 'unauthorized') onRefused(error.message)
+    return false
+  }
+}
+
+// Of what is signed each body is one request, whatever is sent beside it; of the rest the sender's own id tells the second try of one. Where it
+// has none two pushes may look alike, and are two.
+async function nonceOf({ credential }: Registry, id: string | undefined, body: Uint8Array): Promise<string> {
+  if (typeof credential === 'object') return (await sha256Hex(body)).slice(0, NONCE_CHARS)
+  if (id === undefined) return makeNonce()
+  return (await sha256Hex(new TextEncoder().encode(id))).slice(0, NONCE_CHARS)
+}
