@@ -18,10 +18,49 @@ export interface Registry {
   stop(): Promise<void>
 }
 
-export async function startRegistry(port: number): Promise<Registry> {
+/** Who may use a registry that asks. */
+export const LOGIN = { user: 'octo', password: 'hello-registry' }
+const HTPASSWD = `${LOGIN.user}:$2y$05$abcdefghijklmnopqrstuudRP6kmuV89dTRQTmnqvDq0ietmCMHye\n`
+
+export interface RegistryOptions {
+  /** It wants LOGIN. */
+  readonly isPrivate?: boolean
+  /** It tells of everything that happens in it there, with this header. */
+  readonly notifies?: { readonly url: string; readonly authorization: string }
+}
+
+export async function startRegistry(
+  port: number,
+  { isPrivate = false, notifies }: RegistryOptions = {},
+): Promise<Registry> {
   const folder = await mkdtemp('/tmp/ropeway-registry-')
   const address = `127.0.0.1:${port}`
-  const config = { version: 0.1, storage: { filesystem: { rootdirectory: folder } }, http: { addr: address } }
+  const config = {
+    version: 0.1,
+    storage: { filesystem: { rootdirectory: folder } },
+    http: { addr: address },
+    ...(isPrivate ? { auth: { htpasswd: { realm: 'ropeway', path: join(folder, 'htpasswd') } } } : {}),
+    // Nothing is left out that it could tell: whoever listens must see for himself what matters.
+    ...(notifies === undefined
+      ? {}
+      : {
+          notifications: {
+            endpoints: [
+              {
+                name: 'ropeway',
+                url: notifies.url,
+                headers: { Authorization: [notifies.authorization] },
+                timeout: '5s',
+                threshold: 5,
+                backoff: '1s',
+              },
+            ],
+          },
+        }),
+  }
+  const basic = Buffer.from(`${LOGIN.user}:${LOGIN.password}`).toString('base64')
+  const authorization: Record<string, string> = isPrivate ? { authorization: `Basic ${basic}` } : {}
+  await writeFile(join(folder, 'htpasswd'), HTPASSWD)
   // JSON is YAML.
   await writeFile(join(folder, 'config.yml'), JSON.stringify(config))
   const child = spawn('docker-registry', ['serve', join(folder, 'config.yml')], { stdio: 'ignore' })
@@ -31,13 +70,17 @@ export async function startRegistry(port: number): Promise<Registry> {
     const response = await fetch(`http://${address}/v2/${repository}/manifests/${tag}`, {
       method: 'HEAD',
       headers: {
+        ...authorization,
         accept:
           'application/vnd.oci.image.index.v1+json,application/vnd.oci.image.manifest.v1+json,application/vnd.docker.distribution.manifest.v2+json',
       },
     })
     return response.headers.get('docker-content-digest') ?? ''
   }
-  await until(async () => (await fetch(`http://${address}/v2/`)).ok, 'the registry answers')
+  await until(
+    async () => (await fetch(`http://${address}/v2/`, { headers: authorization })).ok,
+    'the registry answers',
+  )
   const push = async (ref: string, name: string) => {
     await docker('push', ref)
     const digest = await digestOf(name)
