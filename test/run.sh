@@ -23,7 +23,7 @@ bash test/machine/with-engine.sh default bash -euo pipefail -c all
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   # Of the same agent again what another engine, compose or registry client may answer otherwise, and a few kills.
   ROPEWAY_KILLS=2 bash test/machine/with-engine.sh newest bash -euo pipefail -c \
-    "suite contract-real.test.ts webhook.test.ts registry.test.ts releases.test.ts kill/kill.test.ts"
+    "suite contract-real.test.ts webhook.test.ts registry.test.ts push.test.ts releases.test.ts kill/kill.test.ts"
 else
   echo "end to end on the newest engine: not here, it takes root on Debian to set one up beside this machine's own" >&2
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares Ropeway with its peers and prints markdown tables: run.sh [rolls|hooks|agent|relay] [options of that one]. All by default.
+# Compares Ropeway with its peers and prints markdown tables: run.sh [rolls|hooks|agent|relay|pushes|senders] [options of that one]. All by default.
 # Numbers are ratios within one run: the peers run beside it on the same machine, in turns.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -9,9 +9,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # Far above what a benchmark takes on two slow cores: one that hangs must end, with its cleaning up.
 SECONDS_MAX=2400
 
-all=(rolls hooks agent relay)
+all=(rolls hooks agent relay pushes senders)
 case ${1:-} in
-rolls | hooks | agent | relay)
+rolls | hooks | agent | relay | pushes | senders)
   all=("$1")
   shift
   ;;
@@ -23,12 +23,14 @@ measure() { timeout --foreground --kill-after=60 "$SECONDS_MAX" node "test/bench
 # Ten thousand agents take a file each, on both sides.
 ulimit -n "$(ulimit -Hn)"
 
-# The relay alone needs no engine.
-if [ "${all[*]}" = relay ]; then
+# These need no engine.
+case ${all[*]} in
+relay | senders)
   node test/bench/machine.ts --without-engine
-  measure relay "$@"
+  measure "${all[0]}" "$@"
   exit
-fi
+  ;;
+esac
 
 is_running() { [ -n "$(engine_dockerd default)$(engine_dockerd newest)" ]; }
 # An engine that was there before may be in somebody's use.
