@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Relay } from '../../agent/relay.ts'
+import { ISSUER_CLOCK_SECONDS_MAX } from '../../shared/limits.ts'
 import { boundAudience, type OidcTrigger } from '../../shared/triggers/oidc.ts'
 import { CONFUSED } from '../support/bad-tokens.ts'
 import { ciScene } from '../support/ci-scene.ts'
@@ -58,6 +59,33 @@ test('a signed webhook can wait as well', async () => {
     body: '{}',
   })
   const { id } = await agent.nextDeploy()
+  agent.report(id, 1, ...ROLL)
+  expect((await stream.rest()).at(-1)?.event.type).toBe('succeeded')
+})
+
+test('a token that has expired asks for nothing, but still follows what it had asked for', async () => {
+  const { issuer, send, agent, audience } = await scene()
+  // Good for three seconds more, by the grace that an issuer's clock has.
+  const exp = Math.floor(Date.now() / 1000) - ISSUER_CLOCK_SECONDS_MAX + 3
+  const times = { iat: exp - 300, nbf: exp - 300, exp }
+  const [used, other] = [await issuer.token(times), await issuer.token(times)]
+  const first = await send(used)
+  expect(first.status).toBe(202)
+  while (Date.now() < (exp + ISSUER_CLOCK_SECONDS_MAX + 1) * 1000)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  expect((await send(other)).status).toBe(401)
+  expect((await send(used, '{"reason":"another"}')).status).toBe(403)
+  expect(await send(used)).toMatchObject({
+    status: 200,
+    body: { status: 'duplicate', deploy: first.body.deploy },
+  })
+  const { id } = await agent.nextDeploy()
+  const stream = await EventStream.open(`${audience}?wait`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${used}`, 'content-type': 'application/json' },
+    body: '{"reason":"ci"}',
+  })
+  expect(await agent.drained()).toEqual([])
   agent.report(id, 1, ...ROLL)
   expect((await stream.rest()).at(-1)?.event.type).toBe('succeeded')
 })

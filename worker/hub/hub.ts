@@ -12,7 +12,11 @@ import type {
 } from '../../shared/api.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
 import type { LoggedEvent } from '../../shared/events.ts'
-import { HOST_REQUESTS_PER_MINUTE, TRIGGER_REQUESTS_PER_MINUTE } from '../../shared/limits.ts'
+import {
+  HOST_REQUESTS_PER_MINUTE,
+  SESSION_SECONDS,
+  TRIGGER_REQUESTS_PER_MINUTE,
+} from '../../shared/limits.ts'
 import {
   CLOSE,
   PING,
@@ -123,8 +127,12 @@ export class Hub extends DurableObject<Env> {
     }
     if (request.secret !== undefined) return this.#hint({ host, stack, name }, trigger, request.secret)
     if (trigger && isOidc(trigger)) {
-      const keys = this.#issuers
-      const job = await verifyJob(host, trigger, request, { keys, now, onRefused: onStale })
+      const job = await verifyJob(host, trigger, request, {
+        keys: this.#issuers,
+        now,
+        isFollowed: (id) => isFollowed(log.findDeploy(this.#sql, id), now),
+        onRefused: onStale,
+      })
       return isRefusal(job)
         ? job
         : this.#acceptJob({ host, stack, trigger: name, asked: job.asked }, job.proof)
@@ -440,4 +448,9 @@ export class Hub extends DurableObject<Env> {
   get #generation(): number {
     return this.#facts.get('generation') ?? 0
   }
+}
+
+/** Whether a deploy goes on, or has ended so lately that who followed it may not have heard. */
+function isFollowed(deploy: Deploy | undefined, now: number): boolean {
+  return deploy !== undefined && now - (deploy.finishedAt ?? now) <= SESSION_SECONDS * 1000
 }

@@ -99,19 +99,38 @@ export async function verifyHook(
   return isLong(request) ? TOO_LONG : { asked: verified, key: verified.key, headers }
 }
 
-/** What a CI job's token asks for. Whatever is wrong with it, the answer is the same: why, only the host's people are told. */
+/**
+ * What a CI job's token asks for. Whatever is wrong with it, the answer is the same: why, only the host's people are told. A roll may take
+ * longer than its token lives: what the token is too old to ask for, `isFollowed` says, it may still ask after.
+ */
 export async function verifyJob(
   host: string,
   trigger: OidcTrigger,
   request: SignedRequest,
-  { keys, now, onRefused }: { keys: IssuerKeys; now: number; onRefused: (message: string) => void },
+  {
+    keys,
+    now,
+    isFollowed,
+    onRefused,
+  }: {
+    keys: IssuerKeys
+    now: number
+    isFollowed: (id: string) => boolean
+    onRefused: (message: string) => void
+  },
 ): Promise<{ asked: Asked; proof: Proof } | Refusal> {
   const token = /^Bearer ([\w.-]+)$/i.exec(request.headers['authorization'] ?? '')?.[1]
   const idempotencyKey = request.headers['idempotency-key']
   if (token === undefined) return UNAUTHORIZED
   if (idempotencyKey !== undefined && !IDEMPOTENCY_KEY_PATTERN.test(idempotencyKey)) return UNAUTHORIZED
   const sent = { token, body: request.body, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) }
-  const asked = await refusable(askedByOidc(host, trigger, sent, keys, now), ({ code, message }) => {
+  const asking = askedByOidc(host, trigger, sent, keys, now).catch(async (fault: unknown) => {
+    if (!(fault instanceof Problem) || fault.code !== 'request-stale') throw fault
+    const asked = await askedByOidc(host, trigger, sent, keys, now, { mayBeOld: true })
+    if (isFollowed(asked.id)) return asked
+    throw fault
+  })
+  const asked = await refusable(asking, ({ code, message }) => {
     if (code !== 'unauthorized') onRefused(message)
     return UNAUTHORIZED
   })
