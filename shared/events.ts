@@ -93,12 +93,14 @@ const agentEventSchemas = [
   eventOf('undoing', { steps: z.array(stepSchema), from: stepIndex.optional() }),
   /**
    * `release` is the number by which the stack can be rolled back to what it runs now; after a rollback `of` is that of the release which it
-   * is again.
+   * is again. `services` says what each runs in short, `images` in full: `repository:tag@sha256:…`, or the ID of an image that no registry
+   * has. Agents did not always say it.
    */
   eventOf('succeeded', {
     ms: z.number(),
     changed: z.boolean(),
     services: z.record(z.string(), z.string()),
+    images: z.record(z.string(), z.string()).optional(),
     release: z.number().optional(),
     of: z.number().optional(),
   }),
