@@ -53,7 +53,7 @@ export class Report {
     const group = GROUPS.get(event.type)
     if (isFinal) this.runner.endGroup()
     else if (group) this.runner.group(group)
-    if (words !== undefined) this.runner.log(words, at)
+    if (words !== null) this.runner.log(words, at)
     if (event.type === 'warning') this.runner.annotate('warning', words ?? event.type)
     if (isFinal) this.#end(event, words ?? event.type)
     return isFinal

@@ -6,10 +6,10 @@
 /** @typedef {{ readonly message: string, readonly code: string, readonly cure?: string | undefined, readonly log?: readonly string[] | undefined }} Problem */
 
 /**
- * What an event says; undefined for one that says nothing to a job's reader.
+ * What an event says; null for one that says nothing to a job's reader.
  * @param {DeployEvent} event
  * @param {string} step the words for the step that it names
- * @returns {string | undefined}
+ * @returns {string | null}
  */
 export function describe(event, step) {
   switch (event.type) {
@@ -29,7 +29,7 @@ export function describe(event, step) {
         : `plan: ${event.plan.steps.length} steps, ${event.plan.instances.join(' then ')}`
     case 'step-started':
     case 'step-progress':
-      return undefined
+      return null
     case 'step-finished':
       return `${step}: done in ${seconds(event.ms)}`
     case 'step-failed':
