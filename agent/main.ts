@@ -78,6 +78,8 @@ function overRelay(nameAndArgs: string, description: string): Command {
 function asking(made: Command): Command {
   return made
     .option('--image <ref>', 'repository:tag or repository@sha256:…')
+    .option('--tag <tag>', 'in the place of --image: in the repository that the stack runs')
+    .option('--digest <digest>', 'the same, as sha256:…')
     .option('--env <key=value>', 'an environment variable; {service} becomes the service’s name', collect)
     .option('--reason <text>', 'for the deploy’s log')
     .option('--force', 'recreate the containers even where they run what is asked for')

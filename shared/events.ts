@@ -32,6 +32,8 @@ const hubEventSchemas = [
     actor: z.string(),
     trust: z.enum(TRUSTS),
     image: z.string().optional(),
+    tag: z.string().optional(),
+    digest: z.string().optional(),
     env: z.record(z.string(), z.string()).optional(),
     reason: z.string().optional(),
     force: deployRequestSchema.shape.force,

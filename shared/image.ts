@@ -18,8 +18,9 @@ const TAG = '[A-Za-z0-9_][A-Za-z0-9._-]{0,127}'
 const REFERENCE = new RegExp(
   `^((?:${HOST}(?::[0-9]{1,5})?/)?${COMPONENT}(?:/${COMPONENT})*)(?::(${TAG}))?(?:@(sha256:[a-f0-9]{64}))?$`,
 )
-/** What a tag may be. */
+/** What a tag may be, and what a digest. */
 export const TAG_PATTERN = new RegExp(`^${TAG}$`)
+export const DIGEST_PATTERN = /^sha256:[a-f0-9]{64}$/
 const REFERENCE_CHARS_MAX = 512
 /** Of a repository in full, as Docker has it: so its full form is no longer than a reference may be, however short it was written. */
 const REPOSITORY_CHARS_MAX = 255
@@ -48,7 +49,7 @@ export function imageRef(text: string): ImageRef {
 
 /** A local image's ID, as `docker image inspect` gives it and as a compose file may pin it. */
 export function isImageId(text: string): boolean {
-  return /^sha256:[a-f0-9]{64}$/.test(text)
+  return DIGEST_PATTERN.test(text)
 }
 
 // Docker takes `Acme/hello` for the repository `hello` of a registry `Acme`, which nobody means, and which in full and in lower case would

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { DEPLOY_ID_PATTERN } from './deploy.ts'
-import { parseImage } from './image.ts'
+import { DIGEST_PATTERN, parseImage, TAG_PATTERN } from './image.ts'
 import { REQUEST_ENV_KEYS_MAX, REQUEST_ENV_VALUE_CHARS_MAX, REQUEST_REASON_CHARS_MAX } from './limits.ts'
 import { Problem, faultsOf } from './problems.ts'
 
@@ -24,12 +24,14 @@ const reason = z
   .refine(isWhole, HALF)
   .regex(/^[\P{Cc}\t\n]*$/u, 'has control characters')
 
-/** The generic body of a hook and of `POST …/deploys`. `{service}` in an env value becomes the compose service's name. */
-export const deployRequestSchema = z.strictObject({
+const shape = z.strictObject({
   image: z
     .string()
     .refine((text) => parseImage(text) !== undefined, 'not an image reference')
     .optional(),
+  /** In the place of `image`, one of them or both: in the repository that the stack runs. */
+  tag: z.string().regex(TAG_PATTERN, 'not a tag').optional(),
+  digest: z.string().regex(DIGEST_PATTERN, 'not a digest as sha256:…').optional(),
   env: z
     .record(envKey, envValue)
     .refine(
@@ -47,6 +49,17 @@ export const deployRequestSchema = z.strictObject({
   /** Deploy to these services alone, of those that the upstream names. */
   services: z.array(z.string().min(1).max(128)).min(1).max(64).optional(),
 })
+
+/** The generic body of a hook and of `POST …/deploys`. `{service}` in an env value becomes the compose service's name. */
+export const deployRequestSchema = shape
+  .refine(({ image, tag }) => image === undefined || tag === undefined, {
+    path: ['tag'],
+    error: 'stands beside image, which says it already: give one of the two',
+  })
+  .refine(({ image, digest }) => image === undefined || digest === undefined, {
+    path: ['digest'],
+    error: 'stands beside image, which says it already: give one of the two',
+  })
 
 export type DeployRequest = z.infer<typeof deployRequestSchema>
 
@@ -66,6 +79,11 @@ export type AnyRequest = z.infer<typeof anyRequestSchema>
 
 export function isRollback(request: AnyRequest): request is RollbackRequest {
   return 'release' in request
+}
+
+/** Whether it says what to run, in full or in the repository that runs. */
+export function namesImage({ image, tag, digest }: DeployRequest): boolean {
+  return image !== undefined || tag !== undefined || digest !== undefined
 }
 
 /**

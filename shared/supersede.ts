@@ -1,7 +1,7 @@
 // Which request takes the place of another one of its stack that waits: the hub asks before it offers, the agent before it runs.
 
 import type { Trust } from './deploy.ts'
-import { isRollback, type AnyRequest, type DeployRequest } from './request.ts'
+import { isRollback, namesImage, type AnyRequest, type DeployRequest } from './request.ts'
 import { isDowngrade } from './version.ts'
 
 /** A request that waits, or comes. */
@@ -18,7 +18,7 @@ export function supersedes(newer: Wish, older: Wish): boolean {
   if (older.trust === 'signed') return newer.trust === 'signed'
   const [next, pushed] = [newer.request, older.request]
   if (isRollback(next) || isRollback(pushed) || pushed.image === undefined) return true
-  return next.image !== undefined && !(newer.trust === 'hint' && isOutdated(next, pushed))
+  return namesImage(next) && !(newer.trust === 'hint' && isOutdated(next, pushed))
 }
 
 function isOutdated(next: DeployRequest, than: DeployRequest): boolean {

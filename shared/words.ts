@@ -56,9 +56,12 @@ export function describeEvent(picture: Picture, { event }: LoggedEvent): string 
     case 'undoing':
       return event.steps.length === 0 ? 'nothing to undo' : `undoing in ${event.steps.length} steps`
     case 'succeeded':
-      return event.changed
-        ? `succeeded in ${seconds(event.ms)}${event.release === undefined ? '' : ` (release ${event.release})`}`
-        : 'succeeded: nothing had to change'
+      return [
+        event.changed
+          ? `succeeded in ${seconds(event.ms)}${event.release === undefined ? '' : ` (release ${event.release})`}`
+          : 'succeeded: nothing had to change',
+        ...describeImages(event.images ?? {}),
+      ].join('\n')
     case 'failed':
       // Of one that took no time it is not known that it touched nothing: the agent may have lost it.
       return event.ms === 0
@@ -90,6 +93,12 @@ function describeAsked({
   if (release !== undefined)
     return `, back to ${release === 'previous' ? 'the previous release' : `release ${release}`}`
   return force ? ', even where it runs already' : ''
+}
+
+/** What runs, by the digest to its last digit: a line for each image. */
+function describeImages(images: Readonly<Record<string, string>>): string[] {
+  const services = Map.groupBy(Object.keys(images), (service) => images[service])
+  return [...services].map(([image, names]) => `  ${names.join(', ')}: ${image}`)
 }
 
 const FILE_STATES: Readonly<Record<Damage['files'][number]['state'], string>> = {

@@ -11,6 +11,8 @@ import type { Io, RemoteOptions } from './io.ts'
 
 export interface DeployOptions extends RemoteOptions {
   readonly image?: string
+  readonly tag?: string
+  readonly digest?: string
   readonly env?: readonly string[]
   readonly reason?: string
   readonly force?: boolean
@@ -29,12 +31,14 @@ export async function run(stack: string, options: DeployOptions, io: Io): Promis
   return followAccepted(access, accepted, { json: options.json, stack, wait: options.wait }, io)
 }
 
-export type Wish = Pick<DeployOptions, 'image' | 'env' | 'reason' | 'force' | 'builtAt'>
+export type Wish = Pick<DeployOptions, 'image' | 'tag' | 'digest' | 'env' | 'reason' | 'force' | 'builtAt'>
 
 /** The request as JSON, checked here so that a typing error needs no relay to be found. */
-export function requestBody({ image, env, reason, force, builtAt }: Wish): string {
+export function requestBody({ image, tag, digest, env, reason, force, builtAt }: Wish): string {
   const request = {
     ...(image === undefined ? {} : { image }),
+    ...(tag === undefined ? {} : { tag }),
+    ...(digest === undefined ? {} : { digest }),
     ...(env === undefined ? {} : { env: Object.fromEntries(env.map(assignment)) }),
     ...(reason === undefined ? {} : { reason }),
     ...(force ? { force } : {}),

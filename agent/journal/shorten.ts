@@ -22,6 +22,11 @@ export function shorten(event: DeclinedEvent): DeclinedEvent
 export function shorten(event: AgentEvent): AgentEvent
 export function shorten(event: AgentEvent): AgentEvent {
   if (fits(event)) return event
+  // A digest that is cut names nothing.
+  if (event.type === 'succeeded' && event.images) {
+    const { images: _, ...rest } = event
+    return shorten(rest)
+  }
   for (const chars of [Infinity, ...STRING_CHARS]) {
     const shorter = withFewestLinesDropped(event, chars)
     if (shorter) return shorter

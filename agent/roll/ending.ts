@@ -10,6 +10,7 @@ import { recordRelease } from './new-release.ts'
 import { takenBy, writeRecord, type Progress } from './record.ts'
 import type { RollContext } from './roll.ts'
 import { within } from './run-steps.ts'
+import { fullName } from './steps/pull.ts'
 import { undo } from './undo.ts'
 
 /** A look at what runs, and the images' names: a few questions to the engine. */
@@ -47,7 +48,7 @@ export async function endSucceeded(
     type: 'succeeded',
     ms: ms(),
     changed,
-    services: await running(state),
+    ...(await running(state)),
     ...(release === undefined ? {} : { release }),
     ...(of === undefined || of === release ? {} : { of }),
   })
@@ -114,23 +115,26 @@ export async function endStuck(
   emit({ type: 'stuck', ms: ms(), problem, undo: fault, ...(damage ? { damage } : {}) })
 }
 
-async function running(state: RollState): Promise<Record<string, string>> {
+async function running(state: RollState): Promise<{
+  services: Record<string, string>
+  images?: Record<string, string>
+}> {
+  const { clock, engine } = state.ports
   try {
-    return await within(
-      state.ports.clock,
-      RECORD_MS_MAX,
-      'a look at what runs',
-      undefined,
-      async (signal) => {
-        const entries = state.order.map(async (service) => {
-          const [container] = await containersOf(state, service, signal)
-          return [service, shortImage(container?.image ?? '')] as const
-        })
-        return Object.fromEntries(await Promise.all(entries))
-      },
-    )
+    return await within(clock, RECORD_MS_MAX, 'a look at what runs', undefined, async (signal) => {
+      const entries = state.order.map(async (service) => {
+        const [container] = await containersOf(state, service, signal)
+        const name = container && fullName(container, await engine.image(container.imageId, signal))
+        return { service, short: shortImage(container?.image ?? ''), name }
+      })
+      const seen = await Promise.all(entries)
+      return {
+        services: Object.fromEntries(seen.map(({ service, short }) => [service, short])),
+        images: Object.fromEntries(seen.flatMap(({ service, name }) => (name ? [[service, name]] : []))),
+      }
+    })
   } catch {
     // The roll has succeeded whatever can be said about it.
-    return {}
+    return { services: {} }
   }
 }

@@ -5,6 +5,41 @@ import { Problem } from '../../shared/problems.ts'
 import type { DeployRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config/config.ts'
 
+/**
+ * The request with its image in full. A tag or digest alone is one in the repository that the instances run today, where the policy allows it,
+ * and else in the only one that it does allow. Throws `request-invalid` where that could be several, or none.
+ */
+export function inFull(
+  stack: StackConfig,
+  request: DeployRequest,
+  running: readonly string[],
+): DeployRequest {
+  const { tag, digest, ...rest } = request
+  if (tag === undefined && digest === undefined) return request
+  const named = [...(tag === undefined ? [] : [`:${tag}`]), ...(digest === undefined ? [] : [`@${digest}`])]
+  return { ...rest, image: [repositoryMeant(stack, running, named.join('')), ...named].join('') }
+}
+
+function repositoryMeant({ name, allow }: StackConfig, running: readonly string[], named: string): string {
+  const runs = refsOf(running)
+  const allowed = refsOf(allow.images ?? running)
+  const both = [...runs.keys()].filter((repository) => allowed.has(repository))
+  const [meant, ...others] = both.length > 0 ? both : allowed.keys()
+  if (meant !== undefined && others.length === 0) return runs.get(meant) ?? allowed.get(meant) ?? meant
+  const could =
+    meant === undefined
+      ? `stack ${name} runs no image that has one`
+      : `stack ${name} could mean ${[meant, ...others].join(' or ')}`
+  throw new Problem('request-invalid', `the request names ${named} without its repository, and ${could}`, {
+    cure: 'name the image in full',
+  })
+}
+
+/** By repository in full, as it was written. */
+function refsOf(texts: readonly string[]): Map<string, string> {
+  return new Map(texts.flatMap((text) => parseImage(text) ?? []).map((ref) => [ref.repository, ref.written]))
+}
+
 /** Throws `image-not-allowed` or `env-not-allowed`. `running` are the image texts that the instances have today. */
 export function checkPolicy(stack: StackConfig, request: DeployRequest, running: readonly string[]): void {
   if (request.image !== undefined) {

@@ -10,7 +10,7 @@ import type { ComposeModel, Ports } from '../ports.ts'
 import { checkTexts } from './check-edit.ts'
 import { KEPT_REPOSITORY } from './kept-images.ts'
 import { observe, type Instance, type Observed } from './observe.ts'
-import { checkPolicy } from './policy.ts'
+import { checkPolicy, inFull } from './policy.ts'
 import { isNewest, type Release } from './release.ts'
 import {
   checkOrder,
@@ -127,10 +127,11 @@ async function wantedByRequest(
   signal: AbortSignal,
 ): Promise<AllWanted> {
   const running = await runningImages(observed, ports, signal)
-  checkPolicy(stack, request, running)
-  checkUpgrade(request, running)
+  const full = inFull(stack, request, running)
+  checkPolicy(stack, full, running)
+  checkUpgrade(full, running)
   const services = observed.instances.map(({ service }) => service)
-  return wantedByDeploy(request, services, running)
+  return wantedByDeploy(full, services, running)
 }
 
 function commandOf(

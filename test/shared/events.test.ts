@@ -29,6 +29,7 @@ const OTHERS: DeployEvent[] = [
   { type: 'step-failed', step: 0, ms: 1, problem },
   { type: 'undoing', steps: [{ kind: 'verify' }] },
   { type: 'succeeded', ms: 1, changed: true, services: { app1: 'hello:v2' } },
+  { type: 'succeeded', ms: 1, changed: true, services: {}, images: { app1: 'hello:v2@sha256:0' } },
   { type: 'stuck', ms: 1, problem, undo: problem },
   { type: 'cancelled' },
 ]

@@ -13,6 +13,7 @@ import {
   parseRollbackRequest,
 } from '../../shared/request.ts'
 
+const DIGEST = `sha256:${'a'.repeat(64)}`
 const parse = (body: string | Uint8Array) => parseDeployRequest(Buffer.from(body))
 const variables = (count: number) =>
   JSON.stringify({ env: Object.fromEntries(Array.from({ length: count }, (_, i) => [`V${i}`, 'x'])) })
@@ -26,6 +27,10 @@ test.each<[string, string, object]>([
     `{"image":"hello@sha256:${'a'.repeat(64)}"}`,
     { image: `hello@sha256:${'a'.repeat(64)}` },
   ],
+  ['a tag', '{"tag":"v2"}', { tag: 'v2' }],
+  ['the longest tag', `{"tag":"_${'x'.repeat(127)}"}`, { tag: `_${'x'.repeat(127)}` }],
+  ['a digest', `{"digest":"${DIGEST}"}`, { digest: DIGEST }],
+  ['a tag and its digest', `{"tag":"v2","digest":"${DIGEST}"}`, { tag: 'v2', digest: DIGEST }],
   ['env', '{"env":{"MESSAGE":"{service},v2","_A1":""}}', { env: { MESSAGE: '{service},v2', _A1: '' } }],
   ['force', '{"force":true}', { force: true }],
   ['a build time', '{"builtAt":"2026-11-25T09:30:00+01:00"}', { builtAt: '2026-11-25T09:30:00+01:00' }],
@@ -69,6 +74,15 @@ test.each<[string, string | Uint8Array, string]>([
   ['nesting', '{"env":{"A":{}}}', 'expected string'],
   ['depth', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, ''],
   ['not an image', '{"image":"a b"}', 'not an image reference'],
+  ['a tag beside an image', '{"image":"hello","tag":"v2"}', 'stands beside image'],
+  ['a digest beside an image', `{"image":"hello:v2","digest":"${DIGEST}"}`, 'stands beside image'],
+  ['an empty tag', '{"tag":""}', 'not a tag'],
+  ['a tag with its repository', '{"tag":"hello:v2"}', 'not a tag'],
+  ['a tag with a line break', '{"tag":"v2\\n"}', 'not a tag'],
+  ['too long a tag', `{"tag":"${'x'.repeat(129)}"}`, 'not a tag'],
+  ['a digest with its repository', `{"digest":"hello@${DIGEST}"}`, 'not a digest'],
+  ['half a digest', '{"digest":"sha256:abc"}', 'not a digest'],
+  ['another kind of digest', `{"digest":"sha512:${'a'.repeat(128)}"}`, 'not a digest'],
   ['a bad variable name', '{"env":{"1A":"x"}}', 'Invalid key'],
   ['an empty variable name', '{"env":{"":"x"}}', 'Invalid key'],
   ['a line break in a value', '{"env":{"A":"x\\ny"}}', 'control characters'],

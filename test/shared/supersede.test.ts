@@ -21,6 +21,8 @@ test.each([
   ['a hint that names nothing', wish('hint', {}), push('v2'), false],
   ['a request for an environment alone', wish('signed', { env: { A: 'b' } }), push('v2'), false],
   ['a request for an image', wish('signed', { image: 'acme/hello:v3' }), push('v2'), true],
+  ['a request for a tag', wish('signed', { tag: 'v3' }), push('v2'), true],
+  ['a request for a digest', wish('signed', { digest: `sha256:${'a'.repeat(64)}` }), push('v2'), true],
   ['a rollback', wish('signed', { release: 'previous' }), push('v2'), true],
   ['a later push', push('v3', builtAt(2)), push('v2', builtAt(1)), true],
   ['a push that comes late', push('v1', builtAt(1)), push('v2', builtAt(2)), false],

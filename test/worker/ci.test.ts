@@ -15,6 +15,7 @@ beforeAll(async () => {
 })
 afterAll(() => relay.stop())
 
+const SUCCEEDED = { type: 'succeeded', ms: 1, changed: true, services: {} } as const
 const scene = (over?: Partial<OidcTrigger>) => ciScene(relay, over)
 const stale = async (host: TestHost) =>
   (await host.get('/stacks/hello')).body.triggers.find(({ name }: { name: string }) => name === 'ci').stale
@@ -101,6 +102,21 @@ describe('a token is used once', () => {
     })
     expect((await send(token, '{"reason":"another"}')).status).toBe(403)
     expect(await agent.drained()).toHaveLength(1)
+  })
+
+  test('the same again is what names the same tag and digest', async () => {
+    const { issuer, send, agent, host } = await scene()
+    const token = await issuer.token()
+    const request = { tag: 'v2', digest: `sha256:${'a'.repeat(64)}` }
+    expect((await send(token, JSON.stringify(request))).status).toBe(202)
+    expect((await send(token, JSON.stringify(request))).status).toBe(200)
+    expect((await send(token, JSON.stringify({ ...request, tag: 'v3' }))).status).toBe(403)
+    const { id } = await agent.nextDeploy()
+    const images = { app2: `ghcr.io/acme/hello:v2@${request.digest}` }
+    agent.report(id, 1, ...ROLL.slice(0, -1), { ...SUCCEEDED, images })
+    const stream = await host.watch(id)
+    await stream.rest()
+    expect((await host.get(`/deploys/${id}`)).body).toMatchObject({ request, outcome: { images } })
   })
 
   test('GitLab’s serve for a job: once for each idempotency key, or for each body', async () => {

@@ -2,7 +2,7 @@
 
 import { imageRef, isImageId, parseImage } from '../../../shared/image.ts'
 import { Problem } from '../../../shared/problems.ts'
-import type { Image } from '../../ports.ts'
+import type { Container, Image } from '../../ports.ts'
 import type { RollState } from '../context.ts'
 import type { StepHandler } from './index.ts'
 
@@ -70,6 +70,12 @@ export function pinnedText(text: string, image: Image): string {
   if (digest === undefined)
     throw new Problem('image-not-found', `${text} has no digest in its own repository`)
   return `${wanted.written}:${wanted.tag ?? 'latest'}@${digest}`
+}
+
+/** What a container runs, in full: as it was made from where that has a digest, else by its image's, and by the ID where no registry has it. */
+export function fullName({ image: text, imageId }: Container, image: Image | undefined): string {
+  if (parseImage(text)?.digest !== undefined) return text
+  return image !== undefined && digestOf(text, image) !== undefined ? pinnedText(text, image) : imageId
 }
 
 /** The image's digest in the repository that the text names. */

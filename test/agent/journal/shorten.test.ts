@@ -52,6 +52,18 @@ test('long strings are cut as little as will do, and say so', () => {
   })
 })
 
+test('a success keeps its digests whole, or has none', () => {
+  const image = `hello@sha256:${'a'.repeat(64)}`
+  const services = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`app${n}`, 'hello:v2']))
+  const success = { type: 'succeeded', ms: 1, changed: true, services } as const
+  const withImages = (text: string) => ({
+    ...success,
+    images: Object.fromEntries(Object.keys(services).map((service) => [service, text])),
+  })
+  expect(shorten(withImages(image))).toEqual(withImages(image))
+  expect(shorten(withImages(image.replace('hello', 'x'.repeat(200))))).toEqual(success)
+})
+
 test('a cut leaves no half of a character', () => {
   const short = shorten({ type: 'step-finished', step: 3, ms: 5, facts: { a: `a${'😀'.repeat(35_000)}` } })
   if (short.type !== 'step-finished') throw new Error()
@@ -180,7 +192,16 @@ const event: fc.Arbitrary<AgentEvent> = fc.oneof(
   fc.record({ type: type('step-finished'), step: fc.nat(), ms: fc.nat(), facts }),
   fc.record({ type: type('step-failed'), step: fc.nat(), ms: fc.nat(), problem: report }),
   fc.record({ type: type('undoing'), steps: many(step) }),
-  fc.record({ type: type('succeeded'), ms: fc.nat(), changed: fc.boolean(), services: record(text) }),
+  fc.record(
+    {
+      type: type('succeeded'),
+      ms: fc.nat(),
+      changed: fc.boolean(),
+      services: record(text),
+      images: record(text),
+    },
+    { requiredKeys: ['type', 'ms', 'changed', 'services'] },
+  ),
   fc.record({ type: type('failed'), ms: fc.nat(), problem: report }),
   fc.record(
     { type: type('stuck'), ms: fc.nat(), problem: report, undo: report, damage },

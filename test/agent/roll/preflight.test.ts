@@ -40,6 +40,15 @@ const CASES: Readonly<Record<string, Case>> = {
     world: edited(COMPOSE_PATH, 'ghcr.io/acme/hello:v1', 'hello:v1'),
     request: {},
   },
+  'a tag alone, and several repositories run': {
+    code: 'request-invalid',
+    world: edited(COMPOSE_PATH, 'ghcr.io/acme/hello:v1', 'hello:v1'),
+    request: { tag: 'v2' },
+  },
+  'a digest that its repository has not': {
+    code: 'image-not-found',
+    request: { digest: `sha256:${'a'.repeat(64)}` },
+  },
   'an image that is in no registry': { code: 'image-not-found', request: { image: 'ghcr.io/acme/hello:v9' } },
   'a proxy service that is not there': { code: 'service-unknown', stack: { proxy: { service: 'caddy' } } },
   'an instance that is not there': { code: 'service-unknown', stack: { instances: ['app1', 'app9'] } },

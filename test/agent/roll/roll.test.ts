@@ -1,8 +1,10 @@
 // Whole rolls in the fake world: what they change, what they leave alone, how often nginx is reloaded, and how they go back.
 
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import type { DeployRequest } from '../../../shared/request.ts'
 import { FakeWorld, type Life } from '../../support/fake-world.ts'
-import { fakeImage } from '../../support/world/images.ts'
+import { fakeImage, sha256 } from '../../support/world/images.ts'
+import { COMPOSE_PATH } from '../../support/world/stack-files.ts'
 
 const V2 = { env: { MESSAGE: '{service},v2' } }
 const IMAGE = 'ghcr.io/acme/hello'
@@ -30,6 +32,47 @@ for (const instances of [2, 3, 4])
         expect(world.nginx.newest().number - 1).toBe(instances + 1)
         expect(factsOf(life, 'drain')).toEqual(Array.from({ length: instances }, () => ({ cut: 0 })))
       })
+
+const both = (image: string) => ({ app1: image, app2: image })
+
+async function imagesAfter(request: DeployRequest, world = new FakeWorld()): Promise<unknown> {
+  const { end } = await world.roll(request)
+  expect(end).toMatchObject({ type: 'succeeded' })
+  return end?.type === 'succeeded' ? end.images : undefined
+}
+
+/** Of the image that the world's registry has under a tag. */
+const pushed = (tag: string) => sha256(`manifest of ${fakeImage(`hello ${tag}`).id}`)
+
+describe('a success names what each service runs', () => {
+  test('by the digest that a tag meant, which stands in the compose file too', async () => {
+    const world = new FakeWorld()
+    const image = `${IMAGE}:v2@${pushed('v2')}`
+    expect(await imagesAfter({ tag: 'v2' }, world)).toEqual(both(image))
+    expect(world.files.text(COMPOSE_PATH)).toContain(`image: ${image}`)
+    expect(await world.faultsAfter('changed')).toEqual([])
+  })
+
+  test('also where nothing had to change', async () => {
+    const world = new FakeWorld()
+    const images = await imagesAfter({ tag: 'v2' }, world)
+    for (const request of [{ image: `${IMAGE}:v2` }, { tag: 'v2', digest: pushed('v2') }, {}])
+      expect(await imagesAfter(request, world)).toEqual(images)
+  })
+
+  test('by the digest that was asked for', async () => {
+    const digest = pushed('v2')
+    expect(await imagesAfter({ digest })).toEqual(both(`${IMAGE}@${digest}`))
+  })
+
+  test('by the digest where the compose file has a tag alone, and env was asked for', async () => {
+    expect(await imagesAfter(V2)).toEqual(both(`${IMAGE}:v1@${pushed('v1')}`))
+  })
+
+  test('by its ID where no registry has it', async () => {
+    expect(await imagesAfter({ image: 'hello:v2' })).toEqual(both(fakeImage('built v2').id))
+  })
+})
 
 test('the same deploy again changes nothing and writes nothing', async () => {
   const world = new FakeWorld()

@@ -73,7 +73,15 @@ const deploy: fc.Arbitrary<DeployRequest> = fc.record(
   },
   { requiredKeys: [] },
 )
-const honest: fc.Arbitrary<AnyRequest> = fc.oneof({ weight: 3, arbitrary: deploy }, rollback)
+const inItsRepository: fc.Arbitrary<DeployRequest> = fc.record(
+  {
+    tag: fc.constantFrom('v2', '_', `x${'.-_'.repeat(42)}`),
+    digest: fc.constant(`sha256:${'a'.repeat(64)}`),
+    reason: printable,
+  },
+  { requiredKeys: [] },
+)
+const honest: fc.Arbitrary<AnyRequest> = fc.oneof({ weight: 3, arbitrary: deploy }, inItsRepository, rollback)
 const written = fc
   .tuple(honest, fc.constantFrom(undefined, 1, '\t'))
   .map(([request, indent]) => JSON.stringify(request, null, indent))

@@ -143,11 +143,13 @@ export class Moments {
     ]
   }
 
-  #wanted(service: string, { image, env }: DeployRequest): string[] {
-    const ids = image === undefined ? [] : this.#world.images.idsOf(image)
-    // Nothing asked for is today's tag again, which may mean another image by now.
+  #wanted(service: string, { image, tag, digest, env }: DeployRequest): string[] {
     const name = this.#read()?.services[service]?.image.replace(/@.*/, '')
-    if (!image && !env && name !== undefined) ids.push(...this.#world.images.idsOf(name))
+    const repository = name?.replace(/:[^:/]+$/, '')
+    const inRepository = digest ? `${repository}@${digest}` : tag && `${repository}:${tag}`
+    // Nothing asked for is today's tag again, which may mean another image by now.
+    const asked = image ?? inRepository ?? (env ? undefined : name)
+    const ids = asked === undefined ? [] : this.#world.images.idsOf(asked)
     const message = env?.['MESSAGE']?.replaceAll('{service}', service)
     return this.#versionsNow(service).flatMap((version) => {
       const at = version.indexOf(' ')
