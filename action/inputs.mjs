@@ -4,6 +4,8 @@ import { Fault } from './fault.mjs'
 
 /** A job's own limit on GitHub's machines. */
 const TIMEOUT_MINUTES_MAX = 360
+/** What the relay takes. A commit's message may be longer, and is no reason to fail. */
+const REASON_CHARS_MAX = 500
 
 /**
  * @typedef {object} Inputs
@@ -40,7 +42,7 @@ export function readInputs(env) {
     tag: input('TAG'),
     digest: input('DIGEST'),
     env: variables(input('ENV')),
-    reason: input('REASON'),
+    reason: reasonOf(input('REASON')),
   })
   const timeoutMs = minutes * 60_000
   return { address, body, audience: input('AUDIENCE') ?? url, isBound: bind === 'true', timeoutMs }
@@ -53,6 +55,12 @@ function parseUrl(text) {
   } catch {
     return null
   }
+}
+
+/** @param {string | undefined} text */
+function reasonOf(text) {
+  const clean = text?.replaceAll('\r\n', '\n').replace(/[^\P{Cc}\t\n]/gu, ' ')
+  return clean?.slice(0, REASON_CHARS_MAX).toWellFormed()
 }
 
 /** @param {string | undefined} text */

@@ -18,6 +18,9 @@ const lines = (/** @type {string} */ text) => text.split(/\r\n|[\n\r\u2028\u2029
 export const shown = (/** @type {unknown} */ text) =>
   plain(text).replace(/[^\p{L}\p{N} ]/gu, (char) => `&#${char.codePointAt(0)};`)
 
+/** GitHub takes 1 MiB of a summary or nothing. No honest one is a tenth as long. */
+const SUMMARY_CHARS_MAX = 250_000
+
 export class Runner {
   /** @param {NodeJS.ProcessEnv} env */
   constructor(env) {
@@ -73,7 +76,7 @@ export class Runner {
 
   /** @param {string} markdown */
   summarize(markdown) {
-    this.#append('GITHUB_STEP_SUMMARY', `${markdown}\n`)
+    this.#append('GITHUB_STEP_SUMMARY', `${markdown.slice(0, SUMMARY_CHARS_MAX)}\n`)
   }
 
   /**

@@ -95,6 +95,8 @@ export const HOST_KEYS_MAX = 4
 
 /** Requests by a CI job's token wait this long for the agent: who started the job has seen it fail by then, and issuers replace their keys. */
 export const CI_TTL_MS = 3600_000
+/** A token that has expired still finds the deploy that it asked for, until this long after its end: time for a job to come back. */
+export const CI_FOLLOWED_MS_MAX = 15 * 60_000
 /** A CI job's token. GitHub's have some 1,500 characters, GitLab's 2,500. A longer one is refused unread. */
 export const CI_TOKEN_CHARS_MAX = 8192
 /** The longest life of one, from `iat` to `exp`: a GitLab job's time limit. One that lives longer is refused. */

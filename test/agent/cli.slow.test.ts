@@ -151,11 +151,18 @@ describe('deploy', () => {
     expect(get?.url).toBe(`/v1/hosts/${HOST}/deploys/${ID}/events`)
   })
 
-  test('--force and --built-at are a part of the request', async () => {
+  test('--tag, --digest, --force and --built-at are a part of the request', async () => {
     const relay = await fakeRelay((_, response) => json(response, 202, accepted(relay.url)))
-    const args = ['deploy', 'hello', '--force', '--built-at', '2026-11-25T09:30:00Z', '--no-wait']
+    const digest = `sha256:${'a'.repeat(64)}`
+    const image = ['--tag', 'v2', '--digest', digest]
+    const args = ['deploy', 'hello', ...image, '--force', '--built-at', '2026-11-25T09:30:00Z', '--no-wait']
     expect((await ropeway(args, withToken(relay.url))).code).toBe(0)
-    expect(JSON.parse(relay.seen[0]?.body ?? '')).toEqual({ force: true, builtAt: '2026-11-25T09:30:00Z' })
+    expect(JSON.parse(relay.seen[0]?.body ?? '')).toEqual({
+      tag: 'v2',
+      digest,
+      force: true,
+      builtAt: '2026-11-25T09:30:00Z',
+    })
   })
 
   test('a stream that breaks is resumed after the last event, and each event is shown once', async () => {

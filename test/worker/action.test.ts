@@ -79,7 +79,7 @@ test('the inputs are the request, the token is made for it alone, and no log sho
   const inputs = {
     image: 'ghcr.io/acme/hello:v2',
     env: 'MESSAGE={service},v2\n\nMODE=a=b\n',
-    reason: '$(id) `id`',
+    reason: `$(id) \`id\`\r\n\u0007${'x'.repeat(600)}`,
   }
   const asked: string[] = []
   const [ran, { id, proof }] = await Promise.all([
@@ -98,7 +98,7 @@ test('the inputs are the request, the token is made for it alone, and no log sho
   expect(JSON.parse(String(body))).toEqual({
     image: inputs.image,
     env: { MESSAGE: '{service},v2', MODE: 'a=b' },
-    reason: inputs.reason,
+    reason: `$(id) \`id\`\n ${'x'.repeat(500)}`.slice(0, 500),
   })
   expect(asked).toEqual([await boundAudience(audience, body)])
   expect(ran.log.split(proof.token)).toHaveLength(2)
@@ -107,11 +107,16 @@ test('the inputs are the request, the token is made for it alone, and no log sho
 
 test('bind: false is for a trigger whose tokens have another audience', async () => {
   const { agent, run } = await scene({ audience: 'ropeway' })
-  const [ran] = await Promise.all([
-    run({ bind: 'false', audience: 'ropeway' }),
-    agent.nextDeploy().then(({ id }) => agent.report(id, 1, ...BEGUN, SUCCEEDED)),
+  const [ran, { proof }] = await Promise.all([
+    run({ bind: 'false', audience: 'ropeway', tag: 'v2', digest: DIGEST }),
+    agent.nextDeploy().then((frame) => {
+      agent.report(frame.id, 1, ...BEGUN, SUCCEEDED)
+      return frame
+    }),
   ])
   expect(ran.code).toBe(0)
+  if (proof.kind !== 'oidc') throw new Error(proof.kind)
+  expect(JSON.parse(atob(proof.body))).toEqual({ tag: 'v2', digest: DIGEST })
 })
 
 const problem = { code: 'container-unhealthy', message: 'app2 did not answer', cure: 'see its log' } as const

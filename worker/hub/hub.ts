@@ -14,7 +14,7 @@ import { isFinal, type Deploy } from '../../shared/deploy.ts'
 import type { LoggedEvent } from '../../shared/events.ts'
 import {
   HOST_REQUESTS_PER_MINUTE,
-  SESSION_SECONDS,
+  CI_FOLLOWED_MS_MAX,
   TRIGGER_REQUESTS_PER_MINUTE,
 } from '../../shared/limits.ts'
 import {
@@ -452,5 +452,5 @@ export class Hub extends DurableObject<Env> {
 
 /** Whether a deploy goes on, or has ended so lately that who followed it may not have heard. */
 function isFollowed(deploy: Deploy | undefined, now: number): boolean {
-  return deploy !== undefined && now - (deploy.finishedAt ?? now) <= SESSION_SECONDS * 1000
+  return deploy !== undefined && now - (deploy.finishedAt ?? now) <= CI_FOLLOWED_MS_MAX
 }
