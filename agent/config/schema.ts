@@ -8,7 +8,8 @@ import { parseImage } from '../../shared/image.ts'
 import { NAME_PATTERN } from '../../shared/limits.ts'
 import { command } from './command.ts'
 import { relayOrigin } from './relay-origin.ts'
-import { sharedKeys, triggerSchema, type Surroundings } from './triggers.ts'
+import type { Surroundings } from './secrets.ts'
+import { sharedKeys, triggerSchema } from './triggers.ts'
 import { duration, listOf, service } from './values.ts'
 
 /** More than this many probes in a row says no more about a container, it only makes every roll slower. */

@@ -1,9 +1,5 @@
-// The triggers of ropeway.yml. Secrets are looked up here, at the leaf that names them, so that a missing one is one fault among the
-// others.
+// The triggers of ropeway.yml: who may ask for a deploy, and how each is verified.
 
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { z } from 'zod'
 import { REQUEST_TTL_MS_MAX } from '../../shared/limits.ts'
 import { keyFormOf, SIGNING_SECRET_PATTERN } from '../../shared/triggers/credentials.ts'
@@ -13,14 +9,8 @@ import type { Registry } from '../../shared/triggers/registries/registry.ts'
 import { publicKeyFault, secretFault } from '../../shared/triggers/standard-webhooks.ts'
 import { ciTrigger } from './ci-triggers.ts'
 import { artifactRegistryTrigger, registryTrigger } from './registry-triggers.ts'
+import { printOf, secretIn, sha256, type FaultOf, type Surroundings } from './secrets.ts'
 import { listOf, parseLifetime } from './values.ts'
-
-export interface Surroundings {
-  /** Relative paths start here. */
-  readonly directory: string
-  /** Undefined: secrets are not looked up, only their form is checked. */
-  readonly env: NodeJS.ProcessEnv | undefined
-}
 
 /** A key as the relay gets it. Two with the same `print` are one secret, however it is written. */
 interface Key {
@@ -35,14 +25,8 @@ const KEYS_MAX = 2
 
 // oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
 export function triggerSchema(surroundings: Surroundings) {
-  const secret = (faultOf: (text: string) => string | undefined, keyOf: (text: string) => string) =>
-    z.unknown().transform((value, ctx): Key => {
-      const source = secretSource.safeParse(value)
-      const found = source.success ? lookUp(source.data, surroundings, faultOf) : { fault: SECRET_SHAPE }
-      if ('secret' in found) return { key: keyOf(found.secret), print: printOf(found.secret) }
-      ctx.addIssue({ code: 'custom', message: found.fault })
-      return z.NEVER
-    })
+  const secret = (faultOf: FaultOf, keyOf: (text: string) => string) =>
+    secretIn(surroundings, faultOf).transform((text): Key => ({ key: keyOf(text), print: printOf(text) }))
 
   const ofRegistry = <T extends KeyedRegistryType>(type: T) => {
     const { credential } = REGISTRIES[type] as Registry
@@ -178,47 +162,6 @@ const ttl = (type: Parameters<typeof defaultTtlMs>[0]) =>
 // A key of another type: forgiving it would hide what the author believes the trigger to be.
 const foreign = (message: string) => z.custom<undefined>((value) => value === undefined, message).optional()
 
-const secretSource = z
-  .strictObject({
-    env: z
-      .string()
-      .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/)
-      .optional(),
-    // Somebody may have pasted the secret itself: it must not come back in a message about a missing file.
-    file: z
-      .string()
-      .min(1)
-      .refine((path) => !/^wh(sec|sk|pk)_/.test(path))
-      .optional(),
-  })
-  .refine((source) => (source.env === undefined) !== (source.file === undefined))
-const SECRET_SHAPE =
-  'should be { env: NAME } or { file: PATH }: the secret itself does not belong into this file'
-
-function lookUp(
-  source: z.infer<typeof secretSource>,
-  { directory, env }: Surroundings,
-  faultOf: (text: string) => string | undefined,
-): { secret: string } | { fault: string } {
-  if (env === undefined) return { secret: '' }
-  const where = source.env === undefined ? resolve(directory, source.file ?? '') : variable(source.env)
-  try {
-    const text = source.env === undefined ? readFileSync(where, 'utf8') : env[source.env]
-    if (!text)
-      return { fault: `${where} is ${source.env === undefined ? 'empty' : 'not set in the environment'}` }
-    const secret = text.trim()
-    const fault = faultOf(secret)
-    return fault === undefined ? { secret } : { fault: `${where} ${fault}` }
-  } catch (error) {
-    return { fault: `${where} cannot be read: ${(error as NodeJS.ErrnoException).code}` }
-  }
-}
-
-// A pasted secret may look like a name: only what is written as names are is repeated.
-function variable(name: string): string {
-  return /^[A-Z_][A-Z0-9_]*$/.test(name) ? name : 'the variable of that name'
-}
-
 function urlSecretFault(text: string): string | undefined {
   return URL_SECRET_PATTERN.test(text)
     ? undefined
@@ -229,15 +172,4 @@ function signingSecretFault(text: string): string | undefined {
   return SIGNING_SECRET_PATTERN.test(text)
     ? undefined
     : 'is not 24 to 128 printable characters without spaces, as `openssl rand -hex 24` makes them'
-}
-
-// The bytes count, not how they are written. A url trigger's secret that could be a signing secret is taken for one: addresses are
-// logged, and whoever reads one could then sign.
-function printOf(secret: string): string {
-  const isBase64 = secretFault(secret) === undefined
-  return sha256(isBase64 ? Buffer.from(secret.replace(/^whsec_/, ''), 'base64') : secret)
-}
-
-function sha256(value: string | Buffer): string {
-  return createHash('sha256').update(value).digest('hex')
 }
