@@ -1,4 +1,5 @@
-// The agent: a frame from the hub -> verified -> journal -> queue -> roll -> events -> journal -> hub. All wiring, no decisions.
+// The agent: a frame from the hub -> verified -> journal -> queue -> roll -> events -> journal -> hub, and whoever is notified. All wiring,
+// no decisions.
 
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,6 +19,8 @@ import { checkHello, helloOf } from './link/hello.ts'
 import { Link, type LinkTiming } from './link/link.ts'
 import { Outbox } from './link/outbox.ts'
 import { limited, type Log } from './log.ts'
+import type { Listing } from './notify/listing.ts'
+import { startNotifier, type NotifierOptions } from './notify/notifier.ts'
 import type { Ports } from './ports.ts'
 import { Queue, type Queued } from './queue.ts'
 import type { recover } from './roll/recover.ts'
@@ -29,7 +32,7 @@ import { BY_TOKEN } from './verify.ts'
 
 /** The token is for one dial: as long as the slowest handshake, and a bad clock's tolerance comes on top. */
 const LINK_TOKEN_SECONDS = 60
-/** At the end, for the hub to store the last events. What it has not by then, it gets after the next start. */
+/** At the end, for the hub to store the last events, and for the last notices to go out. What is not done by then is, after the next start. */
 const FLUSH_MS_MAX = 3000
 const FLUSH_POLL_MS = 20
 const TRIM_INTERVAL_MS = 3600_000
@@ -43,6 +46,9 @@ export interface AgentOptions {
   readonly recover: typeof recover
   readonly releasesOf: (stack: string) => Releases
   readonly stuckOf: (stack: string) => StuckNotes
+  /** What became of a stack's notices. */
+  readonly showNotices: (stack: string, listing: Listing) => void
+  readonly sendNotice?: NotifierOptions['send']
   readonly version: string
   readonly log: Log
   readonly onConnected: () => void
@@ -95,7 +101,10 @@ export async function startAgent(options: AgentOptions): Promise<void> {
     ...(options.timing === undefined ? {} : { timing: options.timing }),
   })
   const outbox = new Outbox(journal, (frame) => link.send(frame))
-  const writer = new Writer(journal, log, (id) => outbox.grown(id))
+  const writer = new Writer(journal, log, (id) => {
+    outbox.grown(id)
+    notifier.wake()
+  })
 
   const emit = (id: string, event: AgentEvent, say = log) => {
     const at = Date.now()
@@ -173,6 +182,16 @@ export async function startAgent(options: AgentOptions): Promise<void> {
     send: (frame) => link.send(frame),
   })
 
+  const notifier = startNotifier({
+    config,
+    journal,
+    writer,
+    log,
+    version: options.version,
+    show: options.showNotices,
+    ...(options.sendNotice === undefined ? {} : { send: options.sendNotice }),
+  })
+
   const unfinished = journal.unfinished()
   const recovered = recoverAll(unfinished.filter(({ status }) => status === 'running'))
   for (const deploy of unfinished) if (deploy.status === 'queued') resume(deploy)
@@ -223,8 +242,10 @@ export async function startAgent(options: AgentOptions): Promise<void> {
   await Promise.all([queue.stop(), ...recovered.values()])
   if (!writer.flush())
     log('warn', 'the last events could not be stored: the next start goes by what the journal has')
+  const notified = notifier.end(FLUSH_MS_MAX)
   for (const end = Date.now() + FLUSH_MS_MAX; !outbox.isEmpty() && link.isUp && Date.now() < end;)
     await sleep(FLUSH_POLL_MS)
+  await notified
   clearInterval(trim)
   linkStop.abort()
   await linked

@@ -139,6 +139,10 @@ onHost('resolve <stack>', 'unlock a stack that is stuck, once it is whole again'
     }),
   )
 
+onHost('notifications <stack>', 'who was told of its deploys, and who could not be').action(
+  does(() => import('./commands/notifications.ts')),
+)
+
 onHost('token', 'print a token for a person or a CI job')
   .option('--scope <list>', 'read, deploy, rollback', 'read')
   .option('--stack <name>', 'only for this stack; may be repeated', collect)

@@ -7,6 +7,8 @@ import { openIdentity } from '../identity/identity.ts'
 import { Journal } from '../journal/journal.ts'
 import { stuckNotesOf, warnOfStuck } from '../journal/stuck-notes.ts'
 import type { Log } from '../log.ts'
+import { writeListing } from '../notify/listing.ts'
+import { noticesOf } from '../notify/notifier.ts'
 import type { Ports } from '../ports.ts'
 import { timeOf } from './progress.ts'
 import { recover } from '../roll/recover.ts'
@@ -18,13 +20,13 @@ export async function run(options: ConfigOptions, io: Io): Promise<number> {
   const identity = openIdentity(options.data)
   // A host that cannot sign finds out now.
   await identity.signingKey()
-  const journal = new Journal(options.data)
-  const ports = realPorts()
   const log: Log = (level, message) => {
     const at = Date.now()
     const line = options.json ? JSON.stringify({ at, level, message }) : `${timeOf(at)} ${message}`
     io.stderr.write(`${line}\n`)
   }
+  const journal = new Journal(options.data, noticesOf(config, log))
+  const ports = realPorts()
   try {
     warnOfStuck(
       options.data,
@@ -39,6 +41,7 @@ export async function run(options: ConfigOptions, io: Io): Promise<number> {
       ports,
       releasesOf: (stack) => journal.releasesOf(stack, (message) => log('warn', message)),
       stuckOf: (stack) => stuckNotesOf(options.data, stack),
+      showNotices: (stack, listing) => writeListing(options.data, stack, listing),
       roll,
       recover,
       version: io.version,

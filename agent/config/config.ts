@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { Problem } from '../../shared/problems.ts'
 import type { Trigger } from '../../shared/triggers/index.ts'
+import type { Destination } from '../notify/kind.ts'
 import { configSchema } from './schema.ts'
 import { parseSource } from './source.ts'
 
@@ -33,6 +34,8 @@ export interface StackConfig {
   /** `images`: repositories in full, as ImageRef has them; undefined: the repositories that run today. */
   readonly allow: { readonly images: readonly string[] | undefined; readonly env: readonly string[] }
   readonly triggers: readonly Trigger[]
+  /** Who is told of its deploys. */
+  readonly notify: readonly Destination[]
 }
 
 export interface CommandConfig {
@@ -79,7 +82,7 @@ export function findConfig(explicit?: string): string {
 
 /**
  * Reads ropeway.yml. Throws one `config-invalid` that lists every fault, each with its line and path. Only the agent has the
- * triggers' secrets in its environment: other commands read without, and then see no triggers.
+ * secrets in its environment: other commands read without, and then see no triggers and nobody to notify.
  */
 export async function loadConfig(
   path: string,
@@ -107,9 +110,10 @@ export async function loadConfig(
     path: file,
     relay,
     host,
-    stacks: Object.entries(stacks).map(([name, { triggers, ...stack }]) => ({
+    stacks: Object.entries(stacks).map(([name, { triggers, notify, ...stack }]) => ({
       ...stack,
       name,
+      notify: withSecrets ? notify : [],
       triggers: Object.entries(withSecrets ? triggers : {}).map(([trigger, said]): Trigger => {
         const named = { stack: name, name: trigger }
         if ('keys' in said) return { ...said, ...named, keys: said.keys.map(({ key }) => key) }

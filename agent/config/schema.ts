@@ -8,8 +8,9 @@ import { parseImage } from '../../shared/image.ts'
 import { NAME_PATTERN } from '../../shared/limits.ts'
 import { command } from './command.ts'
 import { relayOrigin } from './relay-origin.ts'
+import { notifySchema } from './notify.ts'
 import type { Surroundings } from './secrets.ts'
-import { sharedKeys, triggerSchema } from './triggers.ts'
+import { sharedKeys, sharedWithNotify, triggerSchema } from './triggers.ts'
 import { duration, listOf, service } from './values.ts'
 
 /** More than this many probes in a row says no more about a container, it only makes every roll slower. */
@@ -57,6 +58,7 @@ export function configSchema({ directory, env }: Surroundings) {
         .strictObject({ images: listOf(repository, 64).optional(), env: z.array(envName).default([]) })
         .prefault({}),
       triggers: z.record(name, triggerSchema({ directory, env })).default({}),
+      notify: notifySchema({ directory, env }),
     })
     .transform(({ drain, soak, deadline, releases, project, instances, before, after, allow, ...rest }) => ({
       ...rest,
@@ -84,10 +86,11 @@ export function configSchema({ directory, env }: Surroundings) {
       .refine((stacks) => Object.keys(stacks).length > 0, 'has no stack')
       .superRefine(
         (stacks, ctx) => {
-          for (const { stack: at, trigger, key, index, message } of env === undefined
-            ? []
-            : sharedKeys(stacks))
+          if (env === undefined) return
+          for (const { stack: at, trigger, key, index, message } of sharedKeys(stacks))
             ctx.addIssue({ code: 'custom', path: [at, 'triggers', trigger, key, index], message })
+          for (const { stack: at, index, message } of sharedWithNotify(stacks))
+            ctx.addIssue({ code: 'custom', path: [at, 'notify', index, 'secret'], message })
         },
         // Also where something else is wrong.
         { when: ({ value }) => typeof value === 'object' && value !== null },

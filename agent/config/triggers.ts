@@ -126,6 +126,31 @@ export function sharedKeys(stacks: Readonly<Record<string, unknown>>): SharedKey
   })
 }
 
+/**
+ * Secrets of destinations that are a trigger's too: whoever gets the notices could sign a deploy with them.
+ */
+export function sharedWithNotify(
+  stacks: Readonly<Record<string, unknown>>,
+): { readonly stack: string; readonly index: number; readonly message: string }[] {
+  const places = new Map(
+    Object.entries(stacks).flatMap(([stack, value]) =>
+      Object.entries(parsedTriggers.safeParse(value).data?.triggers ?? {}).flatMap(([trigger, { keys }]) =>
+        keys.map(({ print }) => [print, `stacks.${stack}.triggers.${trigger}`] as const),
+      ),
+    ),
+  )
+  return Object.entries(stacks).flatMap(([stack, value]) =>
+    (parsedNotify.safeParse(value).data?.notify ?? []).flatMap(({ print = '' }, index) => {
+      const place = places.get(print)
+      if (place === undefined) return []
+      const message = `is the same as that of ${place}: whoever gets the notices could sign a deploy. Give each its own`
+      return [{ stack, index, message }]
+    }),
+  )
+}
+
+const parsedNotify = z.object({ notify: z.array(z.object({ print: z.string().optional() }).catch({})) })
+
 const parsedTriggers = z.object({
   triggers: z.record(
     z.string(),

@@ -15,10 +15,31 @@ const RELEASES = `
     CREATE TABLE release_numbers (stack TEXT PRIMARY KEY, last INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   `
 
+const NOTICES = `
+    -- What others are told, from the moment that it is an event: sent, given up, or still to be sent.
+    CREATE TABLE notices (
+      number      INTEGER PRIMARY KEY AUTOINCREMENT,
+      stack       TEXT NOT NULL,
+      destination TEXT NOT NULL,
+      deploy      TEXT NOT NULL,
+      moment      TEXT NOT NULL,
+      at          INTEGER NOT NULL,
+      body        TEXT NOT NULL,
+      tries       INTEGER NOT NULL DEFAULT 0,
+      next_at     INTEGER NOT NULL DEFAULT 0,
+      fault       TEXT,
+      outcome     TEXT,
+      ended_at    INTEGER,
+      -- A roll that a crash interrupted, and that begins again, is told once.
+      UNIQUE (stack, destination, deploy, moment)
+    ) STRICT;
+    CREATE INDEX waiting_notices ON notices (stack, destination, number) WHERE outcome IS NULL;
+  `
+
 export const FORMAT: Format = {
-  /** 2 (2026-11): verified requests in the place of the frames as they came. 3 (2026-11): releases. */
-  version: 3,
-  upgrades: { 2: RELEASES },
+  /** 2 (2026-11): verified requests in the place of the frames as they came. 3 (2026-11): releases. 4 (2026-11): notices. */
+  version: 4,
+  upgrades: { 2: RELEASES + NOTICES, 3: NOTICES },
   schema: `
     CREATE TABLE deploys (
       id          TEXT PRIMARY KEY,
@@ -45,5 +66,6 @@ export const FORMAT: Format = {
       PRIMARY KEY (deploy, seq)
     ) STRICT, WITHOUT ROWID;
     ${RELEASES}
+    ${NOTICES}
   `,
 }

@@ -8,6 +8,7 @@ import type { AgentEvent, AgentLoggedEvent } from '../../shared/events.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import type { Releases } from '../roll/release.ts'
 import { openLocked } from './file.ts'
+import { prepareNotices, storedNotices, type NoticesFor, type StoredNotices } from './notices.ts'
 import { prepareReleases, storedReleases } from './releases.ts'
 import { FORMAT } from './format.ts'
 import { parseEvent, parseRow, prepareStatements } from './rows.ts'
@@ -49,13 +50,20 @@ export class Journal {
   readonly #db: DatabaseSync
   readonly #statements: ReturnType<typeof prepareStatements>
   readonly #releases: ReturnType<typeof prepareReleases>
+  readonly #noticesFor: NoticesFor
+  readonly notices: StoredNotices
 
-  /** Throws `agent-running` while another process has the journal of this directory open. */
-  constructor(dir: string) {
+  /**
+   * `noticesFor` says what others are to be told of an event: it is stored with it, or neither is. Throws `agent-running` while another
+   * process has the journal of this directory open.
+   */
+  constructor(dir: string, noticesFor: NoticesFor = () => []) {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
+    this.#noticesFor = noticesFor
     this.#db = openLocked(dir, FORMAT)
     this.#statements = prepareStatements(this.#db)
     this.#releases = prepareReleases(this.#db)
+    this.notices = storedNotices(prepareNotices(this.#db))
   }
 
   /** Stores a deploy with its first event, `received`. `known` when it has been there before: it must not run again. */
@@ -94,10 +102,17 @@ export class Journal {
   append(id: string, event: AgentEvent, at: number): AgentLoggedEvent {
     const short = shorten(event)
     return this.#transaction(() => {
-      const status = nextStatus(this.statusOf(id), short)
+      const before = this.statusOf(id)
+      const status = nextStatus(before, short)
+      const notices = this.#noticesFor(short, at, () => ({
+        deploy: parseRow(this.#statements.whole.get(id) ?? {}),
+        status: before,
+        events: this.#statements.eventsOf.all(id).map(({ body }) => parseEvent(body)),
+      }))
       const seq = Number(this.#statements.lastSeq.get(id)?.['seq'] ?? 0) + 1
       this.#statements.append.run(id, seq, at, JSON.stringify(short))
       this.#statements.setStatus.run(status, isFinal(status) ? at : null, id)
+      this.notices.add(notices)
       return { seq, at, event: short }
     })
   }
@@ -160,6 +175,7 @@ export class Journal {
       this.#statements.trimEvents.run(now - KEPT_MS)
       this.#statements.trimDeploys.run(now - KEPT_MS, now - KEPT_MS)
       this.#trimHints()
+      this.notices.trim(now - KEPT_MS)
     })
   }
 

@@ -16,6 +16,10 @@ export function prepareStatements(db: DatabaseSync) {
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
     ),
     deploy: db.prepare('SELECT status, acked, record FROM deploys WHERE id = ?'),
+    whole: db.prepare(
+      `SELECT id, stack, "trigger", actor, trust, request, signed_at, expires_at, status FROM deploys WHERE id = ?`,
+    ),
+    eventsOf: db.prepare('SELECT body FROM events WHERE deploy = ? ORDER BY seq'),
     newest: db.prepare(
       `SELECT id, signed_at FROM deploys WHERE stack = ? AND "trigger" = ? AND signed_at IS NOT NULL
        ORDER BY signed_at DESC LIMIT 1`,

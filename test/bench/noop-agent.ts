@@ -27,6 +27,7 @@ await startAgent({
   },
   releasesOf: (stack) => journal.releasesOf(stack),
   stuckOf: () => new FakeStuckNotes(),
+  showNotices: () => {},
   recover: async () => {},
   version: 'bench',
   log: (level, message) => {

@@ -13,6 +13,9 @@ import { loadConfig } from '../../agent/config/config.ts'
 import { openIdentity } from '../../agent/identity/identity.ts'
 import { Journal } from '../../agent/journal/journal.ts'
 import type { LinkTiming } from '../../agent/link/link.ts'
+import type { Log } from '../../agent/log.ts'
+import { writeListing } from '../../agent/notify/listing.ts'
+import { noticesOf } from '../../agent/notify/notifier.ts'
 import type { Ports } from '../../agent/ports.ts'
 import { endedBy } from '../../agent/roll/ending.ts'
 import { reportOf } from '../../shared/problems.ts'
@@ -32,10 +35,12 @@ const { waitMsMax, ...timing } = JSON.parse(process.env['FAULTS_TIMING'] ?? '{}'
 
 const note = (fact: string) => appendFileSync(rolls, `${fact}\n`)
 
-const journal = new Journal(data)
+const config = await loadConfig(path, process.env)
+const log: Log = (level, message) => console.error(`${level}: ${message}`)
+const journal = new Journal(data, noticesOf(config, log))
 try {
   await startAgent({
-    config: await loadConfig(path, process.env),
+    config,
     identity: openIdentity(data),
     journal,
     ports: {} as Ports,
@@ -65,12 +70,13 @@ try {
     },
     releasesOf: (stack) => journal.releasesOf(stack),
     stuckOf: () => new FakeStuckNotes(),
+    showNotices: (stack, listing) => writeListing(data, stack, listing),
     recover: async (_stack, _request, record, _ports, { emit }) => {
       if (record !== undefined) note(`recover ${record}`)
       emit({ type: 'failed', ms: 1, problem: { code: 'interrupted', message: 'undone' } })
     },
     version: 'faults',
-    log: (level, message) => console.error(`${level}: ${message}`),
+    log,
     onConnected: () => console.log('agent connected'),
     signal: stop.signal,
     timing: {

@@ -293,4 +293,5 @@ const STACK: StackConfig = {
   releasesKept: 5,
   allow: { images: ['ghcr.io/acme/hello', 'docker.io/library/hello'], env: ['MESSAGE'] },
   triggers: [],
+  notify: [],
 }

@@ -8,6 +8,7 @@ import { startAgent, type AgentOptions } from '../../agent/agent.ts'
 import type { Config, StackConfig } from '../../agent/config/config.ts'
 import { loadOrCreateKey, openIdentity, type HostKey } from '../../agent/identity/identity.ts'
 import { Journal, type TakenIn } from '../../agent/journal/journal.ts'
+import { noticesOf } from '../../agent/notify/notifier.ts'
 import type { Ports } from '../../agent/ports.ts'
 import { deployId } from '../../shared/deploy.ts'
 import { HINT_TTL_MS, REQUEST_TTL_MS } from '../../shared/limits.ts'
@@ -196,10 +197,16 @@ export interface RunningAgent {
 export async function runAgent(
   dir: string,
   relay: string,
-  over: Partial<Pick<AgentOptions, 'config' | 'identity' | 'roll' | 'recover' | 'timing'>> = {},
+  over: Partial<
+    Pick<AgentOptions, 'config' | 'identity' | 'roll' | 'recover' | 'timing' | 'showNotices' | 'sendNotice'>
+  > = {},
 ): Promise<RunningAgent> {
   const stop = new AbortController()
-  const journal = new Journal(dir)
+  const config = over.config ?? configFor(relay)
+  const journal = new Journal(
+    dir,
+    noticesOf(config, (level, message) => logs.push(`${level}: ${message}`)),
+  )
   const rolls: string[] = []
   const recovered: RunningAgent['recovered'] = []
   const logs: string[] = []
@@ -215,7 +222,9 @@ export async function runAgent(
   const ended = startAgent({
     releasesOf: () => releases,
     stuckOf: () => stuck,
-    config: over.config ?? configFor(relay),
+    showNotices: over.showNotices ?? (() => {}),
+    ...(over.sendNotice === undefined ? {} : { sendNotice: over.sendNotice }),
+    config,
     identity: over.identity ?? openIdentity(dir),
     journal,
     ports: {} as Ports,

@@ -13,4 +13,5 @@ export const STACK_DEFAULTS: Omit<StackConfig, 'name' | 'compose' | 'project' | 
   after: undefined,
   releasesKept: 5,
   allow: { images: undefined, env: [] },
+  notify: [],
 }

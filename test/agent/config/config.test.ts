@@ -83,6 +83,7 @@ describe('what is right', () => {
           releasesKept: 5,
           allow: { images: undefined, env: [] },
           triggers: [],
+          notify: [],
         },
       ],
     })
@@ -147,6 +148,7 @@ stacks:
         trigger('standard-webhooks-v1a', 'other', 24 * 3600_000, [OTHER_PUBLIC_KEY]),
         trigger('url', 'registry', 3600_000, [sha256(URL_SECRET)]),
       ],
+      notify: [],
     })
   })
 

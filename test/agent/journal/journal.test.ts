@@ -170,7 +170,7 @@ test('an event that no frame could carry is stored shorter', () => {
   expect(journal.eventsAfter(ID, 1, 9)).toEqual([{ seq: 2, at: 1, event }])
 })
 
-test.each([0, 1, 4])('a file of format %i is refused with a cure, and left as it is', (version) => {
+test.each([0, 1, 5])('a file of format %i is refused with a cure, and left as it is', (version) => {
   const dir = tempDir()
   const write = new DatabaseSync(join(dir, 'journal.sqlite'))
   write.exec(`CREATE TABLE deploys (id TEXT PRIMARY KEY, frame TEXT); PRAGMA user_version = ${version}`)
@@ -178,7 +178,7 @@ test.each([0, 1, 4])('a file of format %i is refused with a cure, and left as it
   expect(() => open(dir)).toThrow(
     expect.objectContaining({
       code: 'journal-unusable',
-      message: expect.stringContaining(`format ${version}, this agent writes 3`),
+      message: expect.stringContaining(`format ${version}, this agent writes 4`),
       cure: expect.stringContaining('the version of ropeway that wrote it'),
     }),
   )

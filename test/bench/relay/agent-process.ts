@@ -39,6 +39,7 @@ const ended = startAgent({
   },
   releasesOf: (stack) => journal.releasesOf(stack),
   stuckOf: () => new FakeStuckNotes(),
+  showNotices: () => {},
   recover: async () => {},
   version: 'bench',
   log: (level, message) => {
