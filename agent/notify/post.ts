@@ -5,8 +5,8 @@ import type { Answer, Outgoing } from './kind.ts'
 
 /** A request with its answer. Webhooks take under a second; one that hangs is tried again later. */
 export const ANSWER_MS_MAX = 10_000
-/** Of an answer's body: a platform's error has some 100 bytes. The rest is not read. */
-export const ANSWER_BYTES_MAX = 16 * 1024
+/** Of an answer's body: a platform's error has some 100 bytes, one of GitHub's deployments 4 KiB. The rest is not read. */
+export const ANSWER_BYTES_MAX = 64 * 1024
 
 export async function post(
   { method, url, headers, body }: Outgoing,
