@@ -10,7 +10,7 @@ import type { Writer } from '../journal/writer.ts'
 import type { Log } from '../log.ts'
 import type { Destination, Outcome, Outgoing, Send } from './kind.ts'
 import type { Listing } from './listing.ts'
-import { momentOf, noticeOf } from './notice.ts'
+import { momentOf, noticeOf, type Notice } from './notice.ts'
 import { post } from './post.ts'
 import { nextTryAt } from './retry.ts'
 
@@ -24,11 +24,11 @@ const DAMAGED: Outcome = {
   fault: 'what the journal holds here cannot be read',
   isFinal: true,
 }
-// Only its name: nobody knows what the message holds.
+// Only its name: nobody knows what the message holds. Final, so that those behind it are told.
 const bug = (error: unknown): Outcome => ({
   isSent: false,
   fault: `a bug in Ropeway (${error instanceof Error ? error.name : 'unknown'}); please report it`,
-  isFinal: false,
+  isFinal: true,
 })
 
 export interface NotifierOptions {
@@ -108,9 +108,7 @@ export function startNotifier(options: NotifierOptions): Notifier {
   async function tell(stack: StackConfig, destination: Destination, waiting: Waiting): Promise<void> {
     const { number, at, notice } = waiting
     const link = linkTo(config, notice?.deploy ?? '')
-    const outcome = notice
-      ? await destination.tell({ ...notice, host: config.host, link }, { send, nowMs: Date.now() }).catch(bug)
-      : DAMAGED
+    const outcome = notice ? await attempt(destination, { ...notice, host: config.host, link }) : DAMAGED
     // Broken off by the agent's end, not refused.
     if (!outcome.isSent && given.signal.aborted) return
     const tries = waiting.tries + 1
@@ -128,6 +126,14 @@ export function startNotifier(options: NotifierOptions): Notifier {
       else journal.notices.failed(number, outcome.fault, nextAt)
     })
     show(stack)
+  }
+
+  async function attempt(destination: Destination, notice: Notice): Promise<Outcome> {
+    try {
+      return await destination.tell(notice, { send, nowMs: Date.now() })
+    } catch (error) {
+      return bug(error)
+    }
   }
 
   // What cannot be recorded would be sent again at once, and again.

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, onTestFinished, test } from 'vitest'
 import { HINTS_KEPT_MAX, Journal, KEPT_MS, type TakenIn } from '../../../agent/journal/journal.ts'
+import type { StoredNotice } from '../../../agent/notify/notice.ts'
 import type { NewRelease } from '../../../agent/roll/release.ts'
 import { EVENT_BYTES_MAX, REQUEST_TTL_MS_MAX, SIGNATURE_AGE_SECONDS_MAX } from '../../../shared/limits.ts'
 import { takenIn, tempDir } from '../../support/host.ts'
@@ -209,29 +210,79 @@ const FORMAT_2 = `
   PRAGMA user_version = 2;
 `
 
-test('a journal of format 2 is taken over with all that is in it, and has releases from then on', () => {
+// As it was before others were notified.
+const FORMAT_3 = `
+  ${FORMAT_2}
+  CREATE TABLE releases (
+    stack TEXT NOT NULL, number INTEGER NOT NULL, deploy TEXT, body TEXT NOT NULL, PRIMARY KEY (stack, number)
+  ) STRICT, WITHOUT ROWID;
+  CREATE UNIQUE INDEX release_of_deploy ON releases (stack, deploy) WHERE deploy IS NOT NULL;
+  CREATE TABLE release_numbers (stack TEXT PRIMARY KEY, last INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  PRAGMA user_version = 3;
+`
+
+test.each([
+  [2, FORMAT_2],
+  [3, FORMAT_3],
+])(
+  'a journal of format %i is taken over with all that is in it, and has all of today’s from then on',
+  (_, format) => {
+    const dir = tempDir()
+    const old = new DatabaseSync(join(dir, 'journal.sqlite'))
+    old.exec(format)
+    old.close()
+    for (const isFirst of [true, false]) {
+      const journal = open(dir)
+      const request = { image: 'a:1', env: { MESSAGE: 'x' } }
+      expect(journal.unfinished()).toEqual([
+        { ...deploy(ID, 'hello', { actor: 'ci', request }), status: 'running' },
+      ])
+      expect(journal.recordOf(ID)).toBe('{"told":3}')
+      expect(journal.eventsAfter(ID, 0, 9).map(({ event }) => event.type)).toEqual(['received', 'started'])
+      expect(journal.unacked()).toEqual([
+        { id: ID, acked: 1 },
+        { id: OTHER, acked: 0 },
+      ])
+      expect(journal.receive(deploy(OTHER), 9)).toBe('known')
+      expect(journal.newest('hello', 'deploy')).toEqual({ id: ID, signedAt: 5 })
+      expect(journal.releasesOf('hello').list()).toHaveLength(isFirst ? 0 : 1)
+      if (isFirst) journal.releasesOf('hello').add(RELEASE)
+      expect(journal.notices.list('hello')).toHaveLength(isFirst ? 0 : 1)
+      if (isFirst) journal.notices.add([{ destination: 'slack', notice: NOTICE }])
+      journal.close()
+    }
+  },
+)
+
+const NOTICE: StoredNotice = {
+  moment: 'start',
+  deploy: ID,
+  stack: 'hello',
+  actor: 'ci',
+  at: 1,
+  changes: [],
+  moreChanges: 0,
+}
+
+function tablesOf(format?: string) {
   const dir = tempDir()
-  const old = new DatabaseSync(join(dir, 'journal.sqlite'))
-  old.exec(FORMAT_2)
-  old.close()
-  for (const isFirst of [true, false]) {
-    const journal = open(dir)
-    const request = { image: 'a:1', env: { MESSAGE: 'x' } }
-    expect(journal.unfinished()).toEqual([
-      { ...deploy(ID, 'hello', { actor: 'ci', request }), status: 'running' },
-    ])
-    expect(journal.recordOf(ID)).toBe('{"told":3}')
-    expect(journal.eventsAfter(ID, 0, 9).map(({ event }) => event.type)).toEqual(['received', 'started'])
-    expect(journal.unacked()).toEqual([
-      { id: ID, acked: 1 },
-      { id: OTHER, acked: 0 },
-    ])
-    expect(journal.receive(deploy(OTHER), 9)).toBe('known')
-    expect(journal.newest('hello', 'deploy')).toEqual({ id: ID, signedAt: 5 })
-    expect(journal.releasesOf('hello').list()).toHaveLength(isFirst ? 0 : 1)
-    if (isFirst) journal.releasesOf('hello').add(RELEASE)
-    journal.close()
+  const path = join(dir, 'journal.sqlite')
+  if (format !== undefined) {
+    const old = new DatabaseSync(path)
+    old.exec(format)
+    old.close()
   }
+  open(dir).close()
+  const db = new DatabaseSync(path)
+  const tables = db.prepare('SELECT name FROM sqlite_schema ORDER BY name').all()
+  const columns = db.prepare('SELECT name, type, "notnull" FROM pragma_table_info(\'notices\')').all()
+  db.close()
+  return { tables, columns }
+}
+
+test('an upgraded journal has the tables of a new one', () => {
+  expect(tablesOf(FORMAT_2)).toEqual(tablesOf())
+  expect(tablesOf(FORMAT_3)).toEqual(tablesOf())
 })
 
 const RELEASE: NewRelease = {
