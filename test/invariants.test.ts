@@ -105,7 +105,7 @@ describe('what is documented is what there is', () => {
     expect(links.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
   })
 
-  test('the annotated configuration parses, and shows every key of a stack and every type of trigger', () => {
+  test('the annotated configuration parses, and shows every key of a stack, every type of trigger and every kind of destination', () => {
     const example: unknown = parse(read('example/ropeway.example.yml'))
     const env = {
       ROPEWAY_HELLO_SECRET: `whsec_${btoa('0123456789abcdefghijklmnopqrstuv')}`,
@@ -116,12 +116,18 @@ describe('what is documented is what there is', () => {
           (name) => [`${name}_SECRET`, `the-secret-of-${name}-in-this-test`],
         ),
       ),
+      ROPEWAY_HELLO_SLACK_URL: 'https://hooks.slack.com/services/T0/B0/x',
+      ROPEWAY_HELLO_DISCORD_URL: 'https://discord.com/api/webhooks/0/x',
+      ROPEWAY_HELLO_TEAMS_URL: 'https://0.1.environment.api.powerplatform.com/x',
+      ROPEWAY_HELLO_HOOK_URL: 'https://example.com/hook',
+      ROPEWAY_HELLO_HOOK_SECRET: `whsec_${btoa('a secret that no trigger has')}`,
+      ROPEWAY_HELLO_GITHUB_TOKEN: 'github_pat_0123456789',
     }
     const parsed = configSchema({ directory: join(ROOT, 'example'), env }).safeParse(example)
     expect(parsed.error).toBeUndefined()
     const stack = (example as { stacks: Record<string, object> }).stacks['hello'] ?? {}
     expect(Object.keys(stack).toSorted().join(' ')).toBe(
-      'after allow before compose deadline drain health instances project proxy releases soak triggers',
+      'after allow before compose deadline drain health instances notify project proxy releases soak triggers',
     )
     expect(Object.keys((stack as { before: object }).before)).toEqual([
       'service',
@@ -129,6 +135,14 @@ describe('what is documented is what there is', () => {
       'timeout',
       'on_retry',
     ])
+    const kinds = readdirSync(join(ROOT, 'agent/notify')).filter(
+      (name) =>
+        /destinationSchema\($/m.test(read(`agent/notify/${name}`)) ||
+        /destinationSchema\('/.test(read(`agent/notify/${name}`)),
+    )
+    const notified = parsed.data?.stacks['hello']?.notify ?? []
+    expect(notified.map(({ type }) => `${type}.ts`).toSorted()).toEqual(kinds.toSorted())
+    for (const { type } of notified) expect(read('docs/notifications.md')).toContain(`\`${type}\``)
     const triggers = Object.values(parsed.data?.stacks['hello']?.triggers ?? {})
     expect(triggers.map(({ type }) => type)).toEqual(typesOf(triggerSchema, 'type'))
     expect(triggers.map(({ type, ttlMs }) => ttlMs === defaultTtlMs(type))).toEqual(triggers.map(() => true))
