@@ -51,7 +51,7 @@ export function worst(text: string, over: Partial<Notice> = {}): Notice {
     standing: 'before',
     problem: { code: 'container-unhealthy', message: long, cure: long, log: Array(40).fill(long) },
     undo: { code: 'internal', message: long },
-    serving: Array(64).fill(long),
+    serving: Array(64).fill(long.slice(0, 100)),
     ...over,
   })
 }
