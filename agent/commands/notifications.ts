@@ -47,8 +47,7 @@ function stateOf(notices: readonly ListedNotice[]): string[] {
     ...shown(waiting, (each) => `waits: ${nameOf(each)}${whyNot(each)}`),
     ...shown(
       givenUp,
-      (each) =>
-        `given up ${when(each.endedAt ?? each.at)}, try ${each.tries}: ${nameOf(each)}: ${each.fault}`,
+      (each) => `given up ${when(each.endedAt ?? each.at)}: ${nameOf(each)}${whyGivenUp(each)}`,
     ),
   ]
 }
@@ -67,4 +66,8 @@ function nameOf({ deploy, moment }: ListedNotice): string {
 
 function whyNot({ tries, fault, nextAt }: ListedNotice): string {
   return tries === 0 ? '' : `: try ${tries} failed (${fault}), the next is at ${when(nextAt)}`
+}
+
+function whyGivenUp({ tries, fault }: ListedNotice): string {
+  return `, after ${tries === 1 ? '1 try' : `${tries} tries`}: ${fault}`
 }

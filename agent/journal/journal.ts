@@ -102,11 +102,9 @@ export class Journal {
   append(id: string, event: AgentEvent, at: number): AgentLoggedEvent {
     const short = shorten(event)
     return this.#transaction(() => {
-      const before = this.statusOf(id)
-      const status = nextStatus(before, short)
+      const status = nextStatus(this.statusOf(id), short)
       const notices = this.#noticesFor(short, at, () => ({
         deploy: parseRow(this.#statements.whole.get(id) ?? {}),
-        status: before,
         events: this.#statements.eventsOf.all(id).map(({ body }) => parseEvent(body)),
       }))
       const seq = Number(this.#statements.lastSeq.get(id)?.['seq'] ?? 0) + 1

@@ -2,7 +2,6 @@
 // destination makes its own words of it.
 
 import { z } from 'zod'
-import type { Status } from '../../shared/deploy.ts'
 import { problemSchema, type AgentEvent } from '../../shared/events.ts'
 import { parseImage } from '../../shared/image.ts'
 import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX, REQUEST_REASON_CHARS_MAX } from '../../shared/limits.ts'
@@ -82,8 +81,6 @@ export function momentOf(event: AgentEvent): Moment | undefined {
 
 export interface Story {
   readonly deploy: TakenIn
-  /** Before the event. */
-  readonly status: Status
   /** All that was logged before it, in order. */
   readonly events: readonly AgentEvent[]
 }
@@ -139,19 +136,19 @@ function outcomeOf(event: AgentEvent, story: Story): Partial<StoredNotice> {
  * an earlier deploy was tried first; a way back whose last step is finished was gone to its end. Of all else nothing is promised:
  * somebody may have set the stack right while the agent was away, and then it was left as it is.
  */
-function standingOf({ status, events }: Story, code?: string): NonNullable<StoredNotice['standing']> {
-  if (status === 'queued') return 'untouched'
+function standingOf({ events }: Story, code?: string): NonNullable<StoredNotice['standing']> {
   if (code === 'stack-locked') return 'unknown'
   const back = events.findLastIndex(({ type }) => type === 'undoing')
   const undoing = events[back]
-  if (undoing?.type !== 'undoing')
-    return events.some(({ type }) => type === 'planned') ? 'unknown' : 'untouched'
+  if (undoing?.type !== 'undoing') return events.some(isBegun) ? 'unknown' : 'untouched'
   const last = (undoing.from ?? 0) + undoing.steps.length - 1
   const isWhole =
     undoing.steps.length === 0 ||
     events.slice(back).some((event) => event.type === 'step-finished' && event.step === last)
   return isWhole ? 'before' : 'unknown'
 }
+
+const isBegun = ({ type }: AgentEvent) => type === 'planned' || type === 'step-started'
 
 function changeOf({ service, from, to }: Extract<Step, { kind: 'update' }>): z.infer<typeof changeSchema> {
   const [before, after] = [

@@ -57,7 +57,8 @@ export function noticesOf(config: Pick<Config, 'stacks'>, log: Log): NoticesFor 
   return (event, at, story) => {
     try {
       const moment = momentOf(event)
-      if (moment === undefined) return []
+      const isAnybodyTold = config.stacks.some(({ notify }) => notify.length > 0)
+      if (moment === undefined || !isAnybodyTold) return []
       const told = story()
       const stack = config.stacks.find(({ name }) => name === told.deploy.stack)
       const destinations = stack?.notify.filter(({ on }) => on.includes(moment)) ?? []

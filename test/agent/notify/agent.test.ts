@@ -54,19 +54,29 @@ test('whoever hangs, refuses or is not there delays no roll and fails none', asy
   expect(Date.now() - startedAt).toBeLessThan(4500)
 })
 
+const broken = (name: string, tell: Destination['tell']): Destination => ({
+  ...destination(SLACK),
+  name,
+  tell,
+})
+
 test('a destination whose code throws delays no roll and fails none', async () => {
-  const broken: Destination = {
-    ...destination(SLACK),
-    tell: () => {
+  const { agent, deploy } = await world([
+    broken('at-once', () => {
       throw new Error('a bug')
-    },
-  }
-  const { agent, deploy } = await world([broken])
+    }),
+    broken('later', async () => {
+      throw new TypeError('a bug')
+    }),
+  ])
   await deploy('a')
-  await until(
-    'it is given up',
-    () => agent.logs.filter((line) => line.includes('a bug in Ropeway (Error)')).length === 2,
-  )
+  for (const error of ['Error', 'TypeError'])
+    await until('both are given up', () => {
+      const told = agent.logs.filter((line) =>
+        line.includes(`given up after 1 try: a bug in Ropeway (${error})`),
+      )
+      return told.length === 2
+    })
 })
 
 test('a list that cannot be written delays no roll and fails none', async () => {

@@ -7,18 +7,28 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { loadOrCreateKey } from '../../../agent/identity/identity.ts'
 import { verifyStandardWebhook } from '../../../shared/triggers/standard-webhooks.ts'
-import { ropeway } from '../../support/cli.ts'
+import { ropeway, type Ran } from '../../support/cli.ts'
 import { hookFrame, HOST, SECRET, tempDir } from '../../support/host.ts'
 import { startHub } from '../../support/hub.ts'
 import { SIGNING, TOKEN } from '../../support/notices.ts'
 import { hang, platforms, refuse } from '../../support/platforms.ts'
 import { until } from '../../support/until.ts'
 
+const MAIN = join(import.meta.dirname, '../../../agent/main.ts')
 const AGENT = join(import.meta.dirname, '../../faults/agent.ts')
 
 async function kill(child: ChildProcess): Promise<void> {
   child.kill('SIGKILL')
   await once(child, 'exit')
+}
+
+/** What the command says, once it says this: the agent writes it a moment after the answer. */
+async function shows(notifications: () => Promise<Ran>, expected: RegExp): Promise<Ran> {
+  for (let tries = 1; ; tries += 1) {
+    const shown = await notifications()
+    if (expected.test(shown.stdout)) return shown
+    if (tries === 5) throw new Error(`not shown: ${shown.stdout}${shown.stderr}`)
+  }
 }
 
 async function world() {
@@ -42,8 +52,8 @@ stacks:
   )
   const env = { SECRET, SIGNING, OWN: `${to.url}/own.example/${TOKEN}`, PATH: process.env['PATH'] }
   let said = ''
-  const start = (): ChildProcess => {
-    const child = spawn(process.execPath, [AGENT, config, data, join(dir, 'rolls')], { env })
+  const start = (args = [AGENT, config, data, join(dir, 'rolls')]): ChildProcess => {
+    const child = spawn(process.execPath, args, { env })
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (said += String(text)))
     onTestFinished(() => void child.kill('SIGKILL'))
     return child
@@ -51,7 +61,8 @@ stacks:
   const notifications = (...more: string[]) =>
     ropeway(['notifications', 'hello', '--config', config, '--data', data, ...more])
   const ids = () => to.got.map(({ headers }) => String(headers['webhook-id']))
-  return { hub, to, start, notifications, ids, said: () => said }
+  const startReal = () => start([MAIN, 'agent', '--config', config, '--data', data])
+  return { hub, to, start, startReal, notifications, ids, said: () => said }
 }
 
 test('a killed agent loses no notice, and each that is sent again has the same id and a signature that is right now', async () => {
@@ -84,7 +95,7 @@ test('a killed agent loses no notice, and each that is sent again has the same i
   expect(hub.types(frame.id).filter((type) => type === 'started')).toHaveLength(1)
 
   // The agent runs, and has its journal to itself.
-  const shown = await notifications()
+  const shown = await shows(notifications, /last sent: success of deploy/)
   expect(shown.stdout).toContain('own (standard-webhooks): start, success, failure, stuck')
   const { notices } = JSON.parse((await notifications('--json')).stdout) as { notices: unknown[] }
   expect(notices).toMatchObject([
@@ -107,11 +118,28 @@ test('what is given up is shown by the command, with its reason', async () => {
   await until('connected', () => hub.hellos.length === 1, 20_000)
   hub.deliver(frame)
   await until('both are given up', () => said().match(/given up/g)?.length === 2, 20_000)
-  const shown = await notifications()
+  const shown = await shows(notifications, /HTTP 410\n  given up/)
   expect(shown.code).toBe(0)
   expect(shown.stdout).toMatch(
     new RegExp(
-      `nothing sent yet\\n  given up .*: success of deploy ${frame.id}: HTTP 410\\n  given up .*: start of`,
+      `nothing sent yet\n  given up .*: success of deploy ${frame.id}, after 1 try: HTTP 410\n  given up .*: start`,
     ),
   )
+})
+
+test('`ropeway agent` itself tells of a deploy that it refuses', async () => {
+  const { hub, to, startReal, notifications, said } = await world()
+  startReal()
+  await until('connected', () => hub.hellos.length === 1, 20_000)
+  const frame = await hookFrame({ body: '{"reason":"nightly"}' })
+  hub.deliver(frame)
+  // Without services, whether or not there is an engine.
+  await until('it is over', () => hub.types(frame.id).includes('failed'), 20_000)
+  await until('it is told', () => to.got.length === 1)
+  expect(to.got[0]?.body).toMatchObject({
+    type: 'deploy.failed',
+    data: { deploy: frame.id, actor: 'deploy', reason: 'nightly', standing: 'untouched', changes: [] },
+  })
+  await shows(notifications, /last sent: failure of deploy/)
+  expect(said()).not.toContain(TOKEN)
 })

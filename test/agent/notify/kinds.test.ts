@@ -94,7 +94,7 @@ describe.each(TYPES)('%s', (type) => {
     for (const status of [302, 400, 403, 404, 410, 500]) {
       // As many servers do with an address that they do not know.
       to.next.push((response, { url, query, headers }) => {
-        const echo = `${url}?${query.toString()} ${headers.authorization ?? ''}`
+        const echo = `${headers.authorization ?? ''} ${url}?${query.toString()}`
         response
           .writeHead(status, { location: url })
           .end(status === 404 ? JSON.stringify({ message: echo, code: echo }) : echo)

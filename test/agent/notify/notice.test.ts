@@ -38,11 +38,11 @@ const failed = (code: 'deadline' | 'stack-locked' | 'stack-unknown' = 'deadline'
 })
 
 function story(events: readonly AgentEvent[], over: Partial<Story> = {}, request: AnyRequest = {}): Story {
-  return { deploy: takenIn({ id: ID, actor: 'ci', request }), status: 'running', events, ...over }
+  return { deploy: takenIn({ id: ID, actor: 'ci', request }), events, ...over }
 }
 
-const standing = (events: readonly AgentEvent[], end = failed(), over: Partial<Story> = {}) =>
-  noticeOf('failure', end, 9, story(events, over)).standing
+const standing = (events: readonly AgentEvent[], end = failed()) =>
+  noticeOf('failure', end, 9, story(events)).standing
 
 describe('which events are told', () => {
   test.each<[AgentEvent, string | undefined]>([
@@ -65,7 +65,7 @@ function failedProblem() {
 
 describe('what is known of the stack after a failure', () => {
   test('that nothing was touched, where it never began', () =>
-    expect(standing([{ type: 'received' }], failed('stack-unknown'), { status: 'queued' })).toBe('untouched'))
+    expect(standing([{ type: 'received' }], failed('stack-unknown'))).toBe('untouched'))
 
   test('that nothing was touched, where preflight refused it', () =>
     expect(standing([{ type: 'received' }, started])).toBe('untouched'))
@@ -96,6 +96,9 @@ describe('what is known of the stack after a failure', () => {
 
   test('nothing, where there was no way back after a crash', () =>
     expect(standing([started, planned(), begun(1)])).toBe('unknown'))
+
+  test('nothing, where a plan is missing that was too long to be kept', () =>
+    expect(standing([started, begun(1)])).toBe('unknown'))
 
   test('nothing, where an earlier deploy has left the stack stuck', () => {
     expect(standing([started], failed('stack-locked'))).toBe('unknown')
