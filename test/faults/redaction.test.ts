@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
-import { HOOK_BODY_BYTES_MAX } from '../../shared/limits.ts'
+import { PUSH_BODY_BYTES_MAX } from '../../shared/limits.ts'
 import { HOST, startWorld, type World } from './world.ts'
 
 /** Each secret, whole and recognizable, by what it is. */
@@ -99,7 +99,7 @@ test('no secret is in any place that somebody else may read', async (context) =>
       (await world.request(`/v1/hosts/${HOST}/deploys/${inPath}`, { headers: bearer(`${secret}x`) })).status,
     ).toBe(401)
   }
-  const tooBig = JSON.stringify({ reason: urlSecret.padEnd(HOOK_BODY_BYTES_MAX + 1, urlSecret) })
+  const tooBig = JSON.stringify({ reason: urlSecret.padEnd(PUSH_BODY_BYTES_MAX + 1, urlSecret) })
   expect((await world.post('hello', 'big', { body: tooBig })).status).toBe(413)
   expect((await world.request(`/hooks/${HOST}/hello/door/${urlSecret}`, { method: 'GET' })).status).toBe(405)
   expect(

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { Relay } from '../../agent/relay.ts'
-import { HINT_TTL_MS, HOOK_BODY_BYTES_MAX, REQUEST_TTL_MS } from '../../shared/limits.ts'
+import { HINT_TTL_MS, HOOK_BODY_BYTES_MAX, PUSH_BODY_BYTES_MAX, REQUEST_TTL_MS } from '../../shared/limits.ts'
 import type { FromHub } from '../../shared/protocol.ts'
 import { sha256Hex } from '../../shared/tokens.ts'
 import { fingerprint, type Trigger } from '../../shared/triggers/index.ts'
@@ -314,7 +314,7 @@ test('15: a request signed for one host or stack does nothing to another', async
 })
 
 test('16: a body over the limit, with its length said, unsaid or lied about', async () => {
-  const tooBig = Buffer.alloc(HOOK_BODY_BYTES_MAX + 1, ' ')
+  const tooBig = Buffer.alloc(PUSH_BODY_BYTES_MAX + 1, ' ')
   const headers = { 'content-type': 'application/json' }
   const refused = { status: 413, body: { error: { code: 'request-invalid' } } }
   expect(await send({ headers, body: tooBig })).toMatchObject(refused)
@@ -322,6 +322,12 @@ test('16: a body over the limit, with its length said, unsaid or lied about', as
     refused,
   )
   expect(await send({ headers, body: Buffer.alloc(10_000_000, ' ') })).toMatchObject(refused)
+  // Of what no registry sent less is taken, which only whoever has signed is told.
+  const long = '{}'.padEnd(HOOK_BODY_BYTES_MAX + 1)
+  expect(await host.hook(long)).toMatchObject(refused)
+  expect(await host.hook(long, { secret: (await TestHost.unknown(relay)).secret })).toMatchObject(
+    UNAUTHORIZED,
+  )
   // Just the limit is let through to be judged: it is signed, and empty.
   expect((await host.hook(' '.repeat(HOOK_BODY_BYTES_MAX))).status).toBe(400)
 
@@ -334,9 +340,9 @@ test('16: a body over the limit, with its length said, unsaid or lied about', as
 
 test('16: the body of a hint over the limit', async () => {
   const path = pushPath(urlSecrets[0])
-  for (const length of [HOOK_BODY_BYTES_MAX + 1, 10_000_000])
+  for (const length of [PUSH_BODY_BYTES_MAX + 1, 10_000_000])
     expect((await send({ path, headers: {}, body: Buffer.alloc(length) })).status).toBe(413)
-  expect((await send({ path, headers: {}, body: Buffer.alloc(HOOK_BODY_BYTES_MAX) })).status).toBe(202)
+  expect((await send({ path, headers: {}, body: Buffer.alloc(PUSH_BODY_BYTES_MAX) })).status).toBe(202)
   expect((await reached()).length).toBe(1)
 })
 
@@ -353,7 +359,7 @@ test('16: after a refusal the connection still works', async () => {
       [{ path: '/v1/hosts/x/session', headers: json, body: Buffer.alloc(70_000) }, 401],
       [{ path: '/v1/hosts/x/stacks/y/deploys', headers: json, body: Buffer.alloc(70_000) }, 401],
       [{ method: 'PUT', headers: json, body: Buffer.alloc(70_000) }, 405],
-      [{ path: pushPath('x'.repeat(32)), headers: json, body: Buffer.alloc(70_000) }, 413],
+      [{ path: pushPath('x'.repeat(32)), headers: json, body: Buffer.alloc(300_000) }, 413],
     ] as const)
       for (let i = 0; i < 3; i++) expect((await send({ ...attempt, agent: keepAlive })).status).toBe(status)
   } finally {
@@ -507,7 +513,7 @@ test('29: the secret of an address is in no answer, no event, no log, and on the
       await there.hook('{}', { path, method: 'PUT' }),
       await there.hook('{}', { path: path.replace('/push/', '/unknown/') }),
       await there.hook('{}', { path: `${path}/more` }),
-      await there.hook(' '.repeat(HOOK_BODY_BYTES_MAX + 1), { path }),
+      await there.hook(' '.repeat(PUSH_BODY_BYTES_MAX + 1), { path }),
       await there.get(''),
       await there.get('/stacks/hello'),
       await there.get('/deploys'),
