@@ -12,6 +12,7 @@ import { stepSchema } from '../shared/plan.ts'
 import { PROBLEMS } from '../shared/problems.ts'
 import { CLOSE, fromAgentSchema, fromHubSchema } from '../shared/protocol.ts'
 import { defaultTtlMs, triggerSchema } from '../shared/triggers/index.ts'
+import { EXAMPLE_ENV } from './support/example-env.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -107,23 +108,7 @@ describe('what is documented is what there is', () => {
 
   test('the annotated configuration parses, and shows every key of a stack, every type of trigger and every kind of destination', () => {
     const example: unknown = parse(read('example/ropeway.example.yml'))
-    const env = {
-      ROPEWAY_HELLO_SECRET: `whsec_${btoa('0123456789abcdefghijklmnopqrstuv')}`,
-      ROPEWAY_HELLO_SECRET_OLD: `whsec_${btoa('vutsrqponmlkjihgfedcba9876543210')}`,
-      ROPEWAY_HELLO_REGISTRY_SECRET: '0123456789abcdef0123456789abcdef',
-      ...Object.fromEntries(
-        ['HUB', 'GHCR', 'REGISTRY', 'HARBOR', 'QUAY', 'GITLAB', 'GITEA', 'ECR', 'ACR', 'ZOT', 'JFROG'].map(
-          (name) => [`${name}_SECRET`, `the-secret-of-${name}-in-this-test`],
-        ),
-      ),
-      ROPEWAY_HELLO_SLACK_URL: 'https://hooks.slack.com/services/T0/B0/x',
-      ROPEWAY_HELLO_DISCORD_URL: 'https://discord.com/api/webhooks/0/x',
-      ROPEWAY_HELLO_TEAMS_URL: 'https://0.1.environment.api.powerplatform.com/x',
-      ROPEWAY_HELLO_HOOK_URL: 'https://example.com/hook',
-      ROPEWAY_HELLO_HOOK_SECRET: `whsec_${btoa('a secret that no trigger has')}`,
-      ROPEWAY_HELLO_GITHUB_TOKEN: 'github_pat_0123456789',
-    }
-    const parsed = configSchema({ directory: join(ROOT, 'example'), env }).safeParse(example)
+    const parsed = configSchema({ directory: join(ROOT, 'example'), env: EXAMPLE_ENV }).safeParse(example)
     expect(parsed.error).toBeUndefined()
     const stack = (example as { stacks: Record<string, object> }).stacks['hello'] ?? {}
     expect(Object.keys(stack).toSorted().join(' ')).toBe(

@@ -11,17 +11,12 @@ import { parseImage } from '../../../shared/image.ts'
 import { NAME_PATTERN } from '../../../shared/limits.ts'
 import { reportOf } from '../../../shared/problems.ts'
 import { triggerSchema } from '../../../shared/triggers/index.ts'
-import { OTHER_SECRET, SECRET, tempDir } from '../../support/host.ts'
+import { tempDir } from '../../support/host.ts'
+import { EXAMPLE_ENV } from '../../support/example-env.ts'
 import { anyJson, anyText, damaged, wrongInOnePlace } from '../../shared/doors/texts.ts'
 import { parse, stringify } from 'yaml'
 
 const EXAMPLE = readFileSync(new URL('../../../example/ropeway.example.yml', import.meta.url), 'utf8')
-// One for each: no two triggers may share a secret.
-const ENV: Record<string, string> = {
-  ROPEWAY_HELLO_SECRET: SECRET,
-  ROPEWAY_HELLO_SECRET_OLD: OTHER_SECRET,
-  ROPEWAY_HELLO_REGISTRY_SECRET: '5d41402abc4b2a76b9719d911017c592cdb6e15f9d2f4f61',
-}
 const DURATION_MS_MAX = 24 * 3600_000
 
 /** A directory with all that the example names; gives a reader for any text in its place. */
@@ -38,7 +33,7 @@ function reader(): (text: string | Uint8Array) => Promise<Config | undefined> {
   return async (text) => {
     writeFileSync(file, text)
     try {
-      const config = await loadConfig(file, ENV)
+      const config = await loadConfig(file, EXAMPLE_ENV)
       expectUsable(config)
       return config
     } catch (error) {
@@ -52,7 +47,7 @@ function reader(): (text: string | Uint8Array) => Promise<Config | undefined> {
         expect(fault).toMatch(/^line \d+: /)
         const line = Number(/\d+/.exec(fault)?.[0])
         expect(line >= 1 && line <= lines, `${fault} of ${lines}`).toBe(true)
-        for (const secret of Object.values(ENV)) expect(fault).not.toContain(secret)
+        for (const secret of Object.values(EXAMPLE_ENV)) expect(fault).not.toContain(secret)
       }
       return undefined
     }
