@@ -2,6 +2,7 @@
 
 import fc from 'fast-check'
 import type { DeclinedEvent, DeployEvent } from '../../../shared/events.ts'
+import { TAG_PATTERN } from '../../../shared/image.ts'
 import { STEPS_MAX } from '../../../shared/limits.ts'
 import type { Step } from '../../../shared/plan.ts'
 import { PROBLEMS, type ProblemCode } from '../../../shared/problems.ts'
@@ -191,6 +192,17 @@ const anyProof: fc.Arbitrary<Proof> = fc.oneof(
     body: anyBase64,
   }),
   fc.record({ kind: fc.constant('hint' as const), nonce: hex(32) }),
+  optional<Extract<Proof, { kind: 'push' }>>(
+    {
+      kind: fc.constant('push'),
+      nonce: hex(32),
+      tag: fc.stringMatching(TAG_PATTERN),
+      at: fc.integer({ min: 1, max: 8.64e15 }),
+    },
+    'kind',
+    'nonce',
+    'tag',
+  ),
 )
 export const anyFrameFromHub: fc.Arbitrary<FromHub> = fc.oneof(
   fc.record({
