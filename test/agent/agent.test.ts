@@ -381,7 +381,7 @@ describe('in the order in which it was signed', () => {
     const newer = await signed('newer', 10)
     hub.deliver(newer)
     await ended(hub, newer.id)
-    const older = await signed('older', 11)
+    const older = await signed('older', 30)
     hub.deliver(older)
     await until('an answer', () => hub.declined.length === 1)
     expect(hub.declined[0]).toEqual({ deploy: older.id, event: { type: 'superseded', by: newer.id } })
