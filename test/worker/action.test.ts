@@ -7,7 +7,7 @@ import { boundAudience } from '../../shared/triggers/oidc.ts'
 import { ciScene, type CiScene } from '../support/ci-scene.ts'
 import { ACTION, runAction, type Ran, type TokenFor } from '../support/job.ts'
 import { startProxy } from '../support/proxy.ts'
-import { ROLL, testRelay } from '../support/relay.ts'
+import { ROLL, START_MS_MAX, testRelay } from '../support/relay.ts'
 import { until } from '../support/until.ts'
 
 let relay: Relay
@@ -40,7 +40,7 @@ async function told(...events: AgentEvent[]): Promise<Ran & { readonly id: strin
   const { agent, run, host } = await scene()
   const [ran, { id }] = await Promise.all([
     run(),
-    agent.nextDeploy().then((frame) => {
+    agent.nextDeploy(START_MS_MAX).then((frame) => {
       agent.report(frame.id, 1, ...events)
       return frame
     }),
@@ -87,7 +87,7 @@ test('the inputs are the request, the token is made for it alone, and no log sho
       asked.push(aud)
       return 'not.a.token'
     }).then(() => run(inputs)),
-    agent.nextDeploy().then((frame) => {
+    agent.nextDeploy(START_MS_MAX).then((frame) => {
       agent.report(frame.id, 1, ...BEGUN, SUCCEEDED)
       return frame
     }),
@@ -109,7 +109,7 @@ test('bind: false is for a trigger whose tokens have another audience', async ()
   const { agent, run } = await scene({ audience: 'ropeway' })
   const [ran, { proof }] = await Promise.all([
     run({ bind: 'false', audience: 'ropeway', tag: 'v2', digest: DIGEST }),
-    agent.nextDeploy().then((frame) => {
+    agent.nextDeploy(START_MS_MAX).then((frame) => {
       agent.report(frame.id, 1, ...BEGUN, SUCCEEDED)
       return frame
     }),
@@ -162,9 +162,9 @@ describe('a deploy', () => {
     const url = audience.replace(relay.url, `http://127.0.0.1:${proxy.port}`)
     let seen = ''
     const cutInTheMiddle = async () => {
-      const { id } = await agent.nextDeploy()
+      const { id } = await agent.nextDeploy(START_MS_MAX)
       agent.report(id, 1, ...BEGUN)
-      await until('the roll in the log', () => seen.includes('verify through nginx'))
+      await until('the roll in the log', () => seen.includes('verify through nginx'), START_MS_MAX)
       for (const passage of proxy.open()) passage.reset()
       agent.report(id, BEGUN.length + 1, SUCCEEDED)
     }
@@ -179,12 +179,12 @@ describe('a deploy', () => {
   test('that waits for its agent says so; what lasts too long fails the job, and goes on', async () => {
     const at = await scene()
     await at.agent.close()
-    const ran = await at.run({ 'timeout-minutes': '0.03' })
+    const ran = await at.run({ 'timeout-minutes': '0.1' })
     expect(ran.code).toBe(1)
     expect(ran.commands.find(({ name }) => name === 'notice')?.data).toMatch(
       /is offline; deploy \w+ waits for it/,
     )
-    expect(errors(ran)).toEqual([expect.stringMatching(/^no end after 0.03 minutes; deploy \w+ goes on/)])
+    expect(errors(ran)).toEqual([expect.stringMatching(/^no end after 0\.1 minutes; deploy \w+ goes on/)])
     expect(ran.outputs['status']).toBe('queued')
     expect((await at.host.get(`/deploys/${ran.outputs['deploy']}`)).body.status).toBe('queued')
   })

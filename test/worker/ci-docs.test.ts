@@ -12,7 +12,7 @@ import { ciScene } from '../support/ci-scene.ts'
 import { tempDir } from '../support/host.ts'
 import { ACTION } from '../support/job.ts'
 import { startProxy } from '../support/proxy.ts'
-import { ROLL, testRelay } from '../support/relay.ts'
+import { ROLL, START_MS_MAX, testRelay } from '../support/relay.ts'
 import { until } from '../support/until.ts'
 
 const EXAMPLE = join(import.meta.dirname, '../../example')
@@ -94,7 +94,7 @@ describe.each(['token', 'secret'] as const)('the script with a %s', (kind) => {
     const { agent, scripts } = await scene()
     const { script, env, url } = scripts[kind]
     const ran = run(script, env, url, '{"reason":"it’s \\"quoted\\" $HOME"}')
-    const { id } = await agent.nextDeploy()
+    const { id } = await agent.nextDeploy(START_MS_MAX)
     agent.report(id, 1, ...BEGUN, LURE, end)
     expect(await ran).toMatchObject({ code, shown: expect.stringContaining(`"type":"${end.type}"`) })
   })
@@ -105,9 +105,9 @@ describe.each(['token', 'secret'] as const)('the script with a %s', (kind) => {
     const proxy = await startProxy(Number(new URL(relay.url).port))
     onTestFinished(() => proxy.stop())
     const ran = run(script, env, url.replace(relay.url, `http://127.0.0.1:${proxy.port}`), '{}')
-    const { id } = await agent.nextDeploy()
+    const { id } = await agent.nextDeploy(START_MS_MAX)
     agent.report(id, 1, ...BEGUN)
-    await until('the roll', () => ran.seen().includes('step-finished'))
+    await until('the roll', () => ran.seen().includes('step-finished'), START_MS_MAX)
     for (const passage of proxy.open()) passage.reset()
     agent.report(id, BEGUN.length + 1, ROLL.at(-1)!)
     expect((await ran).code).toBe(0)
