@@ -117,3 +117,9 @@ export const ISSUER_COOLDOWN_MS = 30_000
 /** An issuer's answer: deadline and size. Real ones take 100 ms and have 2 to 10 KiB. Beyond: as if it had not answered. */
 export const ISSUER_ANSWER_MS_MAX = 3000
 export const ISSUER_ANSWER_BYTES_MAX = 64 * 1024
+
+/** Users, channels or teams in one list of a chat, chats of a host: all of them go to the relay with every hello. */
+export const CHAT_IDS_MAX = 64
+export const CHATS_MAX = 16
+/** Who asks by chat stands there and waits: an hour later the answer would be news to nobody. */
+export const CHAT_TTL_MS = 3600_000

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { configSchema } from '../agent/config/schema.ts'
+import { CHAT_TYPES } from '../shared/chat/chat.ts'
 import { STATUSES } from '../shared/deploy.ts'
 import { deployEventSchema } from '../shared/events.ts'
 import { stepSchema } from '../shared/plan.ts'
@@ -75,9 +76,12 @@ describe('who may import whom', () => {
     (path) => expect(path).toMatch(/^agent\/adapters\//),
   )
 
-  test.each(['agent/nginx', 'agent/compose', 'shared'].flatMap(sources).concat('worker/hub/decide.ts'))(
-    '%s is told the time',
-    (path) => expect(read(path)).not.toMatch(/Date\.now\(\)|new Date\(\)|performance\.now/),
+  test.each(
+    ['agent/nginx', 'agent/compose', 'shared']
+      .flatMap(sources)
+      .concat(['decide', 'chat/pace', 'chat/words'].map((name) => `worker/hub/${name}.ts`)),
+  )('%s is told the time', (path) =>
+    expect(read(path)).not.toMatch(/Date\.now\(\)|new Date\(\)|performance\.now/),
   )
 })
 
@@ -98,6 +102,10 @@ describe('what is documented is what there is', () => {
     'ARCHITECTURE names %s',
     (word) => expect(read('ARCHITECTURE.md')).toContain(`\`${word}\``),
   )
+
+  test.each(CHAT_TYPES)('docs/chat.md says how to set up %s', (type) => {
+    expect(read('docs/chat.md')).toContain(`type: ${type}`)
+  })
 
   test('the README’s relative links lead somewhere', () => {
     const links = [...read('README.md').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, path]) => path ?? '')
@@ -122,6 +130,8 @@ describe('what is documented is what there is', () => {
       ROPEWAY_HELLO_HOOK_URL: 'https://example.com/hook',
       ROPEWAY_HELLO_HOOK_SECRET: `whsec_${btoa('a secret that no trigger has')}`,
       ROPEWAY_HELLO_GITHUB_TOKEN: 'github_pat_0123456789',
+      ROPEWAY_SLACK_SECRET: '0123456789abcdef0123456789abcdef',
+      ROPEWAY_SLACK_TOKEN: 'xoxb-0123456789-abcdefghijklmnop',
     }
     const parsed = configSchema({ directory: join(ROOT, 'example'), env }).safeParse(example)
     expect(parsed.error).toBeUndefined()
@@ -146,6 +156,17 @@ describe('what is documented is what there is', () => {
     const triggers = Object.values(parsed.data?.stacks['hello']?.triggers ?? {})
     expect(triggers.map(({ type }) => type)).toEqual(typesOf(triggerSchema, 'type'))
     expect(triggers.map(({ type, ttlMs }) => ttlMs === defaultTtlMs(type))).toEqual(triggers.map(() => true))
+    const chats = Object.values(parsed.data?.chat ?? {})
+    expect(chats.map(({ type }) => type)).toEqual(CHAT_TYPES)
+    expect(Object.keys(Object.values((example as { chat: Record<string, object> }).chat)[0] ?? {})).toEqual([
+      'type',
+      'secret',
+      'token',
+      'teams',
+      'channels',
+      'stacks',
+      'ttl',
+    ])
   })
 })
 

@@ -17,7 +17,8 @@ async function verify({ trigger, headers, secret, jwks }, body, now) {
   const keys = new IssuerKeys({ get: () => ({ jwks, at: now }), put: () => {} })
   if (isPushTrigger(trigger))
     return verifyPush(HOST, trigger, { headers, body, secret }, { issuers: keys, now, onRefused })
-  if (isOidc(trigger)) return verifyJob(HOST, trigger, { headers, body }, { keys, now, isFollowed: () => false, onRefused })
+  if (isOidc(trigger))
+    return verifyJob(HOST, trigger, { headers, body }, { keys, now, isFollowed: () => false, onRefused })
   return verifyHook(HOST, trigger, { headers, body }, { now, onStale: onRefused })
 }
 

@@ -1,0 +1,101 @@
+// The chats of ropeway.yml: what it may leave out, and what it must not.
+
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { loadConfig } from '../../../agent/config/config.ts'
+import { chatSchema, type Chat } from '../../../shared/chat/chat.ts'
+import { Problem } from '../../../shared/problems.ts'
+import { tempDir } from '../../support/host.ts'
+
+const ENV = {
+  SLACK_SECRET: '8f742231b10e8888abcd99yyyzzz85a5',
+  SLACK_TOKEN: 'xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqqgy',
+}
+
+function write(chat: string, images = 'ghcr.io/acme/hello'): string {
+  const dir = tempDir()
+  writeFileSync(join(dir, 'docker-compose.yml'), 'services: {}\n')
+  const path = join(dir, 'ropeway.yml')
+  writeFileSync(
+    path,
+    `relay: https://relay.example
+host: vps-1
+stacks:
+  hello:
+    compose: ./docker-compose.yml
+    allow: { images: [${images}] }
+chat:
+  ${chat}
+`,
+  )
+  return path
+}
+
+const chatOf = async (chat: string, images?: string): Promise<Chat> => {
+  const [found] = (await loadConfig(write(`ops: ${chat}`, images), ENV)).chats
+  expect(chatSchema.parse(found)).toEqual(found)
+  return found!
+}
+const faultsOf = (chat: string): Promise<readonly string[]> =>
+  loadConfig(write(chat), ENV).then(
+    () => [],
+    (error: unknown) => (error instanceof Problem ? (error.log ?? []) : [String(error)]),
+  )
+
+const SLACK = 'type: slack, secret: { env: SLACK_SECRET }, teams: T012AB3C4'
+
+test('all that is said goes to the relay, and the one image that is allowed', async () => {
+  const said = `{ ${SLACK}, token: { env: SLACK_TOKEN }, channels: [C012AB3C4], ttl: 10m, stacks: { hello: { deploy: U012AB3C4 } } }`
+  expect(await chatOf(said)).toEqual({
+    type: 'slack',
+    name: 'ops',
+    ttlMs: 600_000,
+    keys: [ENV.SLACK_SECRET],
+    token: ENV.SLACK_TOKEN,
+    teams: ['T012AB3C4'],
+    channels: ['C012AB3C4'],
+    stacks: [{ name: 'hello', image: 'ghcr.io/acme/hello', deploy: ['U012AB3C4'] }],
+  })
+})
+
+test('who is not listed may do nothing, and of several images none is meant', async () => {
+  expect(await chatOf(`{ ${SLACK}, stacks: { hello: {} } }`, 'a/b, c/d')).toMatchObject({
+    channels: [],
+    ttlMs: 3600_000,
+    stacks: [{ name: 'hello', deploy: [] }],
+  })
+  const { stacks } = await chatOf(`{ ${SLACK}, stacks: { hello: { image: c/d } } }`, 'a/b, c/d')
+  expect(stacks[0]?.image).toBe('docker.io/c/d')
+})
+
+test('commands that do not hold secrets see no chats', async () => {
+  const path = write(`ops: { ${SLACK}, stacks: { hello: {} } }`)
+  expect((await loadConfig(path, {}, { withSecrets: false })).chats).toEqual([])
+})
+
+test.each([
+  ['ops: { type: irc }', /chat\.ops\.type: should be slack/],
+  [`ops: { type: slack, secret: { env: NO }, teams: T012AB3C4, stacks: { hello: {} } }`, /NO is not set/],
+  [
+    `ops: { type: slack, secret: { env: SLACK_TOKEN }, teams: T012AB3C4, stacks: { hello: {} } }`,
+    /SLACK_TOKEN is not a signing secret/,
+  ],
+  [
+    `ops: { ${SLACK}, token: { env: SLACK_SECRET }, stacks: { hello: {} } }`,
+    /SLACK_SECRET is not a bot token/,
+  ],
+  [`ops: { ${SLACK}, stacks: {} }`, /stacks: has no stack/],
+  [`ops: { ${SLACK}, stacks: { other: {} } }`, /is not among the stacks/],
+  [`ops: { ${SLACK}, stacks: { hello: { deploy: roadrunner } } }`, /not the id of a user/],
+  [`ops: { ${SLACK}, channels: '#deploys', stacks: { hello: {} } }`, /not the id of a channel/],
+  ['ops: { type: slack, secret: { env: SLACK_SECRET }, stacks: { hello: {} } }', /chat\.ops\.teams/],
+  [`ops: { ${SLACK}, server: https://x.example, stacks: { hello: {} } }`, /chat\.ops\.server/],
+  [
+    `ops: { ${SLACK}, stacks: { hello: {} } }\n  two: { ${SLACK}, stacks: { hello: {} } }`,
+    /chat\.two\.secret: is the same as that of ops/,
+  ],
+  [`Ops: { ${SLACK}, stacks: { hello: {} } }`, /a name is up to 63/],
+])('%s: %s', async (chat, fault) => {
+  expect((await faultsOf(chat)).join('\n')).toMatch(fault)
+})
