@@ -132,6 +132,7 @@ describe('what is documented is what there is', () => {
       ROPEWAY_HELLO_GITHUB_TOKEN: 'github_pat_0123456789',
       ROPEWAY_SLACK_SECRET: '0123456789abcdef0123456789abcdef',
       ROPEWAY_SLACK_TOKEN: 'xoxb-0123456789-abcdefghijklmnop',
+      ROPEWAY_DISCORD_TOKEN: `${'A'.repeat(24)}.AAAAAA.${'a'.repeat(27)}`,
     }
     const parsed = configSchema({ directory: join(ROOT, 'example'), env }).safeParse(example)
     expect(parsed.error).toBeUndefined()

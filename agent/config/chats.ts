@@ -117,8 +117,9 @@ const absent = (message: string) => z.custom<undefined>((value) => value === und
 // YAML reads a number that is not in quotes as one, and of a long one it keeps sixteen digits.
 const idsOf = (pattern: RegExp, what: string) =>
   listOf(
-    z.union([z.string(), z.int()]).transform((value, ctx) => {
-      if (pattern.test(String(value))) return String(value)
+    z.unknown().transform((value, ctx) => {
+      if (typeof value === 'string' && pattern.test(value)) return value
+      if (Number.isSafeInteger(value) && pattern.test(String(value))) return String(value)
       ctx.addIssue({ code: 'custom', message: `is not the id of a ${what}; long numbers belong in quotes` })
       return z.NEVER
     }),

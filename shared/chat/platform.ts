@@ -101,15 +101,23 @@ export interface Platform {
    * the answer itself be edited.
    */
   readonly reply: (said: Said, message: Message, as: 'private' | 'start') => Reply
+  /** How long after the answer a message is first shown: at once where it is another. */
+  readonly firstShowMs: number
   /** The only hosts that may be called. */
   readonly hosts: (account: Account) => readonly string[]
   /** The call that shows a message at its place, for the first time or again; undefined where the platform allows no more. */
   readonly show: (place: Place, message: Message, account: Account, now: number) => Call | undefined
-  /** What an answer to `show` means: shown, at the place to edit it from now on; to be tried again; or hopeless. */
+  /**
+   * What an answer to `show` means: shown, at the place to edit it from now on; not shown, but it may be at this other place; not yet; or
+   * hopeless.
+   */
   readonly shown: (
     place: Place,
     answer: CallAnswer,
-  ) => { readonly place: Place; readonly isShown: boolean } | { readonly hopeless: string }
+  ) =>
+    | { readonly place: Place; readonly isShown: boolean }
+    | { readonly again: true }
+    | { readonly hopeless: string }
 }
 
 /** A message's text, cut to what the platform takes. */

@@ -59,6 +59,7 @@ export const slack: Platform = {
     /^xoxb-[A-Za-z0-9-]{10,200}$/.test(token) ? undefined : 'is not a bot token (xoxb-…)',
   hasServer: false,
   ids: { team: /^T[A-Z0-9]{2,31}$/, channel: /^[CDG][A-Z0-9]{2,31}$/, user: /^[UW][A-Z0-9]{2,31}$/ },
+  firstShowMs: 0,
 
   async verify({ headers, body }, keys) {
     const timestamp = headers['x-slack-request-timestamp'] ?? ''

@@ -13,6 +13,8 @@ const ENV = {
   SLACK_TOKEN: 'xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqqgy',
 }
 
+const KEY = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'
+
 function write(chat: string, images = 'ghcr.io/acme/hello'): string {
   const dir = tempDir()
   writeFileSync(join(dir, 'docker-compose.yml'), 'services: {}\n')
@@ -75,7 +77,7 @@ test('commands that do not hold secrets see no chats', async () => {
 })
 
 test.each([
-  ['ops: { type: irc }', /chat\.ops\.type: should be slack/],
+  ['ops: { type: irc }', /chat\.ops\.type: should be slack or discord/],
   [`ops: { type: slack, secret: { env: NO }, teams: T012AB3C4, stacks: { hello: {} } }`, /NO is not set/],
   [
     `ops: { type: slack, secret: { env: SLACK_TOKEN }, teams: T012AB3C4, stacks: { hello: {} } }`,
@@ -95,6 +97,15 @@ test.each([
     `ops: { ${SLACK}, stacks: { hello: {} } }\n  two: { ${SLACK}, stacks: { hello: {} } }`,
     /chat\.two\.secret: is the same as that of ops/,
   ],
+  [
+    `ops: { type: discord, publicKey: '${'0'.repeat(64)}', teams: '290926798626357999', stacks: { hello: {} } }`,
+    /publicKey: is one byte repeated/,
+  ],
+  [
+    `ops: { type: discord, publicKey: ${KEY}, teams: 290926798626357999, stacks: { hello: {} } }`,
+    /in quotes/,
+  ],
+  [`ops: { type: discord, secret: x, teams: '290926798626357999', stacks: { hello: {} } }`, /publicKey/],
   [`Ops: { ${SLACK}, stacks: { hello: {} } }`, /a name is up to 63/],
 ])('%s: %s', async (chat, fault) => {
   expect((await faultsOf(chat)).join('\n')).toMatch(fault)

@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { hear, type Chat } from '../../../shared/chat/chat.ts'
+import * as discord from '../../support/chat/discord.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
@@ -50,4 +51,24 @@ test('one that waited in the relay is heard, one from the future is not', async 
   expect((await old).signedAt).toBe(THEN)
   const early = hear(slackChat, slackRequest, THEN - 3600_000, { mayBeOld: true })
   await expect(early).rejects.toMatchObject({ code: 'request-stale' })
+})
+
+// RFC 8032, 7.1; Discord publishes no request. Its first test's key, over a time and a body of ours.
+test.each([
+  [{}, undefined],
+  [{ 'x-signature-timestamp': '1531420619' }, 'unauthorized'],
+  [{ 'x-signature-timestamp': '' }, 'unauthorized'],
+  [{ 'x-signature-timestamp': '1531420618, 1531420618' }, 'unauthorized'],
+  [{ 'x-signature-ed25519': '' }, 'unauthorized'],
+  [{ 'x-signature-ed25519': '0'.repeat(128) }, 'unauthorized'],
+])('Discord’s proof with %j', async (over, code) => {
+  const request = discord.signed({ type: 1 }, { at: 1531420618 })
+  const chat: Pick<Chat, 'type' | 'keys'> = {
+    type: 'discord',
+    keys: ['f'.repeat(63) + '0', discord.PUBLIC_KEY],
+  }
+  const headers = { ...request.headers, ...over }
+  const heard = hear(chat, { headers, body: bytes(request.body) }, THEN)
+  if (code === undefined) expect((await heard).said).toEqual({ kind: 'greeting', answer: { type: 1 } })
+  else await expect(heard).rejects.toMatchObject({ code })
 })

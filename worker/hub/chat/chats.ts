@@ -198,7 +198,9 @@ export class Chats {
     if (isRefusal(accepted)) return this.#say(chat, speech, [TOO_MANY])
     const now = Date.now()
     const place = { ...speech.place, askedAt: now }
-    messages.insertMessage(this.#sql, { deploy: accepted.deploy, chat: chat.name, origin, place }, now)
+    const firstAt = now + platformOf(chat).firstShowMs
+    const message = { deploy: accepted.deploy, chat: chat.name, origin, place }
+    messages.insertMessage(this.#sql, message, { now, dueAt: firstAt })
     await this.resume()
     if (accepted.status === 'duplicate')
       return this.#say(chat, speech, [`${wish.stack}: that was asked for already.`])

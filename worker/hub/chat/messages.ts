@@ -25,11 +25,11 @@ interface Row extends Record<string, SqlStorageValue> {
 }
 const COLUMNS = 'deploy, chat, origin, place, seq, shown_at, tries'
 
-/** Due at once. One of a deploy that has one already is not added: the same request came again. */
+/** One of a deploy that has one already is not added: the same request came again. */
 export function insertMessage(
   sql: SqlStorage,
   { deploy, chat, origin, place }: Pick<Message, 'deploy' | 'chat' | 'origin' | 'place'>,
-  now: number,
+  { now, dueAt }: { now: number; dueAt: number },
 ): void {
   sql.exec('DELETE FROM chat_messages WHERE ended_at < ?', now - BUTTON_MS_MAX)
   sql.exec(
@@ -38,7 +38,7 @@ export function insertMessage(
     chat,
     origin,
     JSON.stringify(place),
-    now,
+    dueAt,
   )
 }
 

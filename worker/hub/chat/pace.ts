@@ -47,13 +47,14 @@ export function afterCall(
   now: number,
 ): Next {
   const { answer, seq } = attempt
-  if (!answer || answer.status === 429 || answer.status >= 500) {
+  const outcome =
+    answer && answer.status !== 429 && answer.status < 500 ? platform.shown(shown.place, answer) : undefined
+  if (!outcome || 'again' in outcome) {
     if (shown.tries + 1 >= TRIES_MAX) return { end: 'the platform does not answer' }
     const waitMs = Math.min(TRY_AGAIN_MS_MAX, TRY_AGAIN_MS * 2 ** shown.tries)
     const asked = (answer?.retryAfterSeconds ?? 0) * 1000
     return { ...shown, tries: shown.tries + 1, dueAt: now + Math.max(waitMs, asked) }
   }
-  const outcome = platform.shown(shown.place, answer)
   if ('hopeless' in outcome) return { end: outcome.hopeless }
   const { place, isShown } = outcome
   if (!isShown) {
