@@ -61,7 +61,8 @@ function chatOf(type: ChatType, surroundings: Surroundings) {
         ? server
         : absent('is for a server of one’s own; this platform has one place'),
       teams: team ? idsOf(team, 'team') : absent('is nothing that this platform has'),
-      channels: idsOf(channel, 'channel').optional(),
+      // Anybody can write to a bot where there are no teams.
+      channels: team ? idsOf(channel, 'channel').optional() : idsOf(channel, 'channel'),
       stacks: z
         .record(name, z.strictObject({ deploy: users.optional(), image: repository.optional() }))
         .refine((stacks) => Object.keys(stacks).length > 0, 'has no stack'),

@@ -9,11 +9,20 @@ import type { AnyRequest } from '../request.ts'
 import type { Asked, SignedRequest } from '../triggers/index.ts'
 import { parseCommand } from './command.ts'
 import { discord } from './discord.ts'
+import { mattermost } from './mattermost.ts'
 import type { Platform, Said, Who } from './platform.ts'
 import { slack } from './slack.ts'
+import { microsoftTeams } from './teams.ts'
+import { telegram } from './telegram.ts'
 
 /** Every platform there is: a sixth is a file, and a line here. */
-export const PLATFORMS = { slack, discord } as const satisfies Record<string, Platform>
+export const PLATFORMS = {
+  slack,
+  discord,
+  telegram,
+  mattermost,
+  teams: microsoftTeams,
+} as const satisfies Record<string, Platform>
 export type ChatType = keyof typeof PLATFORMS
 export const CHAT_TYPES = Object.keys(PLATFORMS) as [ChatType, ...ChatType[]]
 

@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { Problem } from '../problems.ts'
 import {
-  textOf,
+  fenced,
   type Button,
   type Call,
   type Message,
@@ -15,8 +15,6 @@ import {
 import { TIMESTAMP, bodyText, concat, hexBytes, jsonOf } from './proof.ts'
 
 const CONTENT_CHARS_MAX = 2000
-/** What stands around the text. */
-const FENCE_CHARS = 20
 /** An interaction's token is good for 15 minutes; half a minute of it is not counted on. */
 const TOKEN_MS_MAX = 14.5 * 60_000
 /** The answer must have become a message before it can be edited. */
@@ -65,6 +63,8 @@ export const discord: Platform = {
   needsToken: false,
   tokenFault: (token) => (/^[\w.-]{50,120}$/.test(token) ? undefined : 'is not the token of a bot'),
   hasServer: false,
+  hasButtons: true,
+  repeatsRefused: false,
   ids: { team: /^[0-9]{15,20}$/, channel: /^[0-9]{15,20}$/, user: /^[0-9]{15,20}$/ },
   firstShowMs: FIRST_EDIT_MS,
 
@@ -128,15 +128,11 @@ export const discord: Platform = {
   },
 }
 
-/**
- * In a code block nothing is formatted, linked or mentioned; and nobody is notified, whatever stands there. Three backticks would end it, so
- * they are parted by what has no width.
- */
+// Nobody is notified, whatever stands there.
 function contentOf(message: Message): object {
-  const text = textOf(message, CONTENT_CHARS_MAX - FENCE_CHARS).replaceAll('``', '`\u200B`')
   const { buttons } = message
   return {
-    content: `\`\`\`text\n${text.slice(0, CONTENT_CHARS_MAX - FENCE_CHARS)}\n\`\`\``,
+    content: fenced(message, CONTENT_CHARS_MAX),
     allowed_mentions: { parse: [] },
     components: buttons.length === 0 ? [] : [{ type: 1, components: buttons.map(buttonOf) }],
   }

@@ -3,7 +3,10 @@
 
 import type { SignedRequest } from '../triggers/index.ts'
 
-/** Where an answer goes, in the platform's own terms. Kept with the message that is edited there. */
+/**
+ * Where an answer goes, in the platform's own terms. Kept with the message that is edited there, with `askedAt`, when it was asked for, and
+ * `hook`, where the platform posts to.
+ */
 export type Place = Readonly<Record<string, string | number>>
 
 /** Who speaks, and where. Ids, never names: names can be changed. */
@@ -66,6 +69,7 @@ export interface Reply {
 
 /** What a configured chat has that calls are made with. */
 export interface Account {
+  readonly keys: readonly string[]
   readonly token?: string | undefined
   /** The origin of a server of one's own. */
   readonly server?: string | undefined
@@ -75,7 +79,7 @@ export interface Platform {
   readonly name: string
   /** The headers that prove a request: just these are stored and forwarded. */
   readonly headers: readonly string[]
-  readonly body: 'form' | 'json'
+  readonly body: 'form' | 'json' | 'both'
   /** What ropeway.yml calls the keys that requests are verified with, and why one cannot be used. */
   readonly keyName: 'secret' | 'publicKey'
   readonly keyFault: (key: string) => string | undefined
@@ -84,6 +88,9 @@ export interface Platform {
   readonly tokenFault: (token: string) => string | undefined
   /** Whether ropeway.yml must say where the server is. */
   readonly hasServer: boolean
+  readonly hasButtons: boolean
+  /** Whether what is refused comes again, and keeps all else waiting: what is genuine and too old is then answered as if it were heard. */
+  readonly repeatsRefused: boolean
   /** The forms of the ids that ropeway.yml lists. `team` undefined: the platform has none. */
   readonly ids: { readonly team: RegExp | undefined; readonly channel: RegExp; readonly user: RegExp }
   /**
@@ -101,12 +108,17 @@ export interface Platform {
    * the answer itself be edited.
    */
   readonly reply: (said: Said, message: Message, as: 'private' | 'start') => Reply
-  /** How long after the answer a message is first shown: at once where it is another. */
-  readonly firstShowMs: number
+  /** How long after the answer a message is first shown: at once where it is another; undefined: never. */
+  readonly firstShowMs: number | undefined
   /** The only hosts that may be called. */
   readonly hosts: (account: Account) => readonly string[]
   /** The call that shows a message at its place, for the first time or again; undefined where the platform allows no more. */
-  readonly show: (place: Place, message: Message, account: Account, now: number) => Call | undefined
+  readonly show: (
+    place: Place,
+    message: Message,
+    account: Account,
+    now: number,
+  ) => Call | undefined | Promise<Call | undefined>
   /**
    * What an answer to `show` means: shown, at the place to edit it from now on; not shown, but it may be at this other place; not yet; or
    * hopeless.
@@ -124,4 +136,15 @@ export interface Platform {
 export function textOf({ lines }: Message, charsMax: number): string {
   const text = lines.join('\n')
   return text.length <= charsMax ? text : `${text.slice(0, charsMax - 1).replace(/[\uD800-\uDBFF]$/, '')}…`
+}
+
+const FENCE_CHARS = 20
+
+/**
+ * The text in a code block of Markdown, where nothing is formatted, linked or mentioned. Three backticks would end it, so they are parted by what
+ * has no width.
+ */
+export function fenced(message: Message, charsMax: number): string {
+  const most = charsMax - FENCE_CHARS
+  return `\`\`\`text\n${textOf(message, most).replaceAll('``', '`\u200B`').slice(0, most)}\n\`\`\``
 }

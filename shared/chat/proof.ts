@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { Problem, faultsOf } from '../problems.ts'
+import { sha256Hex } from '../tokens.ts'
 
 const HMAC = { name: 'HMAC', hash: 'SHA-256' }
 /** A form of ours has a dozen fields. */
@@ -42,6 +43,32 @@ export async function hmacKeyOf(
   }
   if (fitting === undefined) throw new Problem('unauthorized', 'no signature matches')
   return fitting
+}
+
+/** HMAC-SHA256 in hex. */
+export async function hmacHex(key: string, content: string): Promise<string> {
+  const made = await crypto.subtle.importKey('raw', utf8(key), HMAC, false, ['sign'])
+  const bytes = new Uint8Array(await crypto.subtle.sign('HMAC', made, utf8(content)))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** The key that was sent along. Digests are compared, so how long it takes says nothing of the key. */
+export async function sameKeyOf(keys: readonly string[], sent: string): Promise<string> {
+  const hash = await sha256Hex(utf8(sent))
+  let fitting: string | undefined
+  for (const key of keys) if ((await sha256Hex(utf8(key))) === hash) fitting ??= key
+  if (fitting === undefined) throw new Problem('unauthorized', 'the secret is another')
+  return fitting
+}
+
+/** Canonical base64 only: two texts for the same bytes would let a signature be rewritten. */
+export function base64Bytes(text: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    const binary = atob(text)
+    return btoa(binary) === text ? Uint8Array.from(binary, (char) => char.charCodeAt(0)) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 export function bodyText(body: Uint8Array): string {

@@ -58,6 +58,8 @@ export const slack: Platform = {
   tokenFault: (token) =>
     /^xoxb-[A-Za-z0-9-]{10,200}$/.test(token) ? undefined : 'is not a bot token (xoxb-…)',
   hasServer: false,
+  hasButtons: true,
+  repeatsRefused: false,
   ids: { team: /^T[A-Z0-9]{2,31}$/, channel: /^[CDG][A-Z0-9]{2,31}$/, user: /^[UW][A-Z0-9]{2,31}$/ },
   firstShowMs: 0,
 

@@ -10,9 +10,13 @@ import { tempDir } from '../../support/host.ts'
 
 const ENV = {
   SLACK_SECRET: '8f742231b10e8888abcd99yyyzzz85a5',
+  ID: 'abcdefghijklmnopqrstuvwxyz',
+  TELEGRAM_TOKEN: `123456789:${'A'.repeat(35)}`,
   SLACK_TOKEN: 'xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqqgy',
 }
 
+const ID = 'abcdefghijklmnopqrstuvwxyz'
+const BOT = 'secret: { env: SLACK_SECRET }, token: { env: TELEGRAM_TOKEN }'
 const KEY = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'
 
 function write(chat: string, images = 'ghcr.io/acme/hello'): string {
@@ -77,7 +81,7 @@ test('commands that do not hold secrets see no chats', async () => {
 })
 
 test.each([
-  ['ops: { type: irc }', /chat\.ops\.type: should be slack or discord/],
+  ['ops: { type: irc }', /chat\.ops\.type: should be slack, discord, telegram, mattermost or teams/],
   [`ops: { type: slack, secret: { env: NO }, teams: T012AB3C4, stacks: { hello: {} } }`, /NO is not set/],
   [
     `ops: { type: slack, secret: { env: SLACK_TOKEN }, teams: T012AB3C4, stacks: { hello: {} } }`,
@@ -106,6 +110,27 @@ test.each([
     /in quotes/,
   ],
   [`ops: { type: discord, secret: x, teams: '290926798626357999', stacks: { hello: {} } }`, /publicKey/],
+  [
+    `ops: { type: telegram, secret: { env: SLACK_SECRET }, channels: 1, stacks: { hello: {} } }`,
+    /chat\.ops\.token/,
+  ],
+  [`ops: { type: telegram, ${BOT}, stacks: { hello: {} } }`, /chat\.ops\.channels/],
+  [
+    `ops: { type: telegram, ${BOT}, channels: 1, teams: 1, stacks: { hello: {} } }`,
+    /chat\.ops\.teams: is nothing/,
+  ],
+  [
+    `ops: { type: mattermost, secret: { env: ID }, teams: ${ID}, stacks: { hello: {} } }`,
+    /chat\.ops\.server/,
+  ],
+  [
+    `ops: { type: mattermost, secret: { env: ID }, teams: ${ID}, server: 'http://chat.example', stacks: { hello: {} } }`,
+    /should be the https address/,
+  ],
+  [
+    `ops: { type: teams, secret: { env: ID }, teams: x, stacks: { hello: {} } }`,
+    /ID is not the security token/,
+  ],
   [`Ops: { ${SLACK}, stacks: { hello: {} } }`, /a name is up to 63/],
 ])('%s: %s', async (chat, fault) => {
   expect((await faultsOf(chat)).join('\n')).toMatch(fault)

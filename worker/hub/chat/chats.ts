@@ -88,7 +88,8 @@ export class Chats {
     const signed = { headers: pick(request.headers, headers), body: request.body }
     const heard = await this.#heard(chat, signed, now)
     if (isRefusal(heard)) return heard
-    if (!chat || platformOf(chat).body !== request.form) return UNAUTHORIZED
+    if (!chat || ![request.form, 'both'].includes(platformOf(chat).body)) return UNAUTHORIZED
+    if ('kind' in heard) return answerOf(undefined)
     await noteKeyUsed(
       this.#sql,
       { stack: OF_CHATS, name },
@@ -139,7 +140,7 @@ export class Chats {
     const seq = events.at(-1)?.seq ?? 0
     const platform = platformOf(chat)
     const said = tell(deploy, events, urlOf(message.origin, deploy))
-    const call = platform.show(place, said, chat, now)
+    const call = await platform.show(place, said, chat, now)
     if (!call) {
       if (said.isFinal) this.#end(chat, id, 'the platform allows no more messages', now)
       else messages.setNext(this.#sql, id, { ...message, seq, dueAt: null })
@@ -169,12 +170,19 @@ export class Chats {
       this.#note(chat, `the message of deploy ${deploy} cannot be shown: ${fault}`, now)
   }
 
-  async #heard(chat: Chat | undefined, signed: SignedRequest, now: number): Promise<Heard | Refusal> {
+  async #heard(
+    chat: Chat | undefined,
+    signed: SignedRequest,
+    now: number,
+  ): Promise<Heard | typeof TOO_OLD | Refusal> {
     try {
       return await hear(chat ?? NOBODYS_CHAT, signed, now)
     } catch (error) {
       if (!(error instanceof Problem)) throw error
-      if (chat && error.code === 'request-stale') this.#note(chat, error.message, now)
+      if (chat && error.code === 'request-stale') {
+        this.#note(chat, error.message, now)
+        if (platformOf(chat).repeatsRefused) return TOO_OLD
+      }
       if (!chat || error.code !== 'request-invalid') return UNAUTHORIZED
       return { refused: 'malformed', message: error.message }
     }
@@ -197,11 +205,13 @@ export class Chats {
     const accepted = await this.#options.accept({ host, stack: wish.stack, trigger, asked }, proof)
     if (isRefusal(accepted)) return this.#say(chat, speech, [TOO_MANY])
     const now = Date.now()
-    const place = { ...speech.place, askedAt: now }
-    const firstAt = now + platformOf(chat).firstShowMs
-    const message = { deploy: accepted.deploy, chat: chat.name, origin, place }
-    messages.insertMessage(this.#sql, message, { now, dueAt: firstAt })
-    await this.resume()
+    const { firstShowMs } = platformOf(chat)
+    if (firstShowMs !== undefined) {
+      const place = { ...speech.place, askedAt: now, hook: `${origin}/hooks/${host}/${chat.name}` }
+      const message = { deploy: accepted.deploy, chat: chat.name, origin, place }
+      messages.insertMessage(this.#sql, message, { now, dueAt: now + firstShowMs })
+      await this.resume()
+    }
     if (accepted.status === 'duplicate')
       return this.#say(chat, speech, [`${wish.stack}: that was asked for already.`])
     const isThere = accepted.agent === 'online'
@@ -264,6 +274,8 @@ export class Chats {
   }
 }
 
+/** Genuine, and refused: the platform must not send it again. */
+const TOO_OLD = { kind: 'too-old' } as const
 const TOO_MANY = 'That was too much at once. Try again in a minute.'
 const ASK_WHOM = 'Who may do what is in the ropeway.yml of the host.'
 

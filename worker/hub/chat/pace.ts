@@ -2,8 +2,8 @@
 
 import type { CallAnswer, Place, Platform } from '../../../shared/chat/platform.ts'
 
-/** Between two edits of one message. Platforms take some 20 in a minute in one channel, and nobody reads faster. */
-export const EDIT_EVERY_MS = 3000
+/** Between two edits of one message. Telegram takes 20 in a minute in one group, and nobody reads faster. */
+export const EDIT_EVERY_MS = 4000
 /** What fails is tried again after 2, 4, 8… s, at most 5 minutes apart, so for some half an hour; then the message stays as it is. */
 const TRIES_MAX = 12
 const TRY_AGAIN_MS = 2000

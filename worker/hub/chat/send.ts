@@ -1,5 +1,6 @@
 // The only calls that the relay makes to others of its own accord: to a chat's platform, whose hosts are listed, whatever a request said.
 
+import { z } from 'zod'
 import type { Call, CallAnswer } from '../../../shared/chat/platform.ts'
 
 /** A platform answers in a tenth of a second. One that does not is asked again later. */
@@ -21,18 +22,25 @@ export async function send(call: Call, hosts: readonly string[]): Promise<CallAn
       redirect: 'manual',
       signal,
     })
-    const retryAfter = Number(response.headers.get('retry-after') ?? undefined)
-    return {
-      status: response.status,
-      retryAfterSeconds: Number.isFinite(retryAfter) && retryAfter > 0 ? retryAfter : undefined,
-      body: parsed(await limitedText(response)),
-    }
+    const said = parsed(await limitedText(response))
+    return { status: response.status, retryAfterSeconds: retryAfterOf(response.headers, said), body: said }
   } catch {
     return undefined
   }
 }
 
-/** Whether an address is on one of these hosts, by https, and nothing else: no port, no user. */
+const waitSchema = z.union([
+  z.object({ retry_after: z.number() }),
+  z.object({ parameters: z.object({ retry_after: z.number() }) }).transform(({ parameters }) => parameters),
+])
+
+// In a header, or, as Discord and Telegram have it, in the body.
+function retryAfterOf(headers: Headers, body: unknown): number | undefined {
+  const seconds = Number(headers.get('retry-after') ?? waitSchema.safeParse(body).data?.retry_after)
+  return Number.isFinite(seconds) && seconds > 0 ? seconds : undefined
+}
+
+/** Whether an address is on one of these hosts, by https: with no user, and no port but the host's own. */
 export function isOwn(text: string, hosts: readonly string[]): boolean {
   const url = URL.parse(text)
   if (url?.protocol !== 'https:' || url.username !== '' || url.password !== '') return false
