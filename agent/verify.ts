@@ -154,16 +154,19 @@ async function ask(
 // nothing unless that deploy's version is what this stack runs.
 async function askByChat(
   { trigger }: DeployFrame,
-  { headers, body }: Extract<Proof, { kind: 'chat' }>,
+  { headers, body, approval }: Extract<Proof, { kind: 'chat' }>,
   { host, chats }: Config,
   stack: StackConfig,
   now: Date,
 ): Promise<Asked> {
   const chat = chats.find((each) => chatTrigger(each) === trigger)
   if (!chat) throw new Problem('unauthorized', `this host has no chat ${JSON.stringify(trigger)}`)
-  const request = { headers, body: fromBase64(body) }
-  const heard = await hear(chat, request, now.getTime(), { mayBeOld: true }).catch(sayFromTheFuture)
-  const wanted = await askedByChat(host, chat, heard, () => stack.name)
+  const heard = (request: { headers: Record<string, string>; body: string }) =>
+    hear(chat, { ...request, body: fromBase64(request.body) }, now.getTime(), { mayBeOld: true }).catch(
+      sayFromTheFuture,
+    )
+  const asked = await heard({ headers, body })
+  const wanted = await askedByChat(host, chat, asked, () => stack.name, approval && (await heard(approval)))
   if (wanted.stack === stack.name) return wanted.asked
   throw new Problem('unauthorized', `what was said is about stack ${wanted.stack}`)
 }

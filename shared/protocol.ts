@@ -31,6 +31,8 @@ const nonce = z.string().regex(/^[0-9a-f]{32}$/)
 /** The last millisecond that JavaScript's dates know. */
 const TIME_MS_MAX = 8.64e15
 
+const platformRequest = { headers: z.record(z.string(), z.string()), body: z.base64() }
+
 /**
  * What was signed, forwarded as it came, so that the agent can verify it for itself. `body` is base64. A hint has nothing to verify: its
  * nonce only makes the deploy's id.
@@ -51,7 +53,12 @@ export const proofSchema = z.discriminatedUnion('kind', [
     body: z.base64(),
   }),
   /** What a chat's platform sent: the agent reads for itself who wants what. */
-  z.object({ kind: z.literal('chat'), headers: z.record(z.string(), z.string()), body: z.base64() }),
+  z.object({
+    kind: z.literal('chat'),
+    ...platformRequest,
+    /** The click that approved it, where the chat asks for one. */
+    approval: z.object(platformRequest).optional(),
+  }),
   z.object({ kind: z.literal('hint'), nonce }),
   /** A push that a registry tells of, as the hub has understood it: when it was, by the registry's clock, and the tag, which is all it chooses. */
   z.object({

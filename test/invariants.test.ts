@@ -164,7 +164,9 @@ describe('what is documented is what there is', () => {
     expect(triggers.map(({ type, ttlMs }) => ttlMs === defaultTtlMs(type))).toEqual(triggers.map(() => true))
     const chats = Object.values(parsed.data?.chat ?? {})
     expect(chats.map(({ type }) => type)).toEqual(CHAT_TYPES)
-    expect(Object.keys(Object.values((example as { chat: Record<string, object> }).chat)[0] ?? {})).toEqual([
+    const [first] = Object.values((example as { chat: Record<string, { stacks: { hello: object } }> }).chat)
+    expect(Object.keys(first?.stacks.hello ?? {})).toEqual(['deploy', 'approve', 'approveOwn', 'image'])
+    expect(Object.keys(first ?? {})).toEqual([
       'type',
       'secret',
       'token',

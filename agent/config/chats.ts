@@ -64,7 +64,17 @@ function chatOf(type: ChatType, surroundings: Surroundings) {
       // Anybody can write to a bot where there are no teams.
       channels: team ? idsOf(channel, 'channel').optional() : idsOf(channel, 'channel'),
       stacks: z
-        .record(name, z.strictObject({ deploy: users.optional(), image: repository.optional() }))
+        .record(
+          name,
+          z.strictObject({
+            deploy: users.optional(),
+            approve: platform.hasButtons
+              ? users.optional()
+              : absent('needs buttons, which this platform has not'),
+            approveOwn: z.boolean().optional(),
+            image: repository.optional(),
+          }),
+        )
         .refine((stacks) => Object.keys(stacks).length > 0, 'has no stack'),
       ttl: ttlOf(CHAT_TTL_MS),
     })
@@ -81,15 +91,21 @@ function chatOf(type: ChatType, surroundings: Surroundings) {
         ...(said.server === undefined ? {} : { server: said.server as string }),
         teams: (said.teams ?? []) as string[],
         channels: (said.channels ?? []) as string[],
-        stacks: Object.entries(said.stacks as Record<string, { deploy?: string[]; image?: string }>).map(
-          ([stack, { deploy = [], image }]) => ({
-            name: stack,
-            deploy,
-            ...(image === undefined ? {} : { image }),
-          }),
-        ),
+        stacks: Object.entries(said.stacks as Record<string, SaidStack>).map(([stack, of]) => ({
+          name: stack,
+          deploy: of.deploy ?? [],
+          ...(of.image === undefined ? {} : { image: of.image }),
+          ...(of.approve === undefined ? {} : { approve: of.approve, approveOwn: of.approveOwn ?? false }),
+        })),
       }
     })
+}
+
+interface SaidStack {
+  readonly deploy?: string[] | undefined
+  readonly approve?: string[] | undefined
+  readonly approveOwn?: boolean | undefined
+  readonly image?: string | undefined
 }
 
 /** A chat as it goes to the relay. */

@@ -3,7 +3,13 @@
 
 import { z } from 'zod'
 import { DEPLOY_ID_PATTERN, deployId } from '../deploy.ts'
-import { CHAT_IDS_MAX, NAME_PATTERN, REQUEST_TTL_MS_MAX, SIGNATURE_AGE_SECONDS_MAX } from '../limits.ts'
+import {
+  APPROVAL_MS_MAX,
+  CHAT_IDS_MAX,
+  NAME_PATTERN,
+  REQUEST_TTL_MS_MAX,
+  SIGNATURE_AGE_SECONDS_MAX,
+} from '../limits.ts'
 import { Problem } from '../problems.ts'
 import type { AnyRequest } from '../request.ts'
 import type { Asked, SignedRequest } from '../triggers/index.ts'
@@ -53,6 +59,9 @@ export const chatSchema = z.object({
         image: z.string().max(512).optional(),
         /** Who may have it rolled, forward and back. Whoever is in the channel may look. */
         deploy: ids,
+        /** Whom a deploy waits for, where there are any, and whether they may approve their own. */
+        approve: ids.optional(),
+        approveOwn: z.boolean().optional(),
       }),
     )
     .min(1)
@@ -104,11 +113,16 @@ export type Wish =
       readonly request: AnyRequest
       /** What makes the deploy's id: the same wish has the same. */
       readonly idParts: readonly string[]
+      readonly needsApproval: boolean
     }
+  /** Somebody says yes or no to a deploy that waits for it. */
+  | { readonly kind: 'verdict'; readonly isYes: boolean; readonly stack: string; readonly deploy: string }
+
+const DOES = ['back', 'yes', 'no'] as const
 
 /** A button of a deploy's message, as its value says it. */
 export interface Click {
-  readonly does: 'back'
+  readonly does: (typeof DOES)[number]
   readonly deploy: string
 }
 
@@ -118,8 +132,9 @@ export function buttonValue({ does, deploy }: Click): string {
 }
 
 export function clickOf(value: string): Click | undefined {
-  const deploy = /^back-(.*)$/.exec(value)?.[1] ?? ''
-  return DEPLOY_ID_PATTERN.test(deploy) ? { does: 'back', deploy } : undefined
+  const [said, deploy = '', ...more] = value.split('-')
+  const does = DOES.find((each) => each === said)
+  return does && more.length === 0 && DEPLOY_ID_PATTERN.test(deploy) ? { does, deploy } : undefined
 }
 
 /**
@@ -145,8 +160,17 @@ export function wishOf(
   if (!stack.deploy.includes(who.user)) return forbidden(`You may not ${command.verb} ${stack.name}.`)
   const idParts = [said.id]
   if (command.verb === 'rollback')
-    return { kind: 'roll', stack: stack.name, request: { release: 'previous' }, idParts }
-  if (command.tag === undefined) return { kind: 'roll', stack: stack.name, request: {}, idParts }
+    return {
+      kind: 'roll',
+      stack: stack.name,
+      request: { release: 'previous' },
+      idParts,
+      needsApproval: false,
+    }
+  // Going back is not asked about: it is to what ran already, and often in haste.
+  const needsApproval = (stack.approve ?? []).length > 0
+  if (command.tag === undefined)
+    return { kind: 'roll', stack: stack.name, request: {}, idParts, needsApproval }
   if (stack.image === undefined)
     return {
       kind: 'no',
@@ -154,21 +178,60 @@ export function wishOf(
       isForbidden: false,
     }
   const image = `${stack.image}${command.tag.startsWith('sha256:') ? '@' : ':'}${command.tag}`
-  return { kind: 'roll', stack: stack.name, request: { image }, idParts }
+  return { kind: 'roll', stack: stack.name, request: { image }, idParts, needsApproval }
 }
 
-/** What a proven request asks for, and of which stack. Throws `unauthorized` for whatever is no roll that its speaker may have. */
+/**
+ * What a proven request asks for, and of which stack. Throws `unauthorized` for whatever is no roll that its speaker may have, and for one that
+ * waits for an approval and comes without it.
+ */
 export async function askedByChat(
   host: string,
   chat: Chat,
   { said, signedAt }: Heard,
   stackOf: (deploy: string) => string | undefined,
+  approval?: Heard,
 ): Promise<{ readonly stack: string; readonly asked: Asked }> {
   if (said.kind === 'greeting') throw new Problem('unauthorized', 'nobody asked for anything')
   const wish = wishOf(chat, said, stackOf)
   if (wish.kind !== 'roll')
     throw new Problem('unauthorized', wish.kind === 'no' ? wish.words : 'nobody asked for a deploy')
-  return { stack: wish.stack, asked: await askedOf(host, chat, wish, said.who, signedAt) }
+  const asked = await askedOf(host, chat, wish, said.who, signedAt)
+  if (!wish.needsApproval) return { stack: wish.stack, asked }
+  const fault = approval
+    ? approvalFault(chat, { id: asked.id, stack: wish.stack, who: said.who, signedAt }, approval)
+    : 'Nobody has approved it.'
+  if (fault !== undefined || !approval || approval.said.kind === 'greeting')
+    throw new Problem('unauthorized', fault ?? 'nobody has approved it')
+  // It counts from when it was approved: what was asked for later and needed no approval may have run meanwhile.
+  const at = approval.signedAt ?? signedAt
+  const actor = `${asked.actor}, approved by ${actorOf(chat, approval.said.who)}`
+  return { stack: wish.stack, asked: { ...asked, actor, signedAt: at, expiresAt: expiryOf(chat, at) } }
+}
+
+/** Why a click does not approve a request: of somebody who may not, of another deploy, of one's own, or too late. In words for who clicked. */
+export function approvalFault(
+  chat: Chat,
+  asked: {
+    readonly id: string
+    readonly stack: string
+    readonly who: Who
+    readonly signedAt: number | undefined
+  },
+  { said, signedAt }: Heard,
+): string | undefined {
+  if (said.kind !== 'click') return 'Nobody has approved it.'
+  const verdict = wishOf(chat, said, () => asked.stack)
+  if (verdict.kind === 'no') return verdict.words
+  if (verdict.kind !== 'verdict' || !verdict.isYes || verdict.deploy !== asked.id)
+    return 'Nobody has approved it.'
+  const stack = chat.stacks.find((each) => each.name === asked.stack)
+  if (stack?.approveOwn !== true && said.who.user === asked.who.user)
+    return 'You may not approve what you asked for.'
+  const waitedMs = signedAt === undefined || asked.signedAt === undefined ? 0 : signedAt - asked.signedAt
+  return waitedMs > APPROVAL_MS_MAX + SIGNATURE_AGE_SECONDS_MAX * 1000
+    ? 'It was asked for too long ago.'
+    : undefined
 }
 
 export async function askedOf(
@@ -185,8 +248,12 @@ export async function askedOf(
     trust: 'signed',
     ttlMs: chat.ttlMs,
     signedAt,
-    expiresAt: signedAt === undefined ? Infinity : signedAt + chat.ttlMs + SIGNATURE_AGE_SECONDS_MAX * 1000,
+    expiresAt: expiryOf(chat, signedAt),
   }
+}
+
+function expiryOf({ ttlMs }: Pick<Chat, 'ttlMs'>, signedAt: number | undefined): number {
+  return signedAt === undefined ? Infinity : signedAt + ttlMs + SIGNATURE_AGE_SECONDS_MAX * 1000
 }
 
 function isPlace({ teams, channels }: Chat, { team, channel }: Who): boolean {
@@ -204,6 +271,10 @@ function clicked(
   const stack = chat.stacks.find((each) => each.name === named)
   if (!click || !stack)
     return { kind: 'no', words: 'I do not know that deploy any more.', isForbidden: false }
+  if (click.does !== 'back')
+    return stack.approve?.includes(who.user)
+      ? { kind: 'verdict', isYes: click.does === 'yes', stack: stack.name, deploy: click.deploy }
+      : forbidden(`You may not decide on deploys of ${stack.name}.`)
   if (!stack.deploy.includes(who.user)) return forbidden(`You may not roll ${stack.name} back.`)
   return {
     kind: 'roll',
@@ -211,13 +282,14 @@ function clicked(
     // Only while that deploy's version is what runs: whoever clicks means that one, whatever came since.
     request: { release: 'previous', ifRuns: click.deploy },
     idParts: ['@back', click.deploy],
+    needsApproval: false,
   }
 }
 
 const forbidden = (words: string): Wish => ({ kind: 'no', words, isForbidden: true })
 
 /** Names are for people: of a chosen one nothing may move a cursor or pretend to be another's id. */
-function actorOf({ name: chat }: Pick<Chat, 'name'>, { user, name: said }: Who): string {
+export function actorOf({ name: chat }: Pick<Chat, 'name'>, { user, name: said }: Who): string {
   const words = said.replaceAll(/[^\p{L}\p{N}_.-]/gu, '').slice(0, 60)
   return words === '' ? `${chat}:${user}` : `${chat}:${words}(${user})`
 }

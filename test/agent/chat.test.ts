@@ -97,6 +97,62 @@ test('a chat’s request is no hook’s, and a hook’s no chat’s', async () =
 
 const release = (number: number, by: string) => ({ number, deploy: by, of: number, builtAt: null }) as Release
 
+const signed = (of: Record<string, string>, atSeconds: number, secret = slack.SECRET) => {
+  const { headers, body } = slack.signed(of, { at: atSeconds, secret })
+  return { headers, body: toBase64(new TextEncoder().encode(body)) }
+}
+
+describe('what waits for an approval', () => {
+  const BOB = 'U0BOB'
+  const stacks = [
+    { name: 'hello', image: 'ghcr.io/acme/hello', deploy: [slack.ANNA], approve: [BOB, slack.ANNA] },
+  ]
+  const approving = configFor('https://relay.example', [stackConfig('hello')], [{ ...CHAT, stacks }])
+  const form = command('deploy hello v2')
+
+  async function verifyApproved(
+    click: (id: string) => Record<string, string> | undefined,
+    { secret = slack.SECRET, afterSeconds = 600 } = {},
+  ) {
+    const id = await deployId(HOST, 'hello', '@chat', 'ops', form['trigger_id'] ?? '')
+    const now = Math.floor(Date.now() / 1000)
+    const clicked = click(id)
+    const approval = clicked && signed(clicked, now, secret)
+    const frame: DeployFrame = {
+      type: 'deploy',
+      id,
+      stack: 'hello',
+      trigger: 'chat:ops',
+      acceptedAt: Date.now(),
+      proof: { kind: 'chat', ...signed(form, now - afterSeconds), ...(approval ? { approval } : {}) },
+    }
+    return verifyFrame(frame, approving, trusted, new Date())
+  }
+
+  test('is run when somebody else has approved it, and counts from then', async () => {
+    const { deploy } = await verifyApproved((id) => slack.click(`yes-${id}`, { user: BOB }))
+    expect(deploy.actor).toBe(`ops:roadrunner(${slack.ANNA}), approved by ops:roadrunner(${BOB})`)
+    expect(Date.now() - (deploy.signedAt ?? 0)).toBeLessThan(60_000)
+  })
+
+  test.each<[string, Parameters<typeof verifyApproved>]>([
+    ['nobody', [() => undefined]],
+    ['whoever asked', [(id) => slack.click(`yes-${id}`)]],
+    ['somebody who is not listed', [(id) => slack.click(`yes-${id}`, { user: slack.MALLORY })]],
+    ['somebody elsewhere', [(id) => slack.click(`yes-${id}`, { user: BOB, channel: 'C0ELSEWHERE' })]],
+    ['a click on Reject', [(id) => slack.click(`no-${id}`, { user: BOB })]],
+    ['a click for another deploy', [() => slack.click('yes-0123456789abcdef', { user: BOB })]],
+    ['a command in a click’s place', [() => command('deploy hello v2', { user_id: BOB })]],
+    [
+      'a click that was forged',
+      [(id) => slack.click(`yes-${id}`, { user: BOB }), { secret: 'a'.repeat(32) }],
+    ],
+    ['a click hours later', [(id) => slack.click(`yes-${id}`, { user: BOB }), { afterSeconds: 7200 }]],
+  ])('is declined when it was approved by %s', async (_, parts) => {
+    await expect(verifyApproved(...parts)).rejects.toMatchObject({ code: 'request-unverified' })
+  })
+})
+
 describe('a click on Roll back', () => {
   const deploy = '0123456789abcdef'
 

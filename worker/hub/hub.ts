@@ -35,6 +35,7 @@ import { isPushTrigger } from '../../shared/triggers/pushes.ts'
 import type { Env } from '../env.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
 import { Chats, type ChatAnswer, type ChatRequest } from './chat/chats.ts'
+import { Showing } from './chat/showing.ts'
 import type { Asking } from './decide.ts'
 import { Delivery } from './delivery.ts'
 import { FactStore } from './facts.ts'
@@ -82,7 +83,8 @@ export interface Accepted {
 export class Hub extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql
   readonly #facts = new FactStore(this.ctx.storage.kv)
-  readonly #delivery: Delivery = new Delivery(this.ctx, this.#facts, (deploy) => this.#chats.note(deploy))
+  readonly #delivery: Delivery = new Delivery(this.ctx, this.#facts, (deploy) => this.#showing.note(deploy))
+  readonly #showing = new Showing(this.ctx, this.#facts, this.#delivery)
   readonly #chats: Chats
   readonly #limiter: Limiter
   readonly #noted: Noted = new Map()
@@ -99,6 +101,7 @@ export class Hub extends DurableObject<Env> {
     })
     this.#chats = new Chats(ctx, this.#facts, {
       delivery: this.#delivery,
+      showing: this.#showing,
       limiter: this.#limiter,
       noted: this.#noted,
       accept: (asking, proof) => this.#accept(asking, proof),
@@ -401,7 +404,7 @@ export class Hub extends DurableObject<Env> {
     try {
       if (frame.type === 'hello') {
         await this.#delivery.greet(socket, agent, frame, now)
-        await this.#chats.resume()
+        await this.#showing.resume()
       } else if (frame.type === 'events') this.#delivery.takeIn(socket, frame, now)
       else this.#delivery.decline(frame, now)
     } catch (error) {
@@ -413,7 +416,7 @@ export class Hub extends DurableObject<Env> {
 
   override async alarm(): Promise<void> {
     await this.#delivery.wake(Date.now())
-    await this.#chats.wake(Date.now())
+    await this.#showing.wake(Date.now())
   }
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {

@@ -53,7 +53,7 @@ const SECOND = `
 /** 3: until when a push waits for its other events. */
 const THIRD = `ALTER TABLE deploys ADD COLUMN settles_at INTEGER`
 
-/** 4: the messages in which chats follow deploys. */
+/** 4: the messages in which chats follow deploys, and what waits for somebody to approve it. */
 const FOURTH = `
   CREATE TABLE chat_messages (
     deploy TEXT NOT NULL PRIMARY KEY,
@@ -65,6 +65,15 @@ const FOURTH = `
     tries INTEGER NOT NULL,
     due_at INTEGER,
     ended_at INTEGER
+  ) WITHOUT ROWID;
+  CREATE TABLE chat_approvals (
+    deploy TEXT NOT NULL PRIMARY KEY, -- the id that it will have
+    chat TEXT NOT NULL,
+    stack TEXT NOT NULL,
+    lines TEXT NOT NULL,
+    request TEXT, -- as the platform sent it; gone when it is decided
+    expires_at INTEGER NOT NULL,
+    verdict TEXT
   ) WITHOUT ROWID`
 
 const VERSION = 4

@@ -10,6 +10,7 @@ import { tempDir } from '../../support/host.ts'
 
 const ENV = {
   SLACK_SECRET: '8f742231b10e8888abcd99yyyzzz85a5',
+  KEY32: btoa('0123456789abcdefghijklmnopqrstuv'),
   ID: 'abcdefghijklmnopqrstuvwxyz',
   TELEGRAM_TOKEN: `123456789:${'A'.repeat(35)}`,
   SLACK_TOKEN: 'xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqqgy',
@@ -75,6 +76,13 @@ test('who is not listed may do nothing, and of several images none is meant', as
   expect(stacks[0]?.image).toBe('docker.io/c/d')
 })
 
+test('who approves is listed, and by default not oneself', async () => {
+  const { stacks } = await chatOf(
+    `{ ${SLACK}, stacks: { hello: { deploy: U012AB3C4, approve: [U045DE6F7] } } }`,
+  )
+  expect(stacks[0]).toMatchObject({ approve: ['U045DE6F7'], approveOwn: false })
+})
+
 test('commands that do not hold secrets see no chats', async () => {
   const path = write(`ops: { ${SLACK}, stacks: { hello: {} } }`)
   expect((await loadConfig(path, {}, { withSecrets: false })).chats).toEqual([])
@@ -130,6 +138,10 @@ test.each([
   [
     `ops: { type: teams, secret: { env: ID }, teams: x, stacks: { hello: {} } }`,
     /ID is not the security token/,
+  ],
+  [
+    `ops: { type: teams, secret: { env: KEY32 }, teams: 72f988bf-86f1-41af-91ab-2d7cd011db47, stacks: { hello: { approve: x } } }`,
+    /approve: needs buttons/,
   ],
   [`Ops: { ${SLACK}, stacks: { hello: {} } }`, /a name is up to 63/],
 ])('%s: %s', async (chat, fault) => {

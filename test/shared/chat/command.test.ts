@@ -50,7 +50,14 @@ test('a button says what it does and to which deploy, in 64 bytes', () => {
   const click = { does: 'back', deploy: '0123456789abcdef' } as const
   expect(buttonValue(click).length).toBeLessThanOrEqual(64)
   expect(clickOf(buttonValue(click))).toEqual(click)
-  for (const value of ['', 'back-', 'back-0123456789abcde', 'back-0123456789abcdef ', 'x-0123456789abcdef'])
+  for (const value of [
+    '',
+    'back-',
+    'back-0123456789abcde',
+    'back-0123456789abcdef ',
+    'x-0123456789abcdef',
+    'yes-0123456789abcdef-',
+  ])
     expect(clickOf(value)).toBeUndefined()
 })
 

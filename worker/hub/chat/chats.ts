@@ -1,7 +1,10 @@
-// Chats: what people say to a bot, answered at once from what is stored here; then one message for each deploy, shown again as it comes on.
-// Looks up, asks the pure parts (shared/chat, pace.ts, words.ts), and does what they say.
+// Chats: what people say to a bot, answered at once from what is stored here. Looks up, asks the pure parts (shared/chat, looks.ts), and does what
+// they say; the message of each deploy is showing.ts' affair.
 
 import {
+  actorOf,
+  approvalFault,
+  askedByChat,
   askedOf,
   chatTrigger,
   clickOf,
@@ -14,10 +17,10 @@ import {
 } from '../../../shared/chat/chat.ts'
 import { HELP } from '../../../shared/chat/command.ts'
 import type { Message, Said } from '../../../shared/chat/platform.ts'
-import { isFinal } from '../../../shared/deploy.ts'
+import { CHAT_BODY_BYTES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
-import { toBase64, type Proof } from '../../../shared/protocol.ts'
-import type { SignedRequest } from '../../../shared/triggers/index.ts'
+import { fromBase64, toBase64, type Proof } from '../../../shared/protocol.ts'
+import type { Asked, SignedRequest } from '../../../shared/triggers/index.ts'
 import { UNAUTHORIZED, isRefusal, type Refusal } from '../../refusal.ts'
 import { releases, type Asking } from '../decide.ts'
 import type { Delivery } from '../delivery.ts'
@@ -25,21 +28,20 @@ import type { FactStore } from '../facts.ts'
 import type { Accepted } from '../hub.ts'
 import type { Limiter } from '../limiter.ts'
 import * as log from '../log.ts'
-import { noteKeyUsed, noteStale, type Noted } from '../uses.ts'
-import * as messages from './messages.ts'
-import { afterCall, dueAt } from './pace.ts'
+import { noteKeyUsed, type Noted } from '../uses.ts'
+import { findApproval, insertApproval, setVerdict, verdictOf, type Approval } from './approvals.ts'
+import { OF_CHATS, chatNamed, noteFault } from './known.ts'
+import { tellHistory, tellStatus } from './looks.ts'
+import { hasButtons } from './messages.ts'
 import { send } from './send.ts'
-import { cleaned, tell } from './words.ts'
+import type { Showing } from './showing.ts'
+import { cleaned, urlOf } from './words.ts'
 
-/** In the place of a stack's name, for what is counted and noted of a chat; no stack can have it. */
-export const OF_CHATS = '@chat'
-/** Messages that are shown at one time. Of more the others come right after. */
-const CALLS_AT_ONCE = 6
-/** A call and what follows take less; were the hub to end meanwhile, the message is shown again after this. */
-const CALL_LEASE_MS = 15_000
 const RELEASES_TOLD = 5
 
 type Speech = Exclude<Said, { kind: 'greeting' }>
+type Roll = Extract<Wish, { kind: 'roll' }>
+type ChatProof = Extract<Proof, { kind: 'chat' }>
 
 export interface ChatRequest extends SignedRequest {
   readonly headers: Record<string, string>
@@ -54,6 +56,7 @@ export interface ChatAnswer {
 
 export interface ChatsOptions {
   readonly delivery: Delivery
+  readonly showing: Showing
   readonly limiter: Limiter
   readonly noted: Noted
   readonly accept: (asking: Asking, proof: Proof) => Promise<Accepted | Refusal>
@@ -83,7 +86,9 @@ export class Chats {
   /** One request of a platform: the route has chosen the chat, its type alone says how it is verified. */
   async hear(host: string, name: string, request: ChatRequest): Promise<ChatAnswer | Refusal> {
     const now = Date.now()
-    const chat = this.#chat(name)
+    if (request.body.length > CHAT_BODY_BYTES_MAX)
+      return { refused: 'too-big', message: `the body has more than ${CHAT_BODY_BYTES_MAX} bytes` }
+    const chat = chatNamed(this.#facts, name)
     const { headers } = platformOf(chat ?? NOBODYS_CHAT)
     const signed = { headers: pick(request.headers, headers), body: request.body }
     const heard = await this.#heard(chat, signed, now)
@@ -97,77 +102,21 @@ export class Chats {
     )
     const { said } = heard
     if (said.kind === 'greeting') return answerOf(said.answer)
-    const wish = wishOf(chat, said, (deploy) => log.findDeploy(this.#sql, deploy)?.stack)
+    const wish = wishOf(chat, said, (deploy) => this.#stackOf(chat, deploy))
     if (wish.kind === 'roll') return this.#roll(host, chat, heard, wish, signed, request.origin)
+    if (wish.kind === 'verdict') return this.#decide(host, chat, heard, wish, signed)
     const wait = this.#options.limiter.take(OF_CHATS, name, now)
     if (wait !== undefined) return this.#say(chat, said, [TOO_MANY])
     if (wish.kind === 'look') return this.#say(chat, said, this.#look(wish, now))
-    if (wish.isForbidden) this.#note(chat, `${who(said)}: ${wish.words}`, now)
+    if (wish.isForbidden) noteFault(this.#sql, chat, `${speaker(said)}: ${wish.words}`, now)
     return this.#say(chat, said, wish.isForbidden ? [wish.words, ASK_WHOM] : [wish.words, ...HELP])
   }
 
-  /** Something new is known of a deploy: its message, if there is one, is due. */
-  note(deploy: string): void {
-    if (!this.#facts.get('hello')?.chats?.length) return
-    const now = Date.now()
-    const open = messages.findOpen(this.#sql, deploy)
-    const found = open && log.findDeploy(this.#sql, deploy)
-    if (!open || !found) return
-    const at = dueAt(open, isFinal(found.status), now)
-    if (open.dueAt !== null && open.dueAt <= at) return
-    messages.setDue(this.#sql, deploy, at)
-    this.#ctx.waitUntil(this.#options.delivery.lookAgain(at))
-  }
-
-  /** After a time away: nothing that is due may wait for an alarm that was never set. */
-  async resume(): Promise<void> {
-    await this.#options.delivery.lookAgain(messages.nextDue(this.#sql))
-  }
-
-  /** The alarm: shows what is due. */
-  async wake(now: number): Promise<void> {
-    const due = messages.listDue(this.#sql, now, CALLS_AT_ONCE)
-    await Promise.all(due.map((message) => this.#show(message, now)))
-    await this.resume()
-  }
-
-  async #show(message: messages.Message, now: number): Promise<void> {
-    const { deploy: id, place } = message
-    const chat = this.#chat(message.chat)
-    const deploy = log.findDeploy(this.#sql, id)
-    const events = log.listEvents(this.#sql, id, 0)
-    if (!chat || !deploy) return messages.setEnded(this.#sql, id, now)
-    const seq = events.at(-1)?.seq ?? 0
-    const platform = platformOf(chat)
-    const said = tell(deploy, events, urlOf(message.origin, deploy))
-    const call = await platform.show(place, said, chat, now)
-    if (!call) {
-      if (said.isFinal) this.#end(chat, id, 'the platform allows no more messages', now)
-      else messages.setNext(this.#sql, id, { ...message, seq, dueAt: null })
-      return
-    }
-    messages.setDue(this.#sql, id, now + CALL_LEASE_MS)
-    const answer = await send(call, platform.hosts(chat)).catch(() => ({
-      status: 400,
-      retryAfterSeconds: undefined,
-      body: undefined,
-    }))
-    const latest = log.findPlace(this.#sql, id)
-    const next = afterCall(
-      message,
-      platform,
-      { seq, isFinal: said.isFinal, answer },
-      { seq: latest?.seq ?? seq, isFinal: latest !== undefined && isFinal(latest.status) },
-      Date.now(),
+  #stackOf(chat: Chat, deploy: string): string | undefined {
+    const approval = findApproval(this.#sql, deploy)
+    return (
+      log.findDeploy(this.#sql, deploy)?.stack ?? (approval?.chat === chat.name ? approval.stack : undefined)
     )
-    if ('end' in next) this.#end(chat, id, next.end, now)
-    else messages.setNext(this.#sql, id, next)
-  }
-
-  #end(chat: Chat, deploy: string, fault: string | undefined, now: number): void {
-    messages.setEnded(this.#sql, deploy, now)
-    if (fault !== undefined)
-      this.#note(chat, `the message of deploy ${deploy} cannot be shown: ${fault}`, now)
   }
 
   async #heard(
@@ -180,7 +129,7 @@ export class Chats {
     } catch (error) {
       if (!(error instanceof Problem)) throw error
       if (chat && error.code === 'request-stale') {
-        this.#note(chat, error.message, now)
+        noteFault(this.#sql, chat, error.message, now)
         if (platformOf(chat).repeatsRefused) return TOO_OLD
       }
       if (!chat || error.code !== 'request-invalid') return UNAUTHORIZED
@@ -192,7 +141,7 @@ export class Chats {
     host: string,
     chat: Chat,
     { said, signedAt }: Heard,
-    wish: Extract<Wish, { kind: 'roll' }>,
+    wish: Roll,
     signed: SignedRequest,
     origin: string,
   ): Promise<ChatAnswer> {
@@ -200,18 +149,14 @@ export class Chats {
     const fault = this.#buttonFault(chat, speech, wish.stack)
     if (fault !== undefined) return this.#say(chat, speech, [fault])
     const asked = await askedOf(host, chat, wish, speech.who, signedAt)
-    const proof: Proof = { kind: 'chat', headers: { ...signed.headers }, body: toBase64(signed.body) }
-    const trigger = chatTrigger(chat)
-    const accepted = await this.#options.accept({ host, stack: wish.stack, trigger, asked }, proof)
+    const proof: ChatProof = { kind: 'chat', headers: { ...signed.headers }, body: toBase64(signed.body) }
+    if (wish.needsApproval) return this.#askAround(host, chat, speech, { wish, asked, proof, origin })
+    const accepted = await this.#options.accept(
+      { host, stack: wish.stack, trigger: chatTrigger(chat), asked },
+      proof,
+    )
     if (isRefusal(accepted)) return this.#say(chat, speech, [TOO_MANY])
-    const now = Date.now()
-    const { firstShowMs } = platformOf(chat)
-    if (firstShowMs !== undefined) {
-      const place = { ...speech.place, askedAt: now, hook: `${origin}/hooks/${host}/${chat.name}` }
-      const message = { deploy: accepted.deploy, chat: chat.name, origin, place }
-      messages.insertMessage(this.#sql, message, { now, dueAt: now + firstShowMs })
-      await this.resume()
-    }
+    await this.#begin(host, chat, speech, accepted.deploy, origin)
     if (accepted.status === 'duplicate')
       return this.#say(chat, speech, [`${wish.stack}: that was asked for already.`])
     const isThere = accepted.agent === 'online'
@@ -223,11 +168,82 @@ export class Chats {
     return this.#say(chat, speech, words, 'start')
   }
 
+  #begin(host: string, chat: Chat, { place }: Speech, deploy: string, origin: string): Promise<void> {
+    const hook = `${origin}/hooks/${host}/${chat.name}`
+    return this.#options.showing.begin(chat, deploy, origin, { ...place, hook })
+  }
+
+  async #askAround(
+    host: string,
+    chat: Chat,
+    said: Speech,
+    { wish, asked, proof, origin }: { wish: Roll; asked: Asked; proof: ChatProof; origin: string },
+  ): Promise<ChatAnswer> {
+    const now = Date.now()
+    const { stack, request } = wish
+    if (findApproval(this.#sql, asked.id))
+      return this.#say(chat, said, [`${stack}: that was asked for already.`])
+    const image =
+      'image' in request && request.image !== undefined ? request.image : 'what its tag means today'
+    const lines = [`${image}, asked for by ${asked.actor}, on ${host}`]
+    const isRoom =
+      this.#options.limiter.take(OF_CHATS, chat.name, now) === undefined &&
+      insertApproval(this.#sql, { deploy: asked.id, chat: chat.name, stack, lines, request: proof }, now)
+    if (!isRoom) return this.#say(chat, said, [TOO_MANY])
+    await this.#begin(host, chat, said, asked.id, origin)
+    return this.#say(chat, said, [`${stack}: waits for somebody to approve it`, ...lines], 'start')
+  }
+
+  /** Somebody said yes or no. The agent gets both requests, and judges both for itself. */
+  async #decide(
+    host: string,
+    chat: Chat,
+    heard: Heard,
+    { isYes, stack, deploy }: Extract<Wish, { kind: 'verdict' }>,
+    signed: SignedRequest,
+  ): Promise<ChatAnswer> {
+    const said = heard.said as Speech
+    const now = Date.now()
+    const approval = findApproval(this.#sql, deploy)
+    const over = approval && verdictOf(approval, now)
+    if (!approval?.request || over !== undefined)
+      return this.#say(chat, said, [`${stack}: ${over ?? 'that is not known any more'}`])
+    const by = actorOf(chat, said.who)
+    if (!isYes) return this.#settle(chat, said, approval, `rejected by ${by}`)
+    const request = { headers: approval.request.headers, body: fromBase64(approval.request.body) }
+    // It was heard once; since then the host may have said that its secret is another.
+    const first = await hear(chat, request, now, { mayBeOld: true }).catch(() => undefined)
+    if (!first) return this.#settle(chat, said, approval, 'what it was asked with does not count any more')
+    const { who } = first.said as Speech
+    const fault = approvalFault(chat, { id: deploy, stack, who, signedAt: first.signedAt }, heard)
+    if (fault !== undefined) {
+      noteFault(this.#sql, chat, `${speaker(said)}: ${fault}`, now)
+      return this.#say(chat, said, [fault])
+    }
+    const approved = await askedByChat(host, chat, first, () => stack, heard).catch(() => undefined)
+    if (!approved) return this.#settle(chat, said, approval, 'whoever asked for it may not any more')
+    const { asked } = approved
+    const proof: Proof = {
+      kind: 'chat',
+      ...approval.request,
+      approval: { headers: { ...signed.headers }, body: toBase64(signed.body) },
+    }
+    const accepted = await this.#options.accept({ host, stack, trigger: chatTrigger(chat), asked }, proof)
+    if (isRefusal(accepted)) return this.#say(chat, said, [TOO_MANY])
+    return this.#settle(chat, said, approval, `approved by ${by}`)
+  }
+
+  async #settle(chat: Chat, said: Speech, { deploy, stack }: Approval, verdict: string): Promise<ChatAnswer> {
+    setVerdict(this.#sql, deploy, verdict)
+    await this.#options.showing.again(deploy)
+    return this.#say(chat, said, [`${stack}: ${verdict}`])
+  }
+
   /** Why a button does not count any more: it is old, or its deploy was followed by another. */
   #buttonFault(chat: Chat, said: Speech, stack: string): string | undefined {
     const click = said.kind === 'click' ? clickOf(said.button) : undefined
     if (!click) return undefined
-    if (!messages.hasButtons(this.#sql, click.deploy, chat.name, Date.now())) return 'That button is too old.'
+    if (!hasButtons(this.#sql, click.deploy, chat.name, Date.now())) return 'That button is too old.'
     const newest = log.listReleased(this.#sql, stack)[0]
     return newest?.deploy === click.deploy
       ? undefined
@@ -237,23 +253,15 @@ export class Chats {
   #look(wish: Extract<Wish, { kind: 'look' }>, now: number): string[] {
     if (wish.at === 'help') return [...HELP]
     const { stack } = wish
-    if (wish.at === 'history') {
-      const made = releases(log.listReleased(this.#sql, stack), RELEASES_TOLD, () => undefined)
-      if (made.length === 0) return [`${stack}: no release yet, as far as the relay knows`]
-      return made.map(({ release, at, actor, services, isCurrent }) => {
-        const runs = [...new Set(Object.values(services))].join(', ')
-        return `${release}${isCurrent ? ' (runs now)' : ''}: ${runs}, by ${actor ?? 'nobody'}, ${ago(at, now)}`
-      })
-    }
+    if (wish.at === 'history')
+      return tellHistory(
+        stack,
+        releases(log.listReleased(this.#sql, stack), RELEASES_TOLD, () => undefined),
+        now,
+      )
     const isThere = this.#options.delivery.liveAgent(now) !== undefined
-    const seenAt = this.#facts.get('seenAt')
-    const last = log.listDeploys(this.#sql, [stack], 1)[0]
-    return [
-      `${stack}: its agent is ${isThere ? 'there' : `away${seenAt === undefined ? '' : `, last seen ${ago(seenAt, now)}`}`}`,
-      last
-        ? `last deploy: ${last.status}, by ${last.actor}, ${ago(last.finishedAt ?? last.acceptedAt, now)}`
-        : 'no deploy yet',
-    ]
+    const agent = { isThere, seenAt: this.#facts.get('seenAt') }
+    return tellStatus(stack, agent, log.listDeploys(this.#sql, [stack], 1)[0], now)
   }
 
   #say(chat: Chat, said: Speech, lines: readonly string[], as: 'private' | 'start' = 'private'): ChatAnswer {
@@ -263,14 +271,6 @@ export class Chats {
     // Words beside the point: should they not arrive, nothing else is amiss.
     if (call) this.#ctx.waitUntil(send(call, platform.hosts(chat)).catch(() => undefined))
     return answerOf(answer)
-  }
-
-  #note({ name }: Chat, message: string, now: number): void {
-    noteStale(this.#sql, { stack: OF_CHATS, name }, message, now)
-  }
-
-  #chat(name: string): Chat | undefined {
-    return this.#facts.get('hello')?.chats?.find((each) => each.name === name)
   }
 }
 
@@ -283,22 +283,9 @@ function answerOf(answer: object | undefined): ChatAnswer {
   return { answer: answer === undefined ? undefined : JSON.stringify(answer) }
 }
 
-function urlOf(origin: string, { host, id }: { readonly host: string; readonly id: string }): string {
-  return `${origin}/watch#host=${host}&deploy=${id}`
-}
-
 /** Who spoke and where, for the host's people. */
-function who({ who: { user, name, channel, team } }: Speech): string {
+function speaker({ who: { user, name, channel, team } }: Speech): string {
   return cleaned(`${user} (${name}) in ${channel}${team === undefined ? '' : ` of ${team}`}`).join(' ')
-}
-
-function ago(at: number, now: number): string {
-  const minutes = Math.max(0, Math.round((now - at) / 60_000))
-  if (minutes < 1) return 'just now'
-  if (minutes < 120) return `${minutes} min ago`
-  return minutes < 2 * 24 * 60
-    ? `${Math.round(minutes / 60)} h ago`
-    : `${Math.round(minutes / 24 / 60)} days ago`
 }
 
 function pick(headers: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {

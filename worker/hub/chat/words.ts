@@ -50,6 +50,29 @@ export function tell(
 // What a terminal takes for colour or movement: ESC is a control character, and what follows it would be left as litter.
 const COLOUR = /\p{Cc}\[[0-9;?]*[ -/]*[@-~]/gu
 
+/** Where a person sees all of a deploy's events, who has a token that may read. */
+export function urlOf(origin: string, { host, id }: Pick<Deploy, 'host' | 'id'>): string {
+  return `${origin}/watch#host=${host}&deploy=${id}`
+}
+
+/** The message of what waits for a person to approve it, or waited in vain. `verdict`: how that ended. */
+export function tellApproval(
+  { deploy, stack, lines }: { deploy: string; stack: string; lines: readonly string[] },
+  verdict: string | undefined,
+): Message {
+  const isOpen = verdict === undefined
+  return {
+    lines: [`${stack}: ${isOpen ? 'waits for somebody to approve it' : verdict}`, ...lines].flatMap(cleaned),
+    buttons: isOpen
+      ? [
+          { label: 'Approve', value: buttonValue({ does: 'yes', deploy }) },
+          { label: 'Reject', value: buttonValue({ does: 'no', deploy }), isDangerous: true },
+        ]
+      : [],
+    isFinal: !isOpen,
+  }
+}
+
 /** Text that was somebody's or some program's choice, as lines that move no cursor and hide nothing. */
 export function cleaned(text: string): string[] {
   return text
