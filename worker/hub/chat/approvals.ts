@@ -70,14 +70,6 @@ export function findApproval(sql: SqlStorage, deploy: string): Approval | undefi
   )
 }
 
-/** How an approval stands at a time; undefined while it is open. */
-export function verdictOf(
-  { verdict, expiresAt }: Pick<Approval, 'verdict' | 'expiresAt'>,
-  now: number,
-): string | undefined {
-  return verdict ?? (now >= expiresAt ? 'nobody approved it in time' : undefined)
-}
-
 export function setVerdict(sql: SqlStorage, deploy: string, verdict: string): void {
   sql.exec('UPDATE chat_approvals SET verdict = ?, request = NULL WHERE deploy = ?', verdict, deploy)
 }

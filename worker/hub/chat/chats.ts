@@ -29,13 +29,13 @@ import type { Accepted } from '../hub.ts'
 import type { Limiter } from '../limiter.ts'
 import * as log from '../log.ts'
 import { noteKeyUsed, type Noted } from '../uses.ts'
-import { findApproval, insertApproval, setVerdict, verdictOf, type Approval } from './approvals.ts'
+import { findApproval, insertApproval, setVerdict, type Approval } from './approvals.ts'
 import { OF_CHATS, chatNamed, noteFault } from './known.ts'
 import { tellHistory, tellStatus } from './looks.ts'
 import { hasButtons } from './messages.ts'
 import { send } from './send.ts'
 import type { Showing } from './showing.ts'
-import { cleaned, urlOf } from './words.ts'
+import { cleaned, urlOf, verdictOf } from './words.ts'
 
 const RELEASES_TOLD = 5
 

@@ -7,12 +7,12 @@ import { isFinal } from '../../../shared/deploy.ts'
 import type { Delivery } from '../delivery.ts'
 import type { FactStore } from '../facts.ts'
 import * as log from '../log.ts'
-import { findApproval, verdictOf } from './approvals.ts'
+import { findApproval } from './approvals.ts'
 import { chatNamed, noteFault } from './known.ts'
 import * as messages from './messages.ts'
 import { afterCall, dueAt } from './pace.ts'
 import { send } from './send.ts'
-import { tell, tellApproval, urlOf } from './words.ts'
+import { tell, tellApproval, urlOf, verdictOf } from './words.ts'
 
 /** Messages that are shown at one time. Of more the others come right after. */
 const CALLS_AT_ONCE = 6

@@ -73,6 +73,14 @@ export function tellApproval(
   }
 }
 
+/** How an approval stands at a time; undefined while it is open. */
+export function verdictOf(
+  { verdict, expiresAt }: { readonly verdict: string | undefined; readonly expiresAt: number },
+  now: number,
+): string | undefined {
+  return verdict ?? (now >= expiresAt ? 'nobody approved it in time' : undefined)
+}
+
 /** Text that was somebody's or some program's choice, as lines that move no cursor and hide nothing. */
 export function cleaned(text: string): string[] {
   return text
