@@ -21,6 +21,8 @@ export interface RelayOptions {
   readonly relayUrl?: string | undefined
   /** In a minute, in the place of those in wrangler.toml. */
   readonly limits?: Limits
+  /** Answers whatever the Worker calls, in the place of the network: for tests, and for nothing that can be configured. */
+  readonly outbound?: (request: Request) => Promise<Response>
 }
 
 export interface Relay {
@@ -77,6 +79,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     LIMIT_VARS[limit as keyof Limits],
     String(perMinute),
   ])
+  const { outbound } = options
   const miniflare = new Miniflare({
     // The name is part of the path below dataDir: without it, or with another, nothing stored would be found again.
     name: config.name,
@@ -99,6 +102,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       ]),
     ),
     ...address,
+    ...(outbound === undefined ? {} : { outboundService: outbound }),
     // Request.cf would be fetched from Cloudflare at start, and nothing here reads it.
     cf: false,
     logRequests: false,

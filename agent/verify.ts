@@ -2,6 +2,7 @@
 // sender or a token's holder signed. A hint has nothing to verify, and so chooses nothing.
 
 import { decodeJwt } from 'jose'
+import { askedByChat, chatTrigger, hear } from '../shared/chat/chat.ts'
 import type { DeclinedEvent } from '../shared/events.ts'
 import { SIGNATURE_AGE_SECONDS_MAX } from '../shared/limits.ts'
 import { Problem, type ProblemCode } from '../shared/problems.ts'
@@ -117,6 +118,7 @@ async function ask(
 ): Promise<Asked> {
   const { proof } = frame
   if (proof.kind === 'token') return askByToken(proof, config, stack, trusted, now)
+  if (proof.kind === 'chat') return askByChat(frame, proof, config, stack, now)
   const trigger = stack.triggers.find((each) => each.name === frame.trigger)
   if (!trigger)
     throw new Problem('unauthorized', `stack ${stack.name} has no trigger ${JSON.stringify(frame.trigger)}`)
@@ -146,6 +148,27 @@ async function ask(
   return verifyTriggered(config.host, trigger, signed, now.getTime(), { mayBeOld: true }).catch(
     sayFromTheFuture,
   )
+}
+
+// Read and judged anew: what was said, by whom and where, and whether they may. A click names a deploy and the relay its stack, so it asks for
+// nothing unless that deploy's version is what this stack runs.
+async function askByChat(
+  { trigger }: DeployFrame,
+  { headers, body, approval }: Extract<Proof, { kind: 'chat' }>,
+  { host, chats }: Config,
+  stack: StackConfig,
+  now: Date,
+): Promise<Asked> {
+  const chat = chats.find((each) => chatTrigger(each) === trigger)
+  if (!chat) throw new Problem('unauthorized', `this host has no chat ${JSON.stringify(trigger)}`)
+  const heard = (request: { headers: Record<string, string>; body: string }) =>
+    hear(chat, { ...request, body: fromBase64(request.body) }, now.getTime(), { mayBeOld: true }).catch(
+      sayFromTheFuture,
+    )
+  const asked = await heard({ headers, body })
+  const wanted = await askedByChat(host, chat, asked, () => stack.name, approval && (await heard(approval)))
+  if (wanted.stack === stack.name) return wanted.asked
+  throw new Problem('unauthorized', `what was said is about stack ${wanted.stack}`)
 }
 
 // What is old is not stale here: only the future is left.

@@ -117,3 +117,15 @@ export const ISSUER_COOLDOWN_MS = 30_000
 /** An issuer's answer: deadline and size. Real ones take 100 ms and have 2 to 10 KiB. Beyond: as if it had not answered. */
 export const ISSUER_ANSWER_MS_MAX = 3000
 export const ISSUER_ANSWER_BYTES_MAX = 64 * 1024
+
+/** Users, channels or teams in one list of a chat, chats of a host: all of them go to the relay with every hello. */
+export const CHAT_IDS_MAX = 64
+export const CHATS_MAX = 16
+/** Who asks by chat stands there and waits: an hour later the answer would be news to nobody. */
+export const CHAT_TTL_MS = 3600_000
+/** What a platform sends of one command or click has 1 to 8 KiB. Two of them, a request and its approval, must fit into one frame as base64. */
+export const CHAT_BODY_BYTES_MAX = 20 * 1024
+/** How long a request waits for somebody to approve it: after that whoever asked has gone on to something else. */
+export const APPROVAL_MS_MAX = 30 * 60_000
+/** Requests of a host that wait for approval. Nobody looks through more. */
+export const APPROVALS_MAX = 64

@@ -3,8 +3,9 @@
 import { z } from 'zod'
 import { DEPLOY_ID_PATTERN } from './deploy.ts'
 import { agentLoggedEventSchema, declinedEventSchema } from './events.ts'
+import { chatSchema } from './chat/chat.ts'
 import { TAG_PATTERN } from './image.ts'
-import { CI_TOKEN_CHARS_MAX, FRAME_BYTES_MAX, NAME_PATTERN, TOKENS_REVOKED_MAX } from './limits.ts'
+import { CHATS_MAX, CI_TOKEN_CHARS_MAX, FRAME_BYTES_MAX, NAME_PATTERN, TOKENS_REVOKED_MAX } from './limits.ts'
 import { IDEMPOTENCY_KEY_PATTERN, triggerSchema } from './triggers/index.ts'
 
 /** 1 (2026-11): first. Both sides must keep speaking to a neighbour one version older or newer. */
@@ -30,6 +31,8 @@ const nonce = z.string().regex(/^[0-9a-f]{32}$/)
 /** The last millisecond that JavaScript's dates know. */
 const TIME_MS_MAX = 8.64e15
 
+const platformRequest = { headers: z.record(z.string(), z.string()), body: z.base64() }
+
 /**
  * What was signed, forwarded as it came, so that the agent can verify it for itself. `body` is base64. A hint has nothing to verify: its
  * nonce only makes the deploy's id.
@@ -48,6 +51,13 @@ export const proofSchema = z.discriminatedUnion('kind', [
     token: z.string().max(CI_TOKEN_CHARS_MAX),
     idempotencyKey: z.string().regex(IDEMPOTENCY_KEY_PATTERN).optional(),
     body: z.base64(),
+  }),
+  /** What a chat's platform sent: the agent reads for itself who wants what. */
+  z.object({
+    kind: z.literal('chat'),
+    ...platformRequest,
+    /** The click that approved it, where the chat asks for one. */
+    approval: z.object(platformRequest).optional(),
   }),
   z.object({ kind: z.literal('hint'), nonce }),
   /** A push that a registry tells of, as the hub has understood it: when it was, by the registry's clock, and the tag, which is all it chooses. */
@@ -69,6 +79,8 @@ const helloSchema = z.object({
   agent: z.string().max(64),
   stacks: z.array(name).max(256),
   triggers: z.array(triggerSchema).max(1024),
+  /** The bots that people talk to, their secrets included. */
+  chats: z.array(chatSchema).max(CHATS_MAX).optional(),
   /** Ids of the tokens that the host has revoked. */
   revoked: z.array(z.string().max(64)).max(TOKENS_REVOKED_MAX).default([]),
 })

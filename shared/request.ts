@@ -67,6 +67,8 @@ export type DeployRequest = z.infer<typeof deployRequestSchema>
 export const rollbackRequestSchema = z.strictObject({
   release: z.union([z.literal('previous'), z.int().positive()]),
   reason: reason.optional(),
+  /** Only while what this deploy brought is the newest release: whoever saw that one means no other. */
+  ifRuns: z.string().regex(DEPLOY_ID_PATTERN).optional(),
 })
 export type RollbackRequest = z.infer<typeof rollbackRequestSchema>
 

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { configSchema } from '../agent/config/schema.ts'
+import { CHAT_TYPES } from '../shared/chat/chat.ts'
 import { STATUSES } from '../shared/deploy.ts'
 import { deployEventSchema } from '../shared/events.ts'
 import { stepSchema } from '../shared/plan.ts'
@@ -76,9 +77,12 @@ describe('who may import whom', () => {
     (path) => expect(path).toMatch(/^agent\/adapters\//),
   )
 
-  test.each(['agent/nginx', 'agent/compose', 'shared'].flatMap(sources).concat('worker/hub/decide.ts'))(
-    '%s is told the time',
-    (path) => expect(read(path)).not.toMatch(/Date\.now\(\)|new Date\(\)|performance\.now/),
+  test.each(
+    ['agent/nginx', 'agent/compose', 'shared']
+      .flatMap(sources)
+      .concat(['decide', 'chat/pace', 'chat/words'].map((name) => `worker/hub/${name}.ts`)),
+  )('%s is told the time', (path) =>
+    expect(read(path)).not.toMatch(/Date\.now\(\)|new Date\(\)|performance\.now/),
   )
 })
 
@@ -99,6 +103,10 @@ describe('what is documented is what there is', () => {
     'ARCHITECTURE names %s',
     (word) => expect(read('ARCHITECTURE.md')).toContain(`\`${word}\``),
   )
+
+  test.each(CHAT_TYPES)('docs/chat.md says how to set up %s', (type) => {
+    expect(read('docs/chat.md')).toContain(`type: ${type}`)
+  })
 
   test('the README’s relative links lead somewhere', () => {
     const links = [...read('README.md').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, path]) => path ?? '')
@@ -131,6 +139,19 @@ describe('what is documented is what there is', () => {
     const triggers = Object.values(parsed.data?.stacks['hello']?.triggers ?? {})
     expect(triggers.map(({ type }) => type)).toEqual(typesOf(triggerSchema, 'type'))
     expect(triggers.map(({ type, ttlMs }) => ttlMs === defaultTtlMs(type))).toEqual(triggers.map(() => true))
+    const chats = Object.values(parsed.data?.chat ?? {})
+    expect(chats.map(({ type }) => type)).toEqual(CHAT_TYPES)
+    const [first] = Object.values((example as { chat: Record<string, { stacks: { hello: object } }> }).chat)
+    expect(Object.keys(first?.stacks.hello ?? {})).toEqual(['deploy', 'approve', 'approveOwn', 'image'])
+    expect(Object.keys(first ?? {})).toEqual([
+      'type',
+      'secret',
+      'token',
+      'teams',
+      'channels',
+      'stacks',
+      'ttl',
+    ])
   })
 })
 

@@ -7,6 +7,7 @@ import { DEPLOYS_LISTED_MAX } from '../shared/limits.ts'
 import { receiveAsk } from './asks.ts'
 import { jsonBody, jsonBytes } from './body.ts'
 import { asHolder, asReader, sessionCookie } from './caller.ts'
+import { receiveChat } from './chats.ts'
 import { enroll } from './enroll.ts'
 import { relayOrigin, type App, type Ctx } from './env.ts'
 import { every } from './every.ts'
@@ -30,11 +31,12 @@ app.get('/healthz', (c) => c.json({ status: 'ok' }))
 app.get('/openapi.json', (c) => c.json(openapi(relayOrigin(c.env, c.req.raw))))
 app.get('/watch', () => watchPage())
 
+app.post('/hooks/:host/:chat', (c) => receiveChat(c, c.req.param()))
 app.post('/hooks/:host/:stack/:trigger', (c) => receiveHook(c, c.req.param()))
 app.post('/hooks/:host/:stack/:trigger/:secret', (c) => receiveHint(c, c.req.param()))
-app.all('/hooks/:host/:stack/:trigger/:secret?', () =>
-  refusalResponse({ refused: 'method', message: 'a hook is called by POST' }),
-)
+const isNoPost = () => refusalResponse({ refused: 'method', message: 'a hook is called by POST' })
+app.all('/hooks/:host/:chat', isNoPost)
+app.all('/hooks/:host/:stack/:trigger/:secret?', isNoPost)
 
 app.get('/agent/:host', (c) => {
   if (c.req.header('upgrade')?.toLowerCase() !== 'websocket')

@@ -120,6 +120,26 @@ const TOLD = {
 const IGNORED = 'The same came before, or is part of it; or it is a registry’s word that deploys nothing'
 
 const PATHS = {
+  '/hooks/{host}/{chat}': {
+    post: {
+      operationId: 'chat',
+      summary:
+        'What a chat’s platform sends of people who speak to a bot; docs/chat.md says how each is set up',
+      parameters: [HOST, nameIn('chat')],
+      requestBody: {
+        required: true,
+        description: 'The platform’s own',
+        content: { 'application/json': { schema: {} }, 'application/x-www-form-urlencoded': { schema: {} } },
+      },
+      responses: {
+        200: {
+          description: 'The platform’s own answer; a refusal too is said in its words',
+          content: { 'application/json': { schema: { type: 'object' } } },
+        },
+        ...refuses(...BODY_REFUSALS),
+      },
+    },
+  },
   '/hooks/{host}/{stack}/{trigger}': {
     post: {
       operationId: 'hook',

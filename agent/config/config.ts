@@ -3,9 +3,11 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import type { Chat } from '../../shared/chat/chat.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { Trigger } from '../../shared/triggers/index.ts'
 import type { Destination } from '../notify/kind.ts'
+import { chatFrom } from './chats.ts'
 import { configSchema } from './schema.ts'
 import { parseSource } from './source.ts'
 
@@ -62,6 +64,8 @@ export interface Config {
   readonly relay: string
   readonly host: string
   readonly stacks: readonly StackConfig[]
+  /** The bots that people ask for deploys. */
+  readonly chats: readonly Chat[]
 }
 
 const PLACES = ['./ropeway.yml', '/etc/ropeway/ropeway.yml']
@@ -105,7 +109,7 @@ export async function loadConfig(
     const count = lines.length === 1 ? 'a fault' : `${lines.length} faults`
     throw new Problem('config-invalid', `${file} has ${count}`, { log: [...new Set(lines)] })
   }
-  const { relay, host, stacks } = parsed.data
+  const { relay, host, stacks, chat } = parsed.data
   return {
     path: file,
     relay,
@@ -122,6 +126,9 @@ export async function loadConfig(
         return { ...said, ...named, audience }
       }),
     })),
+    chats: Object.entries(withSecrets ? chat : {}).map(([named, said]) =>
+      chatFrom(named, said, (stack) => stacks[stack]?.allow.images),
+    ),
   }
 }
 

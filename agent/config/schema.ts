@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { parseImage } from '../../shared/image.ts'
 import { NAME_PATTERN } from '../../shared/limits.ts'
+import { chatsSchema } from './chats.ts'
 import { command } from './command.ts'
 import { relayOrigin } from './relay-origin.ts'
 import { notifySchema } from './notify.ts'
@@ -73,7 +74,7 @@ export function configSchema({ directory, env }: Surroundings) {
       releasesKept: releases,
     }))
 
-  return z.strictObject({
+  const whole = z.strictObject({
     relay: z.string().transform((text, ctx) => {
       const origin = relayOrigin(text)
       if ('origin' in origin) return origin.origin
@@ -95,6 +96,18 @@ export function configSchema({ directory, env }: Surroundings) {
         // Also where something else is wrong.
         { when: ({ value }) => typeof value === 'object' && value !== null },
       ),
+    chat: chatsSchema({ directory, env }).default({}),
+  })
+  return whole.superRefine(({ stacks, chat }, ctx) => {
+    for (const [at, said] of Object.entries(chat))
+      // One with a fault of its own is still as it was written.
+      for (const { name: of } of Array.isArray(said.stacks) ? said.stacks : [])
+        if (!Object.hasOwn(stacks, of))
+          ctx.addIssue({
+            code: 'custom',
+            path: ['chat', at, 'stacks', of],
+            message: 'is not among the stacks of this file',
+          })
   })
 }
 

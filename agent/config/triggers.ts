@@ -167,7 +167,10 @@ const publicKey = z.unknown().transform((value, ctx): Key => {
   return z.NEVER
 })
 
-const ttl = (type: Parameters<typeof defaultTtlMs>[0]) =>
+const ttl = (type: Parameters<typeof defaultTtlMs>[0]) => ttlOf(defaultTtlMs(type))
+
+// oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
+export const ttlOf = (defaultMs: number) =>
   z
     .unknown()
     .transform((value, ctx) => {
@@ -182,7 +185,7 @@ const ttl = (type: Parameters<typeof defaultTtlMs>[0]) =>
       })
       return z.NEVER
     })
-    .default(defaultTtlMs(type))
+    .default(defaultMs)
 
 // A key of another type: forgiving it would hide what the author believes the trigger to be.
 const foreign = (message: string) => z.custom<undefined>((value) => value === undefined, message).optional()

@@ -12,6 +12,7 @@ export function helloOf(config: Config, version: string, revoked: readonly strin
     agent: version,
     stacks: config.stacks.map(({ name }) => name),
     triggers: config.stacks.flatMap(({ triggers }) => triggers),
+    ...(config.chats.length === 0 ? {} : { chats: [...config.chats] }),
     revoked: [...revoked],
   }
 }

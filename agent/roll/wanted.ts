@@ -2,7 +2,13 @@
 
 import { imageRef } from '../../shared/image.ts'
 import { Problem } from '../../shared/problems.ts'
-import { envFor, isRollback, type AnyRequest, type DeployRequest } from '../../shared/request.ts'
+import {
+  envFor,
+  isRollback,
+  type AnyRequest,
+  type DeployRequest,
+  type RollbackRequest,
+} from '../../shared/request.ts'
 import { isDowngrade } from '../../shared/version.ts'
 import type { ComposeModel } from '../ports.ts'
 import type { Instance } from './observe.ts'
@@ -126,9 +132,13 @@ export function checkUpgrade(request: DeployRequest, running: readonly string[])
   })
 }
 
-/** Throws `request-outdated` when something newer was deployed than what is asked for, by the builders' own times. */
+/**
+ * Throws `request-outdated` when something newer was deployed than what is asked for, by the builders' own times, or than what a rollback
+ * is to take back.
+ */
 export function checkOrder(request: AnyRequest, releases: readonly Release[]): void {
-  if (isRollback(request) || request.builtAt === undefined) return
+  if (isRollback(request)) return checkRuns(request, releases)
+  if (request.builtAt === undefined) return
   const builtAt = Date.parse(request.builtAt)
   const newer = releases.filter((release) => (release.builtAt ?? -Infinity) > builtAt).at(-1)
   if (!newer?.builtAt) return
@@ -137,4 +147,12 @@ export function checkOrder(request: AnyRequest, releases: readonly Release[]): v
     `what is asked for was built at ${request.builtAt}, and release ${newer.number} of ${new Date(newer.builtAt).toISOString()} was deployed already`,
     { cure: 'go back to an earlier release by a rollback, or ask without builtAt' },
   )
+}
+
+// What was asked for on sight of one deploy must not take back another.
+function checkRuns({ ifRuns }: RollbackRequest, releases: readonly Release[]): void {
+  if (ifRuns === undefined || releases.at(-1)?.deploy === ifRuns) return
+  throw new Problem('request-outdated', `what deploy ${ifRuns} brought is not the newest release any more`, {
+    cure: 'look at what runs now, and ask for a rollback of that',
+  })
 }

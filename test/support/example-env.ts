@@ -15,4 +15,12 @@ export const EXAMPLE_ENV: Readonly<Record<string, string>> = {
   ROPEWAY_HELLO_HOOK_URL: 'https://example.com/secret-of-the-hook',
   ROPEWAY_HELLO_HOOK_SECRET: `whsec_${btoa('a secret that no trigger has')}`,
   ROPEWAY_HELLO_GITHUB_TOKEN: 'github_pat_0123456789',
+  ROPEWAY_SLACK_SECRET: '0123456789abcdef0123456789abcdef',
+  ROPEWAY_SLACK_TOKEN: 'xoxb-0123456789-abcdefghijklmnop',
+  ROPEWAY_TELEGRAM_SECRET: 'fedcba9876543210fedcba9876543210',
+  ROPEWAY_TELEGRAM_TOKEN: `123456789:${'A'.repeat(35)}`,
+  ROPEWAY_MATTERMOST_SECRET: 'abcdefghijklmnopqrstuvwxyz',
+  ROPEWAY_MATTERMOST_TOKEN: 'zyxwvutsrqponmlkjihgfedcba',
+  ROPEWAY_TEAMS_SECRET: btoa('0123456789abcdefghijklmnopqrstuv'),
+  ROPEWAY_DISCORD_TOKEN: `${'A'.repeat(24)}.AAAAAA.${'a'.repeat(27)}`,
 }

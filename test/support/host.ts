@@ -55,8 +55,12 @@ export function stackConfig(name = 'hello', secret = SECRET, triggers?: readonly
   }
 }
 
-export function configFor(relay: string, stacks: readonly StackConfig[] = [stackConfig()]): Config {
-  return { path: '/nowhere/ropeway.yml', relay, host: HOST, stacks }
+export function configFor(
+  relay: string,
+  stacks: readonly StackConfig[] = [stackConfig()],
+  chats: Config['chats'] = [],
+): Config {
+  return { path: '/nowhere/ropeway.yml', relay, host: HOST, stacks, chats }
 }
 
 const encoder = new TextEncoder()

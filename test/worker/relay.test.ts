@@ -318,7 +318,7 @@ test('health, the OpenAPI document, and a route that is not there', async () => 
   expect(missing).toMatchObject({ status: 404, body: { error: { code: 'not-found' } } })
   const { body } = await ask(`${relay.url}/openapi.json`)
   expect(body.openapi).toBe('3.1.0')
-  expect(Object.keys(body.paths).length).toBe(19)
+  expect(Object.keys(body.paths).length).toBe(20)
   const references = JSON.stringify(body).match(/#\/components\/schemas\/\w+/g) ?? []
   for (const reference of references)
     expect(body.components.schemas).toHaveProperty(reference.split('/').at(-1)!)

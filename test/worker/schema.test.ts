@@ -42,7 +42,7 @@ test('what an older hub has stored is kept, and looks as if today’s had stored
   old.migrate()
   const fresh = storage()
   fresh.migrate()
-  for (const table of ['deploys', 'events', 'keys_used', 'stale_requests'])
+  for (const table of ['deploys', 'events', 'keys_used', 'stale_requests', 'chat_messages', 'chat_approvals'])
     expect(old.columns(table)).toEqual(fresh.columns(table))
   expect(old.db.prepare('SELECT id, trust, offers, offered_at FROM deploys').get()).toMatchObject({
     id: 'a',

@@ -45,9 +45,13 @@ export class Delivery {
   /** When the alarm is set for; undefined: not looked at yet. */
   #alarmAt: number | undefined
 
-  constructor(ctx: DurableObjectState, facts: FactStore) {
+  readonly #onShown: (deploy: string) => void
+
+  /** `onShown` hears of each deploy of which something new was stored. */
+  constructor(ctx: DurableObjectState, facts: FactStore, onShown: (deploy: string) => void) {
     this.#ctx = ctx
     this.#facts = facts
+    this.#onShown = onShown
   }
 
   get #sql(): SqlStorage {
@@ -86,7 +90,7 @@ export class Delivery {
     if (decision.outcome === 'full') return { retryAfterSeconds: FULL_RETRY_SECONDS }
     if (decision.outcome === 'known') return { status: 'duplicate', deploy: decision.deploy.id }
     if (decision.outcome === 'joined') {
-      await this.#lookAgain(decision.settlesAt)
+      await this.lookAgain(decision.settlesAt)
       return { status: 'duplicate', deploy: decision.id }
     }
     this.#showEnds(decision.ended)
@@ -102,17 +106,17 @@ export class Delivery {
       offers: isOffered ? 1 : 0,
       offeredAt: isOffered ? now : null,
     }
-    await this.#lookAgain(due([waiting], isThere ? 'present' : 'absent', now).nextAt)
+    await this.lookAgain(due([waiting], isThere ? 'present' : 'absent', now).nextAt)
     return { status: 'accepted', deploy: decision.deploy.id }
   }
 
   async greet(
     socket: WebSocket,
     on: sockets.AgentSocket,
-    { agent, stacks, triggers, revoked }: Hello,
+    { agent, stacks, triggers, chats, revoked }: Hello,
     now: number,
   ): Promise<void> {
-    this.#facts.putIfNew('hello', { agent, stacks, triggers })
+    this.#facts.putIfNew('hello', { agent, stacks, triggers, ...(chats === undefined ? {} : { chats }) })
     this.#facts.putIfNew('revoked', revoked)
     sockets.dismissViewers(this.#ctx, revoked)
     socket.serializeAttachment({ ...on, isGreeted: true } satisfies sockets.AgentSocket)
@@ -144,13 +148,17 @@ export class Delivery {
       const isOwed = isWaiting.has(id) ? decision.offer.includes(id) : agent === 'new'
       if (live && isOwed) sockets.sendFrame(live.socket, deployFrame(each, !isWaiting.has(id)))
     }
-    await this.#lookAgain(decision.nextAt)
+    await this.lookAgain(decision.nextAt)
   }
 
-  // An alarm that is set already is early enough or is moved: one row a wait, not one a request.
-  async #lookAgain(at: Due['nextAt']): Promise<void> {
+  /** The one alarm of the hub, for whatever must be looked at. One that is set already is early enough or is moved: one row a wait. */
+  async lookAgain(at: Due['nextAt']): Promise<void> {
     if (at === undefined) return
-    this.#alarmAt ??= (await this.#ctx.storage.getAlarm()) ?? Infinity
+    if (this.#alarmAt === undefined) {
+      const set = await this.#ctx.storage.getAlarm()
+      // Whoever asked at the same time may have moved it meanwhile.
+      this.#alarmAt ??= set ?? Infinity
+    }
     if (at >= this.#alarmAt) return
     this.#alarmAt = at
     await this.#ctx.storage.setAlarm(at)
@@ -216,6 +224,7 @@ export class Delivery {
 
   #show(deploy: string, { seq, at, event }: LoggedEvent): void {
     sockets.sendToViewers(this.#ctx, deploy, JSON.stringify({ seq, at, event } satisfies LoggedEvent))
+    this.#onShown(deploy)
   }
 }
 

@@ -9,7 +9,7 @@ export interface Facts {
   schema: number
   enrolment: Enrolment
   /** What the agent said last, secrets of triggers included: these never leave this object. */
-  hello: Pick<Hello, 'agent' | 'stacks' | 'triggers'>
+  hello: Pick<Hello, 'agent' | 'stacks' | 'triggers' | 'chats'>
   /** Ids of the tokens that the host has revoked. */
   revoked: readonly string[]
   /** The keys of CI systems, by where they were found: so that an outage of theirs outlasts a sleep of this object. */

@@ -34,6 +34,8 @@ import { isOidc } from '../../shared/triggers/oidc.ts'
 import { isPushTrigger } from '../../shared/triggers/pushes.ts'
 import type { Env } from '../env.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
+import { Chats, type ChatAnswer, type ChatRequest } from './chat/chats.ts'
+import { Showing } from './chat/showing.ts'
 import type { Asking } from './decide.ts'
 import { Delivery } from './delivery.ts'
 import { FactStore } from './facts.ts'
@@ -81,7 +83,9 @@ export interface Accepted {
 export class Hub extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql
   readonly #facts = new FactStore(this.ctx.storage.kv)
-  readonly #delivery = new Delivery(this.ctx, this.#facts)
+  readonly #delivery: Delivery = new Delivery(this.ctx, this.#facts, (deploy) => this.#showing.note(deploy))
+  readonly #showing = new Showing(this.ctx, this.#facts, this.#delivery)
+  readonly #chats: Chats
   readonly #limiter: Limiter
   readonly #noted: Noted = new Map()
   readonly #issuers = new IssuerKeys({
@@ -94,6 +98,13 @@ export class Hub extends DurableObject<Env> {
     this.#limiter = new Limiter({
       perTrigger: Number(env.TRIGGER_REQUESTS_PER_MINUTE) || TRIGGER_REQUESTS_PER_MINUTE,
       perHost: Number(env.HOST_REQUESTS_PER_MINUTE) || HOST_REQUESTS_PER_MINUTE,
+    })
+    this.#chats = new Chats(ctx, this.#facts, {
+      delivery: this.#delivery,
+      showing: this.#showing,
+      limiter: this.#limiter,
+      noted: this.#noted,
+      accept: (asking, proof) => this.#accept(asking, proof),
     })
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG))
     if (this.#facts.get('enrolment')) migrate(ctx.storage, this.#facts)
@@ -183,6 +194,11 @@ export class Hub extends DurableObject<Env> {
     const { asked, key } = verified
     const proof: Proof = { kind: 'hint', nonce }
     return this.#accept({ host, stack, trigger: name, asked }, proof, key)
+  }
+
+  /** What a chat's platform sent; the answer is the platform's own JSON. */
+  chat(host: string, name: string, request: ChatRequest): Promise<ChatAnswer | Refusal> {
+    return this.#chats.hear(host, name, request)
   }
 
   /** `POST …/deploys` and `POST …/rollback`: a person or a job asks with a token. */
@@ -386,8 +402,10 @@ export class Hub extends DurableObject<Env> {
       return sockets.closeQuietly(socket, CLOSE.malformed, 'hello comes first, and once')
     const now = Date.now()
     try {
-      if (frame.type === 'hello') await this.#delivery.greet(socket, agent, frame, now)
-      else if (frame.type === 'events') this.#delivery.takeIn(socket, frame, now)
+      if (frame.type === 'hello') {
+        await this.#delivery.greet(socket, agent, frame, now)
+        await this.#showing.resume()
+      } else if (frame.type === 'events') this.#delivery.takeIn(socket, frame, now)
       else this.#delivery.decline(frame, now)
     } catch (error) {
       // Not acknowledged, so the agent comes back and says it again. An error thrown from here would leave the socket open, and mute.
@@ -398,6 +416,7 @@ export class Hub extends DurableObject<Env> {
 
   override async alarm(): Promise<void> {
     await this.#delivery.wake(Date.now())
+    await this.#showing.wake(Date.now())
   }
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {

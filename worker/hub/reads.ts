@@ -1,11 +1,13 @@
 // What the hub shows of its host and its deploys to those who may read them.
 
 import type { DeployDetails, HostState, ReleaseState, StackState } from '../../shared/api.ts'
+import { chatTrigger } from '../../shared/chat/chat.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
 import type { LoggedEvent } from '../../shared/events.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import { allows, type Claims } from '../../shared/tokens.ts'
 import type { Refusal } from '../refusal.ts'
+import { OF_CHATS } from './chat/known.ts'
 import { releases, withGaps } from './decide.ts'
 import type { FactStore } from './facts.ts'
 import * as log from './log.ts'
@@ -37,11 +39,19 @@ export async function readStack(
 ): Promise<StackState | Refusal> {
   const hello = facts.get('hello')
   if (!hello?.stacks.includes(stack) || !allows(claims, 'read', stack)) return stackUnknown(stack)
-  const triggers = hello.triggers.filter((trigger) => trigger.stack === stack)
+  const chats = (hello.chats ?? [])
+    .filter((chat) => chat.stacks.some(({ name }) => name === stack))
+    .map(async (chat) => ({
+      ...(await triggerState(sql, { ...chat, stack: OF_CHATS })),
+      name: chatTrigger(chat),
+    }))
+  const triggers = hello.triggers
+    .filter((trigger) => trigger.stack === stack)
+    .map((trigger) => triggerState(sql, trigger))
   return {
     host,
     stack,
-    triggers: await Promise.all(triggers.map((trigger) => triggerState(sql, trigger))),
+    triggers: await Promise.all([...triggers, ...chats]),
     latest: log.listDeploys(sql, [stack], 1)[0] ?? null,
   }
 }

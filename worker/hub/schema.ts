@@ -53,7 +53,30 @@ const SECOND = `
 /** 3: until when a push waits for its other events. */
 const THIRD = `ALTER TABLE deploys ADD COLUMN settles_at INTEGER`
 
-const VERSION = 3
+/** 4: the messages in which chats follow deploys, and what waits for somebody to approve it. */
+const FOURTH = `
+  CREATE TABLE chat_messages (
+    deploy TEXT NOT NULL PRIMARY KEY,
+    chat TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    place TEXT NOT NULL, -- where it is edited, in the platform's own terms
+    seq INTEGER NOT NULL,
+    shown_at INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    due_at INTEGER,
+    ended_at INTEGER
+  ) WITHOUT ROWID;
+  CREATE TABLE chat_approvals (
+    deploy TEXT NOT NULL PRIMARY KEY, -- the id that it will have
+    chat TEXT NOT NULL,
+    stack TEXT NOT NULL,
+    lines TEXT NOT NULL,
+    request TEXT, -- as the platform sent it; gone when it is decided
+    expires_at INTEGER NOT NULL,
+    verdict TEXT
+  ) WITHOUT ROWID`
+
+const VERSION = 4
 
 /** The part of the object's storage that is needed here. */
 interface Tables {
@@ -68,7 +91,8 @@ export function migrate(storage: Tables, facts: FactStore): void {
   storage.transactionSync(() => {
     storage.sql.exec(FIRST)
     if (version < 2) storage.sql.exec(SECOND)
-    storage.sql.exec(THIRD)
+    if (version < 3) storage.sql.exec(THIRD)
+    storage.sql.exec(FOURTH)
     const enrolment = facts.get('enrolment') as Enrolment | { host: string; publicKey: PublicKey } | undefined
     if (enrolment && 'publicKey' in enrolment) {
       const { host, publicKey } = enrolment

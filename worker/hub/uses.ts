@@ -43,7 +43,10 @@ export function noteStale(sql: SqlStorage, { stack, name }: TriggerName, message
   )
 }
 
-export async function triggerState(sql: SqlStorage, trigger: Trigger): Promise<TriggerState> {
+/** What of a trigger, or of a chat, is shown. */
+type Asker = TriggerName & { type: string; ttlMs: number; keys?: readonly string[] | undefined }
+
+export async function triggerState(sql: SqlStorage, trigger: Asker): Promise<TriggerState> {
   const { stack, name, type, ttlMs } = trigger
   const used = sql
     .exec<{ fingerprint: string; at: number }>(
@@ -58,7 +61,7 @@ export async function triggerState(sql: SqlStorage, trigger: Trigger): Promise<T
     name,
   )
   // A trigger that takes CI jobs' tokens has no key of its own.
-  const prints = await Promise.all('keys' in trigger ? trigger.keys.map(fingerprint) : [])
+  const prints = await Promise.all((trigger.keys ?? []).map(fingerprint))
   const keys = prints.map((print) => ({
     fingerprint: print,
     lastUsed: used.find((use) => use.fingerprint === print)?.at ?? null,

@@ -61,6 +61,7 @@ describe('what is right', () => {
       path,
       relay: 'http://127.0.0.1:8787',
       host: 'vps-1',
+      chats: [],
       stacks: [
         {
           name: 'hello',

@@ -1,0 +1,295 @@
+// Chats: what people say to a bot, answered at once from what is stored here. Looks up, asks the pure parts (shared/chat, looks.ts), and does what
+// they say; the message of each deploy is showing.ts' affair.
+
+import {
+  actorOf,
+  approvalFault,
+  askedByChat,
+  askedOf,
+  chatTrigger,
+  clickOf,
+  hear,
+  platformOf,
+  wishOf,
+  type Chat,
+  type Heard,
+  type Wish,
+} from '../../../shared/chat/chat.ts'
+import { HELP } from '../../../shared/chat/command.ts'
+import type { Message, Said } from '../../../shared/chat/platform.ts'
+import { CHAT_BODY_BYTES_MAX } from '../../../shared/limits.ts'
+import { Problem } from '../../../shared/problems.ts'
+import { fromBase64, toBase64, type Proof } from '../../../shared/protocol.ts'
+import type { Asked, SignedRequest } from '../../../shared/triggers/index.ts'
+import { UNAUTHORIZED, isRefusal, type Refusal } from '../../refusal.ts'
+import { releases, type Asking } from '../decide.ts'
+import type { Delivery } from '../delivery.ts'
+import type { FactStore } from '../facts.ts'
+import type { Accepted } from '../hub.ts'
+import type { Limiter } from '../limiter.ts'
+import * as log from '../log.ts'
+import { noteKeyUsed, type Noted } from '../uses.ts'
+import { findApproval, insertApproval, setVerdict, type Approval } from './approvals.ts'
+import { OF_CHATS, chatNamed, noteFault } from './known.ts'
+import { tellHistory, tellStatus } from './looks.ts'
+import { hasButtons } from './messages.ts'
+import { send } from './send.ts'
+import type { Showing } from './showing.ts'
+import { cleaned, urlOf, verdictOf } from './words.ts'
+
+const RELEASES_TOLD = 5
+
+type Speech = Exclude<Said, { kind: 'greeting' }>
+type Roll = Extract<Wish, { kind: 'roll' }>
+type ChatProof = Extract<Proof, { kind: 'chat' }>
+
+export interface ChatRequest extends SignedRequest {
+  readonly headers: Record<string, string>
+  readonly form: 'form' | 'json'
+  readonly origin: string
+}
+
+/** The platform's own JSON; undefined: nothing but 200. */
+export interface ChatAnswer {
+  readonly answer: string | undefined
+}
+
+export interface ChatsOptions {
+  readonly delivery: Delivery
+  readonly showing: Showing
+  readonly limiter: Limiter
+  readonly noted: Noted
+  readonly accept: (asking: Asking, proof: Proof) => Promise<Accepted | Refusal>
+}
+
+// For requests to nobody: verified all the same, so that they take as long.
+const NOBODYS_CHAT: Pick<Chat, 'type' | 'keys'> = {
+  type: 'slack',
+  keys: ['0123456789abcdef0123456789abcdef'],
+}
+
+export class Chats {
+  readonly #ctx: DurableObjectState
+  readonly #facts: FactStore
+  readonly #options: ChatsOptions
+
+  constructor(ctx: DurableObjectState, facts: FactStore, options: ChatsOptions) {
+    this.#ctx = ctx
+    this.#facts = facts
+    this.#options = options
+  }
+
+  get #sql(): SqlStorage {
+    return this.#ctx.storage.sql
+  }
+
+  /** One request of a platform: the route has chosen the chat, its type alone says how it is verified. */
+  async hear(host: string, name: string, request: ChatRequest): Promise<ChatAnswer | Refusal> {
+    const now = Date.now()
+    if (request.body.length > CHAT_BODY_BYTES_MAX)
+      return { refused: 'too-big', message: `the body has more than ${CHAT_BODY_BYTES_MAX} bytes` }
+    const chat = chatNamed(this.#facts, name)
+    const { headers } = platformOf(chat ?? NOBODYS_CHAT)
+    const signed = { headers: pick(request.headers, headers), body: request.body }
+    const heard = await this.#heard(chat, signed, now)
+    if (isRefusal(heard)) return heard
+    if (!chat || ![request.form, 'both'].includes(platformOf(chat).body)) return UNAUTHORIZED
+    if ('kind' in heard) return answerOf(undefined)
+    await noteKeyUsed(
+      this.#sql,
+      { stack: OF_CHATS, name },
+      { key: heard.key, now, noted: this.#options.noted },
+    )
+    const { said } = heard
+    if (said.kind === 'greeting') return answerOf(said.answer)
+    const wish = wishOf(chat, said, (deploy) => this.#stackOf(chat, deploy))
+    if (wish.kind === 'roll') return this.#roll(host, chat, heard, wish, signed, request.origin)
+    if (wish.kind === 'verdict') return this.#decide(host, chat, heard, wish, signed)
+    const wait = this.#options.limiter.take(OF_CHATS, name, now)
+    if (wait !== undefined) return this.#say(chat, said, [TOO_MANY])
+    if (wish.kind === 'look') return this.#say(chat, said, this.#look(wish, now))
+    if (wish.isForbidden) noteFault(this.#sql, chat, `${speaker(said)}: ${wish.words}`, now)
+    return this.#say(chat, said, wish.isForbidden ? [wish.words, ASK_WHOM] : [wish.words, ...HELP])
+  }
+
+  #stackOf(chat: Chat, deploy: string): string | undefined {
+    const approval = findApproval(this.#sql, deploy)
+    return (
+      log.findDeploy(this.#sql, deploy)?.stack ?? (approval?.chat === chat.name ? approval.stack : undefined)
+    )
+  }
+
+  async #heard(
+    chat: Chat | undefined,
+    signed: SignedRequest,
+    now: number,
+  ): Promise<Heard | typeof TOO_OLD | Refusal> {
+    try {
+      return await hear(chat ?? NOBODYS_CHAT, signed, now)
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error
+      if (chat && error.code === 'request-stale') {
+        noteFault(this.#sql, chat, error.message, now)
+        if (platformOf(chat).repeatsRefused) return TOO_OLD
+      }
+      if (!chat || error.code !== 'request-invalid') return UNAUTHORIZED
+      return { refused: 'malformed', message: error.message }
+    }
+  }
+
+  async #roll(
+    host: string,
+    chat: Chat,
+    { said, signedAt }: Heard,
+    wish: Roll,
+    signed: SignedRequest,
+    origin: string,
+  ): Promise<ChatAnswer> {
+    const speech = said as Speech
+    const fault = this.#buttonFault(chat, speech, wish.stack)
+    if (fault !== undefined) return this.#say(chat, speech, [fault])
+    const asked = await askedOf(host, chat, wish, speech.who, signedAt)
+    const proof: ChatProof = { kind: 'chat', headers: { ...signed.headers }, body: toBase64(signed.body) }
+    if (wish.needsApproval) return this.#askAround(host, chat, speech, { wish, asked, proof, origin })
+    const accepted = await this.#options.accept(
+      { host, stack: wish.stack, trigger: chatTrigger(chat), asked },
+      proof,
+    )
+    if (isRefusal(accepted)) return this.#say(chat, speech, [TOO_MANY])
+    await this.#begin(host, chat, speech, accepted.deploy, origin)
+    if (accepted.status === 'duplicate')
+      return this.#say(chat, speech, [`${wish.stack}: that was asked for already.`])
+    const isThere = accepted.agent === 'online'
+    const words = [
+      `${wish.stack}: accepted, deploy ${accepted.deploy}`,
+      isThere ? 'Its agent is there.' : 'Its agent is away: this runs when it is back.',
+      urlOf(origin, { id: accepted.deploy, host }),
+    ]
+    return this.#say(chat, speech, words, 'start')
+  }
+
+  #begin(host: string, chat: Chat, { place }: Speech, deploy: string, origin: string): Promise<void> {
+    const hook = `${origin}/hooks/${host}/${chat.name}`
+    return this.#options.showing.begin(chat, deploy, origin, { ...place, hook })
+  }
+
+  async #askAround(
+    host: string,
+    chat: Chat,
+    said: Speech,
+    { wish, asked, proof, origin }: { wish: Roll; asked: Asked; proof: ChatProof; origin: string },
+  ): Promise<ChatAnswer> {
+    const now = Date.now()
+    const { stack, request } = wish
+    if (findApproval(this.#sql, asked.id))
+      return this.#say(chat, said, [`${stack}: that was asked for already.`])
+    const image =
+      'image' in request && request.image !== undefined ? request.image : 'what its tag means today'
+    const lines = [`${image}, asked for by ${asked.actor}, on ${host}`]
+    const isRoom =
+      this.#options.limiter.take(OF_CHATS, chat.name, now) === undefined &&
+      insertApproval(this.#sql, { deploy: asked.id, chat: chat.name, stack, lines, request: proof }, now)
+    if (!isRoom) return this.#say(chat, said, [TOO_MANY])
+    await this.#begin(host, chat, said, asked.id, origin)
+    return this.#say(chat, said, [`${stack}: waits for somebody to approve it`, ...lines], 'start')
+  }
+
+  /** Somebody said yes or no. The agent gets both requests, and judges both for itself. */
+  async #decide(
+    host: string,
+    chat: Chat,
+    heard: Heard,
+    { isYes, stack, deploy }: Extract<Wish, { kind: 'verdict' }>,
+    signed: SignedRequest,
+  ): Promise<ChatAnswer> {
+    const said = heard.said as Speech
+    const now = Date.now()
+    const approval = findApproval(this.#sql, deploy)
+    const over = approval && verdictOf(approval, now)
+    if (!approval?.request || over !== undefined)
+      return this.#say(chat, said, [`${stack}: ${over ?? 'that is not known any more'}`])
+    const by = actorOf(chat, said.who)
+    if (!isYes) return this.#settle(chat, said, approval, `rejected by ${by}`)
+    const request = { headers: approval.request.headers, body: fromBase64(approval.request.body) }
+    // It was heard once; since then the host may have said that its secret is another.
+    const first = await hear(chat, request, now, { mayBeOld: true }).catch(() => undefined)
+    if (!first) return this.#settle(chat, said, approval, 'what it was asked with does not count any more')
+    const { who } = first.said as Speech
+    const fault = approvalFault(chat, { id: deploy, stack, who, signedAt: first.signedAt }, heard)
+    if (fault !== undefined) {
+      noteFault(this.#sql, chat, `${speaker(said)}: ${fault}`, now)
+      return this.#say(chat, said, [fault])
+    }
+    const approved = await askedByChat(host, chat, first, () => stack, heard).catch(() => undefined)
+    if (!approved) return this.#settle(chat, said, approval, 'whoever asked for it may not any more')
+    const { asked } = approved
+    const proof: Proof = {
+      kind: 'chat',
+      ...approval.request,
+      approval: { headers: { ...signed.headers }, body: toBase64(signed.body) },
+    }
+    const accepted = await this.#options.accept({ host, stack, trigger: chatTrigger(chat), asked }, proof)
+    if (isRefusal(accepted)) return this.#say(chat, said, [TOO_MANY])
+    return this.#settle(chat, said, approval, `approved by ${by}`)
+  }
+
+  async #settle(chat: Chat, said: Speech, { deploy, stack }: Approval, verdict: string): Promise<ChatAnswer> {
+    setVerdict(this.#sql, deploy, verdict)
+    await this.#options.showing.again(deploy)
+    return this.#say(chat, said, [`${stack}: ${verdict}`])
+  }
+
+  /** Why a button does not count any more: it is old, or its deploy was followed by another. */
+  #buttonFault(chat: Chat, said: Speech, stack: string): string | undefined {
+    const click = said.kind === 'click' ? clickOf(said.button) : undefined
+    if (!click) return undefined
+    if (!hasButtons(this.#sql, click.deploy, chat.name, Date.now())) return 'That button is too old.'
+    const newest = log.listReleased(this.#sql, stack)[0]
+    return newest?.deploy === click.deploy
+      ? undefined
+      : `That is not what ${stack} runs any more: another deploy came after it, or it was rolled back.`
+  }
+
+  #look(wish: Extract<Wish, { kind: 'look' }>, now: number): string[] {
+    if (wish.at === 'help') return [...HELP]
+    const { stack } = wish
+    if (wish.at === 'history')
+      return tellHistory(
+        stack,
+        releases(log.listReleased(this.#sql, stack), RELEASES_TOLD, () => undefined),
+        now,
+      )
+    const isThere = this.#options.delivery.liveAgent(now) !== undefined
+    const agent = { isThere, seenAt: this.#facts.get('seenAt') }
+    return tellStatus(stack, agent, log.listDeploys(this.#sql, [stack], 1)[0], now)
+  }
+
+  #say(chat: Chat, said: Speech, lines: readonly string[], as: 'private' | 'start' = 'private'): ChatAnswer {
+    const platform = platformOf(chat)
+    const message: Message = { lines: lines.flatMap(cleaned), buttons: [], isFinal: false }
+    const { answer, call } = platform.reply(said, message, as)
+    // Words beside the point: should they not arrive, nothing else is amiss.
+    if (call) this.#ctx.waitUntil(send(call, platform.hosts(chat)).catch(() => undefined))
+    return answerOf(answer)
+  }
+}
+
+/** Genuine, and refused: the platform must not send it again. */
+const TOO_OLD = { kind: 'too-old' } as const
+const TOO_MANY = 'That was too much at once. Try again in a minute.'
+const ASK_WHOM = 'Who may do what is in the ropeway.yml of the host.'
+
+function answerOf(answer: object | undefined): ChatAnswer {
+  return { answer: answer === undefined ? undefined : JSON.stringify(answer) }
+}
+
+/** Who spoke and where, for the host's people. */
+function speaker({ who: { user, name, channel, team } }: Speech): string {
+  return cleaned(`${user} (${name}) in ${channel}${team === undefined ? '' : ` of ${team}`}`).join(' ')
+}
+
+function pick(headers: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])),
+  )
+}

@@ -1,0 +1,144 @@
+// The messages that follow deploys: which are due, the calls that show them, and what comes of each. Looks up, asks pace.ts and words.ts, and
+// does what they say.
+
+import { platformOf, type Chat } from '../../../shared/chat/chat.ts'
+import type { CallAnswer, Message, Place } from '../../../shared/chat/platform.ts'
+import { isFinal } from '../../../shared/deploy.ts'
+import type { Delivery } from '../delivery.ts'
+import type { FactStore } from '../facts.ts'
+import * as log from '../log.ts'
+import { findApproval } from './approvals.ts'
+import { chatNamed, noteFault } from './known.ts'
+import * as messages from './messages.ts'
+import { afterCall, dueAt } from './pace.ts'
+import { send } from './send.ts'
+import { tell, tellApproval, urlOf, verdictOf } from './words.ts'
+
+/** Messages that are shown at one time. Of more the others come right after. */
+const CALLS_AT_ONCE = 6
+/** A call and what follows take less; were the hub to end meanwhile, the message is shown again after this. */
+const CALL_LEASE_MS = 15_000
+/** To an address that is not the platform's own. */
+const NOT_CALLED: CallAnswer = { status: 400, retryAfterSeconds: undefined, body: undefined }
+
+/** What there is to show of a message now. */
+interface News {
+  readonly said: Message
+  /** The last event in it. */
+  readonly seq: number
+  /** When it changes by itself, where it does. */
+  readonly changesAt: number | undefined
+}
+
+export class Showing {
+  readonly #ctx: DurableObjectState
+  readonly #facts: FactStore
+  readonly #delivery: Delivery
+
+  constructor(ctx: DurableObjectState, facts: FactStore, delivery: Delivery) {
+    this.#ctx = ctx
+    this.#facts = facts
+    this.#delivery = delivery
+  }
+
+  get #sql(): SqlStorage {
+    return this.#ctx.storage.sql
+  }
+
+  /** A message for a deploy, or for what will be one: shown from now on, where the platform lets us. */
+  async begin(chat: Chat, deploy: string, origin: string, place: Place): Promise<void> {
+    const now = Date.now()
+    const { firstShowMs } = platformOf(chat)
+    if (firstShowMs === undefined) return
+    const message = { deploy, chat: chat.name, origin, place: { ...place, askedAt: now } }
+    messages.insertMessage(this.#sql, message, { now, dueAt: now + firstShowMs })
+    await this.resume()
+  }
+
+  /** Its message is due at once, whatever was shown. */
+  async again(deploy: string): Promise<void> {
+    messages.setDue(this.#sql, deploy, Date.now())
+    await this.resume()
+  }
+
+  /** Something new is known of a deploy: its message, if there is one, is due. */
+  note(deploy: string): void {
+    if (!this.#facts.get('hello')?.chats?.length) return
+    const now = Date.now()
+    const open = messages.findOpen(this.#sql, deploy)
+    const found = open && log.findDeploy(this.#sql, deploy)
+    if (!open || !found) return
+    const at = dueAt(open, isFinal(found.status), now)
+    if (open.dueAt !== null && open.dueAt <= at) return
+    messages.setDue(this.#sql, deploy, at)
+    this.#ctx.waitUntil(this.#delivery.lookAgain(at))
+  }
+
+  /** After a time away: nothing that is due may wait for an alarm that was never set. */
+  async resume(): Promise<void> {
+    await this.#delivery.lookAgain(messages.nextDue(this.#sql))
+  }
+
+  /** The alarm: shows what is due. */
+  async wake(now: number): Promise<void> {
+    const due = messages.listDue(this.#sql, now, CALLS_AT_ONCE)
+    await Promise.all(due.map((message) => this.#show(message, now)))
+    await this.resume()
+  }
+
+  async #show(message: messages.Message, now: number): Promise<void> {
+    const { deploy: id } = message
+    const chat = chatNamed(this.#facts, message.chat)
+    const news = this.#news(message, now)
+    if (!chat || !news) return messages.setEnded(this.#sql, id, now)
+    const { said, seq, changesAt } = news
+    const platform = platformOf(chat)
+    const call = await platform.show(message.place, said, chat, now)
+    if (!call) {
+      if (said.isFinal) this.#end(chat, id, 'the platform allows no more messages', now)
+      else messages.setNext(this.#sql, id, { ...message, seq, dueAt: changesAt ?? null })
+      return
+    }
+    messages.setDue(this.#sql, id, now + CALL_LEASE_MS)
+    const answer = await send(call, platform.hosts(chat)).catch(() => NOT_CALLED)
+    const latest = log.findPlace(this.#sql, id)
+    const next = afterCall(
+      message,
+      platform,
+      { seq, isFinal: said.isFinal, answer },
+      { seq: latest?.seq ?? seq, isFinal: latest !== undefined && isFinal(latest.status) },
+      Date.now(),
+    )
+    if ('end' in next) return this.#end(chat, id, next.end, now)
+    // Read again: it may have been decided while it was shown.
+    const changes = changesAt === undefined ? undefined : this.#news(message, now)?.changesAt
+    messages.setNext(
+      this.#sql,
+      id,
+      changesAt === undefined ? next : { ...next, dueAt: next.dueAt ?? changes ?? now },
+    )
+  }
+
+  #news({ deploy: id, origin }: messages.Message, now: number): News | undefined {
+    const deploy = log.findDeploy(this.#sql, id)
+    if (deploy) {
+      const events = log.listEvents(this.#sql, id, 0)
+      const said = tell(deploy, events, urlOf(origin, deploy))
+      return { said, seq: events.at(-1)?.seq ?? 0, changesAt: undefined }
+    }
+    const approval = findApproval(this.#sql, id)
+    if (!approval) return undefined
+    const verdict = verdictOf(approval, now)
+    return {
+      said: tellApproval(approval, verdict),
+      seq: 0,
+      changesAt: verdict === undefined ? approval.expiresAt : undefined,
+    }
+  }
+
+  #end(chat: Chat, deploy: string, fault: string | undefined, now: number): void {
+    messages.setEnded(this.#sql, deploy, now)
+    if (fault !== undefined)
+      noteFault(this.#sql, chat, `the message of deploy ${deploy} cannot be shown: ${fault}`, now)
+  }
+}
