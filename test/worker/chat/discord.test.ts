@@ -63,7 +63,10 @@ test('the answer to a deploy is the message, which goes on to the end and gets i
   const click = discord.click(`back-${frame.id}`)
   expect((await standIn.post(at.url, click)).body).toMatchObject({ type: 4 })
   const back = await at.agent.nextDeploy()
-  expect((await at.host.get(`/deploys/${back.id}`)).body.request).toEqual({ release: 'previous' })
+  expect((await at.host.get(`/deploys/${back.id}`)).body.request).toEqual({
+    release: 'previous',
+    ifRuns: frame.id,
+  })
   const again = await standIn.post(at.url, discord.click(`back-${frame.id}`))
   expect(again.body.data).toMatchObject({ flags: 64, content: expect.stringContaining('already') })
 })

@@ -62,7 +62,7 @@ test('a deploy is answered, and shown in one post, which gets its button', async
   expect((await standIn.click(post)).body).toEqual({ ephemeral_text: expect.stringContaining('accepted') })
   const back = await at.agent.nextDeploy()
   expect(back.id).not.toBe(id)
-  expect((await at.host.get(`/deploys/${back.id}`)).body.request).toEqual({ release: 'previous' })
+  expect((await at.host.get(`/deploys/${back.id}`)).body.request).toEqual({ release: 'previous', ifRuns: id })
   expect((await standIn.click(post)).body.ephemeral_text).toMatch(/already/)
   expect((await standIn.click(post, mattermost.MALLORY)).body.ephemeral_text).toMatch(/may not/)
 })

@@ -232,7 +232,10 @@ describe('the button', () => {
     const url = standIn.responseUrl()
     expect(await clicked(at, value, { url })).toMatchObject({ status: 200, body: undefined })
     const frame = await at.agent.nextDeploy()
-    expect((await at.host.get(`/deploys/${frame.id}`)).body.request.release).toBe('previous')
+    expect((await at.host.get(`/deploys/${frame.id}`)).body.request).toEqual({
+      release: 'previous',
+      ifRuns: id,
+    })
     const again = await clicked(at, value, { url })
     expect(again.status).toBe(200)
     await until('both words', () => standIn.responses.get(url)?.length === 2)

@@ -57,7 +57,7 @@ test('a deploy gets a message, which goes on to the end and gets its button', as
     text: expect.stringContaining('accepted'),
   })
   const back = await at.agent.nextDeploy()
-  expect((await at.host.get(`/deploys/${back.id}`)).body.request).toEqual({ release: 'previous' })
+  expect((await at.host.get(`/deploys/${back.id}`)).body.request).toEqual({ release: 'previous', ifRuns: id })
   const again = await telegram.send(at.url, telegram.click(`back-${id}`))
   expect(again.body.text).toMatch(/already/)
   expect((await telegram.send(at.url, telegram.click(`back-${id}`, telegram.MALLORY))).body.text).toMatch(
