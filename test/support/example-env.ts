@@ -21,6 +21,6 @@ export const EXAMPLE_ENV: Readonly<Record<string, string>> = {
   ROPEWAY_TELEGRAM_TOKEN: `123456789:${'A'.repeat(35)}`,
   ROPEWAY_MATTERMOST_SECRET: 'abcdefghijklmnopqrstuvwxyz',
   ROPEWAY_MATTERMOST_TOKEN: 'zyxwvutsrqponmlkjihgfedcba',
-  ROPEWAY_TEAMS_SECRET: btoa('0123456789abcdefghijklmnopqrstuv'),
+  ROPEWAY_TEAMS_SECRET: btoa('the key of an outgoing webhook 1'),
   ROPEWAY_DISCORD_TOKEN: `${'A'.repeat(24)}.AAAAAA.${'a'.repeat(27)}`,
 }

@@ -192,6 +192,17 @@ const anyProof: fc.Arbitrary<Proof> = fc.oneof(
     body: anyBase64,
   }),
   fc.record({ kind: fc.constant('hint' as const), nonce: hex(32) }),
+  optional<Extract<Proof, { kind: 'chat' }>>(
+    {
+      kind: fc.constant('chat'),
+      headers: fc.dictionary(safeKey, anyText, { maxKeys: 4 }),
+      body: anyBase64,
+      approval: fc.record({ headers: fc.dictionary(safeKey, anyText, { maxKeys: 4 }), body: anyBase64 }),
+    },
+    'kind',
+    'headers',
+    'body',
+  ),
   optional<Extract<Proof, { kind: 'push' }>>(
     {
       kind: fc.constant('push'),
