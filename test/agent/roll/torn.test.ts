@@ -46,7 +46,8 @@ test.each([
 })
 
 test('wherever an edit of ours stands in a text, a stopped write of it or of its reverse is torn', () => {
-  const text = fc.string({ unit: 'grapheme', maxLength: 40 })
+  // U+FFFD stands for what a cut leaves of a character: beside one that somebody wrote nobody can tell.
+  const text = fc.string({ unit: 'grapheme', maxLength: 40 }).filter((all) => !all.includes('\uFFFD'))
   const parameter = fc.constantFrom(' down', ' max_fails=0')
   fc.assert(
     fc.property(text, text, parameter, fc.boolean(), fc.nat(300), (before, after, word, isReverse, count) => {
