@@ -1,6 +1,8 @@
 // What people may say to a bot, and its grammar: `deploy STACK [TAG]`, `status`, `history`, `rollback STACK`, `help`. Pure; hub and agent each
 // read what was said for themselves.
 
+import { DIGEST_PATTERN, TAG_PATTERN } from '../image.ts'
+
 export type Command =
   | { readonly verb: 'help' }
   | {
@@ -11,8 +13,6 @@ export type Command =
     }
 
 const VERBS = ['help', 'status', 'history', 'rollback', 'deploy'] as const
-const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
-const DIGEST = /^sha256:[a-f0-9]{64}$/
 
 /** The longest command: a verb, a stack and a tag have 200 characters. More is refused unread. */
 const COMMAND_CHARS_MAX = 400
@@ -41,7 +41,7 @@ export function parseCommand(text: string, stacks: readonly string[]): Command |
     }
   if (more.length > 0 || (tag !== undefined && verb !== 'deploy'))
     return { fault: named === undefined ? `There is no stack ${quoted(tag ?? '')} here.` : USAGE[verb] }
-  if (tag !== undefined && !TAG.test(tag) && !DIGEST.test(tag))
+  if (tag !== undefined && !TAG_PATTERN.test(tag) && !DIGEST_PATTERN.test(tag))
     return { fault: `${quoted(tag)} is not a tag of an image.` }
   return { verb, stack, tag }
 }

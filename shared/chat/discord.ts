@@ -2,6 +2,7 @@
 // https://discord.com/developers/docs/interactions/receiving-and-responding
 
 import { z } from 'zod'
+import { hexBytes } from '../mac.ts'
 import { Problem } from '../problems.ts'
 import {
   fenced,
@@ -12,7 +13,7 @@ import {
   type Platform,
   type Said,
 } from './platform.ts'
-import { TIMESTAMP, bodyText, concat, hexBytes, jsonOf } from './proof.ts'
+import { TIMESTAMP, bodyText, concat, jsonOf } from './proof.ts'
 
 const CONTENT_CHARS_MAX = 2000
 /** An interaction's token is good for 15 minutes; half a minute of it is not counted on. */

@@ -3,6 +3,7 @@
 // https://developers.mattermost.com/integrate/slash-commands/custom/
 
 import { z } from 'zod'
+import { hexBytes, hmacKeyOf, utf8 } from '../mac.ts'
 import { Problem } from '../problems.ts'
 import {
   fenced,
@@ -14,7 +15,7 @@ import {
   type Platform,
   type Said,
 } from './platform.ts'
-import { bodyText, formOf, hexBytes, hmacHex, hmacKeyOf, jsonOf, sameKeyOf, utf8 } from './proof.ts'
+import { bodyText, formOf, hmacHex, jsonOf, sameKeyOf } from './proof.ts'
 
 /** Of older servers; today's take four times as much. */
 const MESSAGE_CHARS_MAX = 4000

@@ -1,19 +1,15 @@
-// What the platforms' verifiers share: strict hex, HMAC over raw bytes, and bodies that mean one thing only.
+// What the platforms' verifiers share: keys that are sent along, and bodies that mean one thing only.
 
 import { z } from 'zod'
+import { HMAC, utf8 } from '../mac.ts'
 import { Problem, faultsOf } from '../problems.ts'
 import { sha256Hex } from '../tokens.ts'
 
-const HMAC = { name: 'HMAC', hash: 'SHA-256' }
 /** A form of ours has a dozen fields. */
 const FORM_FIELDS_MAX = 64
 
 /** Seconds since 1970, ten digits: a body that begins with a digit must not be able to lend one to the time. */
 export const TIMESTAMP = /^[1-9][0-9]{9}$/
-
-export function utf8(text: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(new TextEncoder().encode(text))
-}
 
 export function concat(head: string, body: Uint8Array): Uint8Array<ArrayBuffer> {
   const bytes = utf8(head)
@@ -21,28 +17,6 @@ export function concat(head: string, body: Uint8Array): Uint8Array<ArrayBuffer> 
   all.set(bytes)
   all.set(body, bytes.length)
   return all
-}
-
-/** Lower case and of one length only: two texts for the same bytes would let a signature be rewritten. */
-export function hexBytes(text: string, length: number): Uint8Array<ArrayBuffer> | undefined {
-  if (text.length !== length * 2 || !/^[0-9a-f]*$/.test(text)) return undefined
-  return Uint8Array.from({ length }, (_, i) => Number.parseInt(text.slice(2 * i, 2 * i + 2), 16))
-}
-
-/** The key whose HMAC-SHA256 a signature is. Every key is tried, whatever came before: how long it takes says nothing. */
-export async function hmacKeyOf(
-  keys: readonly string[],
-  bytesOf: (key: string) => Uint8Array<ArrayBuffer>,
-  signature: Uint8Array<ArrayBuffer>,
-  content: Uint8Array<ArrayBuffer>,
-): Promise<string> {
-  let fitting: string | undefined
-  for (const text of keys) {
-    const key = await crypto.subtle.importKey('raw', bytesOf(text), HMAC, false, ['verify'])
-    if (await crypto.subtle.verify('HMAC', key, signature, content)) fitting ??= text
-  }
-  if (fitting === undefined) throw new Problem('unauthorized', 'no signature matches')
-  return fitting
 }
 
 /** HMAC-SHA256 in hex. */
@@ -59,16 +33,6 @@ export async function sameKeyOf(keys: readonly string[], sent: string): Promise<
   for (const key of keys) if ((await sha256Hex(utf8(key))) === hash) fitting ??= key
   if (fitting === undefined) throw new Problem('unauthorized', 'the secret is another')
   return fitting
-}
-
-/** Canonical base64 only: two texts for the same bytes would let a signature be rewritten. */
-export function base64Bytes(text: string): Uint8Array<ArrayBuffer> | undefined {
-  try {
-    const binary = atob(text)
-    return btoa(binary) === text ? Uint8Array.from(binary, (char) => char.charCodeAt(0)) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 export function bodyText(body: Uint8Array): string {

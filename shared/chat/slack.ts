@@ -2,6 +2,7 @@
 // https://docs.slack.dev/authentication/verifying-requests-from-slack
 
 import { z } from 'zod'
+import { hexBytes, hmacKeyOf, utf8 } from '../mac.ts'
 import { Problem } from '../problems.ts'
 import {
   textOf,
@@ -12,7 +13,7 @@ import {
   type Platform,
   type Said,
 } from './platform.ts'
-import { TIMESTAMP, concat, formOf, hexBytes, hmacKeyOf, jsonOf, utf8 } from './proof.ts'
+import { TIMESTAMP, concat, formOf, jsonOf } from './proof.ts'
 
 /** A text object holds no more. https://docs.slack.dev/reference/block-kit/composition-objects/text-object */
 const TEXT_CHARS_MAX = 3000

@@ -3,9 +3,10 @@
 // https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-outgoing-webhook
 
 import { z } from 'zod'
+import { base64Bytes, hmacKeyOf } from '../mac.ts'
 import { Problem } from '../problems.ts'
 import { textOf, type Platform, type Said } from './platform.ts'
-import { base64Bytes, bodyText, hmacKeyOf, jsonOf } from './proof.ts'
+import { bodyText, jsonOf } from './proof.ts'
 
 const TEXT_CHARS_MAX = 8000
 const KEY_BYTES_MIN = 24

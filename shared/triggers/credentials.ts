@@ -1,5 +1,6 @@
 // How a registry shows who it is, where it is not Standard Webhooks or an issuer's token: a secret of its own, or an HMAC of the body.
 
+import { hexBytes, hmacKeyOf, utf8 } from '../mac.ts'
 import { sha256Hex } from '../tokens.ts'
 import type { Credential } from './registries/registry.ts'
 import type { SignedRequest } from './index.ts'
@@ -8,8 +9,7 @@ import { verifyStandardWebhook } from './standard-webhooks.ts'
 /** A secret that signs: any text of printable ASCII. */
 export const SIGNING_SECRET_PATTERN = /^[\x21-\x7e]{24,128}$/
 
-const HMAC = { name: 'HMAC', hash: 'SHA-256' }
-const MAC = /^[0-9a-f]{64}$/
+const MAC_BYTES = 32
 const BASIC = /^Basic ([A-Za-z0-9+/]{1,400}={0,2})$/i
 
 /** What is sent, for whoever compares hashes: SHA-256 comes before the comparison, so its time says nothing. */
@@ -81,15 +81,7 @@ async function byGitlab(
   return verified?.key
 }
 
-// Every key is tried, whatever came before: how long it takes says nothing.
 async function byMac(keys: readonly string[], mac: string, body: Uint8Array): Promise<string | undefined> {
-  if (!MAC.test(mac)) return undefined
-  const signature = Uint8Array.from(mac.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
-  let fitting: string | undefined
-  for (const secret of keys) {
-    const bytes = new TextEncoder().encode(secret)
-    const key = await crypto.subtle.importKey('raw', bytes, HMAC, false, ['verify'])
-    if (await crypto.subtle.verify(HMAC, key, signature, new Uint8Array(body))) fitting ??= secret
-  }
-  return fitting
+  const signature = hexBytes(mac, MAC_BYTES)
+  return signature && (await hmacKeyOf(keys, utf8, signature, new Uint8Array(body)).catch(() => undefined))
 }

@@ -2,6 +2,7 @@
 // trailing junk and joined headers. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
 import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SIGNATURE_AGE_SECONDS_MAX, SIGNATURES_MAX } from '../limits.ts'
+import { base64Bytes, HMAC } from '../mac.ts'
 import { Problem } from '../problems.ts'
 import type { SignedRequest, SignedTrigger } from './index.ts'
 
@@ -9,7 +10,6 @@ const ID = /^[A-Za-z0-9_-]{1,128}$/
 const TIMESTAMP = /^[1-9][0-9]{9}$/
 // Duplicate headers reach us joined by `, `: no grammar here has a comma followed by a space, so they are refused, never "first wins".
 const SIGNATURES = /^v1a?,[A-Za-z0-9+/]{43,86}={0,2}(?: v1a?,[A-Za-z0-9+/]{43,86}={0,2})*$/
-const HMAC = { name: 'HMAC', hash: 'SHA-256' }
 
 /** An Ed25519 public key: 32 bytes. */
 const PUBLIC_KEY_BYTES = 32
@@ -44,7 +44,7 @@ export async function verifyStandardWebhook(
   for (const text of trigger.keys) {
     const key = await crypto.subtle.importKey(format, bytesOf(text), algorithm, false, ['verify'])
     for (const entry of offered) {
-      const signature = entry.startsWith(prefix) ? base64(entry.slice(prefix.length)) : undefined
+      const signature = entry.startsWith(prefix) ? base64Bytes(entry.slice(prefix.length)) : undefined
       if (signature && (await crypto.subtle.verify(algorithm, key, signature, content))) fitting ??= text
     }
   }
@@ -92,7 +92,7 @@ async function signHmac(secret: string, content: Uint8Array<ArrayBuffer>): Promi
 
 // The seed and the public key, 32 bytes each, as Svix writes them. JWK is the one form of a private key that every runtime imports.
 async function signEd25519(secret: string, content: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> {
-  const bytes = base64(secret.slice('whsk_'.length))
+  const bytes = base64Bytes(secret.slice('whsk_'.length))
   if (bytes?.length !== 2 * PUBLIC_KEY_BYTES) throw new Error('not a whsk_ key')
   const d = base64url(bytes.subarray(0, PUBLIC_KEY_BYTES))
   const x = base64url(bytes.subarray(PUBLIC_KEY_BYTES))
@@ -103,7 +103,7 @@ async function signEd25519(secret: string, content: Uint8Array<ArrayBuffer>): Pr
 
 /** Why a secret cannot be used, or undefined if it can. */
 export function secretFault(secret: string): string | undefined {
-  const bytes = base64(secret.replace(/^whsec_/, ''))
+  const bytes = base64Bytes(secret.replace(/^whsec_/, ''))
   if (!bytes) return 'is not `whsec_` and base64'
   if (bytes.length < SECRET_BYTES_MIN) return `has ${bytes.length} bytes, fewer than ${SECRET_BYTES_MIN}`
   if (bytes.length > SECRET_BYTES_MAX) return `has ${bytes.length} bytes, more than ${SECRET_BYTES_MAX}`
@@ -113,20 +113,20 @@ export function secretFault(secret: string): string | undefined {
 
 /** Why a public key cannot be used, or undefined if it can. */
 export function publicKeyFault(key: string): string | undefined {
-  const bytes = key.startsWith('whpk_') ? base64(key.slice('whpk_'.length)) : undefined
+  const bytes = key.startsWith('whpk_') ? base64Bytes(key.slice('whpk_'.length)) : undefined
   if (bytes?.length !== PUBLIC_KEY_BYTES) return 'is not `whpk_` and an Ed25519 public key in base64'
   // A point of small order among them: some verifiers take any signature for one of its.
   return bytes.every((byte) => byte === bytes[0]) ? 'is one byte repeated' : undefined
 }
 
 function publicKeyBytes(key: string): Uint8Array<ArrayBuffer> {
-  const bytes = base64(key.slice('whpk_'.length))
+  const bytes = base64Bytes(key.slice('whpk_'.length))
   if (!bytes) throw new Error('a public key was not checked by publicKeyFault')
   return bytes
 }
 
 function secretBytes(secret: string): Uint8Array<ArrayBuffer> {
-  const bytes = base64(secret.replace(/^whsec_/, ''))
+  const bytes = base64Bytes(secret.replace(/^whsec_/, ''))
   if (!bytes) throw new Error('a secret was not checked by secretFault')
   return bytes
 }
@@ -137,16 +137,6 @@ function signedContent(id: string, timestamp: string, body: Uint8Array): Uint8Ar
   content.set(head)
   content.set(body, head.length)
   return content
-}
-
-// Canonical base64 only: two texts for the same bytes would let a signature be rewritten.
-function base64(text: string): Uint8Array<ArrayBuffer> | undefined {
-  try {
-    const binary = atob(text)
-    return btoa(binary) === text ? Uint8Array.from(binary, (char) => char.charCodeAt(0)) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 function base64url(bytes: Uint8Array): string {

@@ -29,6 +29,7 @@ import type { Accepted } from '../hub.ts'
 import type { Limiter } from '../limiter.ts'
 import * as log from '../log.ts'
 import { noteKeyUsed, type Noted } from '../uses.ts'
+import { pick } from '../verify.ts'
 import { findApproval, insertApproval, setVerdict, type Approval } from './approvals.ts'
 import { OF_CHATS, chatNamed, noteFault } from './known.ts'
 import { tellHistory, tellStatus } from './looks.ts'
@@ -286,10 +287,4 @@ function answerOf(answer: object | undefined): ChatAnswer {
 /** Who spoke and where, for the host's people. */
 function speaker({ who: { user, name, channel, team } }: Speech): string {
   return cleaned(`${user} (${name}) in ${channel}${team === undefined ? '' : ` of ${team}`}`).join(' ')
-}
-
-function pick(headers: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    names.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])),
-  )
 }
