@@ -2,11 +2,10 @@
 
 import { z } from 'zod'
 import { CHAT_TYPES, platformOf, type Chat, type ChatType } from '../../shared/chat/chat.ts'
-import { parseImage } from '../../shared/image.ts'
-import { CHAT_IDS_MAX, CHATS_MAX, CHAT_TTL_MS, NAME_PATTERN } from '../../shared/limits.ts'
+import { CHAT_IDS_MAX, CHATS_MAX, CHAT_TTL_MS } from '../../shared/limits.ts'
 import { printOf, secretIn, type FaultOf, type Surroundings } from './secrets.ts'
 import { ttlOf } from './triggers.ts'
-import { listOf } from './values.ts'
+import { absent, listOf, name, repository } from './values.ts'
 
 /** The old and the new one, while the platform is told the new one. */
 const KEYS_MAX = 2
@@ -125,12 +124,6 @@ export function chatFrom(
   }
 }
 
-const name = z
-  .string()
-  .regex(NAME_PATTERN, 'a name is up to 63 lower-case letters, digits and dashes, and begins with no dash')
-
-const absent = (message: string) => z.custom<undefined>((value) => value === undefined, message).optional()
-
 // YAML reads a number that is not in quotes as one, and of a long one it keeps sixteen digits.
 const idsOf = (pattern: RegExp, what: string) =>
   listOf(
@@ -142,13 +135,6 @@ const idsOf = (pattern: RegExp, what: string) =>
     }),
     CHAT_IDS_MAX,
   )
-
-const repository = z.string().transform((text, ctx) => {
-  const ref = parseImage(text)
-  if (ref && ref.tag === undefined && ref.digest === undefined) return ref.repository
-  ctx.addIssue({ code: 'custom', message: 'should be an image repository without a tag or digest' })
-  return z.NEVER
-})
 
 const publicKey = (faultOf: (text: string) => string | undefined) =>
   z.string().transform((text, ctx) => {

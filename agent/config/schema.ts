@@ -4,15 +4,13 @@
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { parseImage } from '../../shared/image.ts'
-import { NAME_PATTERN } from '../../shared/limits.ts'
 import { chatsSchema } from './chats.ts'
 import { command } from './command.ts'
 import { relayOrigin } from './relay-origin.ts'
 import { notifySchema } from './notify.ts'
 import type { Surroundings } from './secrets.ts'
 import { sharedKeys, sharedWithNotify, triggerSchema } from './triggers.ts'
-import { duration, listOf, service } from './values.ts'
+import { duration, listOf, name, repository, service } from './values.ts'
 
 /** More than this many probes in a row says no more about a container, it only makes every roll slower. */
 const SUCCESSES_MAX = 100
@@ -111,20 +109,10 @@ export function configSchema({ directory, env }: Surroundings) {
   })
 }
 
-const name = z
-  .string()
-  .regex(NAME_PATTERN, 'a name is up to 63 lower-case letters, digits and dashes, and begins with no dash')
 const upstream = z.string().regex(/^[A-Za-z0-9._-]+$/, 'is not the name of an nginx upstream')
 const envName = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'is not the name of an environment variable')
-
-const repository = z.string().transform((text, ctx) => {
-  const ref = parseImage(text)
-  if (ref && ref.tag === undefined && ref.digest === undefined) return ref.repository
-  ctx.addIssue({ code: 'custom', message: 'should be an image repository without a tag or digest' })
-  return z.NEVER
-})
 
 const statusRange = z.union([z.string(), z.number()]).transform((value, ctx) => {
   const match = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(String(value))

@@ -10,7 +10,7 @@ import { publicKeyFault, secretFault } from '../../shared/triggers/standard-webh
 import { ciTrigger } from './ci-triggers.ts'
 import { artifactRegistryTrigger, registryTrigger } from './registry-triggers.ts'
 import { printOf, secretIn, sha256, type FaultOf, type Surroundings } from './secrets.ts'
-import { listOf, parseLifetime } from './values.ts'
+import { absent, listOf, parseLifetime } from './values.ts'
 
 /** A key as the relay gets it. Two with the same `print` are one secret, however it is written. */
 interface Key {
@@ -50,7 +50,7 @@ export function triggerSchema(surroundings: Surroundings) {
             secret(secretFault, (text) => text),
             KEYS_MAX,
           ),
-          publicKey: foreign('belongs to type standard-webhooks-v1a; this one has a secret'),
+          publicKey: absent('belongs to type standard-webhooks-v1a; this one has a secret'),
           ttl: ttl('standard-webhooks'),
         })
         .transform(({ type, secret: keys, ttl: ttlMs }) => ({ type, keys, ttlMs })),
@@ -58,7 +58,7 @@ export function triggerSchema(surroundings: Surroundings) {
         .strictObject({
           type: z.literal('standard-webhooks-v1a'),
           publicKey: listOf(publicKey, KEYS_MAX),
-          secret: foreign('belongs to type standard-webhooks; this one has the sender’s publicKey'),
+          secret: absent('belongs to type standard-webhooks; this one has the sender’s publicKey'),
           ttl: ttl('standard-webhooks-v1a'),
         })
         .transform(({ type, publicKey: keys, ttl: ttlMs }) => ({ type, keys, ttlMs })),
@@ -66,7 +66,7 @@ export function triggerSchema(surroundings: Surroundings) {
         .strictObject({
           type: z.literal('url'),
           secret: listOf(secret(urlSecretFault, sha256), KEYS_MAX),
-          publicKey: foreign('belongs to type standard-webhooks-v1a; this one has a secret'),
+          publicKey: absent('belongs to type standard-webhooks-v1a; this one has a secret'),
           ttl: ttl('url'),
         })
         .transform(({ type, secret: keys, ttl: ttlMs }) => ({ type, keys, ttlMs })),
@@ -186,9 +186,6 @@ export const ttlOf = (defaultMs: number) =>
       return z.NEVER
     })
     .default(defaultMs)
-
-// A key of another type: forgiving it would hide what the author believes the trigger to be.
-const foreign = (message: string) => z.custom<undefined>((value) => value === undefined, message).optional()
 
 function urlSecretFault(text: string): string | undefined {
   return URL_SECRET_PATTERN.test(text)

@@ -2,6 +2,8 @@
 // alone, names of services.
 
 import { z } from 'zod'
+import { parseImage } from '../../shared/image.ts'
+import { NAME_PATTERN } from '../../shared/limits.ts'
 
 const MS_PER = { ms: 1, s: 1000, m: 60_000, h: 3600_000, d: 24 * 3600_000 } as const
 
@@ -45,4 +47,23 @@ export function duration(min: number) {
     ctx.addIssue({ code: 'custom', message })
     return z.NEVER
   })
+}
+
+/** A host's, a stack's, a trigger's or a chat's. */
+export const name = z
+  .string()
+  .regex(NAME_PATTERN, 'a name is up to 63 lower-case letters, digits and dashes, and begins with no dash')
+
+/** In full, however it is written. */
+export const repository = z.string().transform((text, ctx) => {
+  const ref = parseImage(text)
+  if (ref && ref.tag === undefined && ref.digest === undefined) return ref.repository
+  ctx.addIssue({ code: 'custom', message: 'should be an image repository without a tag or digest' })
+  return z.NEVER
+})
+
+/** A key of another type: forgiving it would hide what the author believes this one to be. */
+// oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
+export function absent(message: string) {
+  return z.custom<undefined>((value) => value === undefined, message).optional()
 }
