@@ -1,10 +1,42 @@
 // A host at a real relay with a chat, and its agent.
 
+import { afterAll, beforeAll, expect } from 'vitest'
 import type { Relay } from '../../../agent/relay.ts'
 import type { Chat } from '../../../shared/chat/chat.ts'
+import type { AgentEvent } from '../../../shared/events.ts'
 import { CHAT_TTL_MS } from '../../../shared/limits.ts'
 import { PROTOCOL_VERSION } from '../../../shared/protocol.ts'
-import { TestHost, type AgentSocket } from '../relay.ts'
+import { testRelay, TestHost, type AgentSocket } from '../relay.ts'
+
+/** Of which people name tags. */
+export const IMAGE = 'ghcr.io/acme/hello'
+/** How a deploy of its v2 ends. */
+export const DONE: AgentEvent = {
+  type: 'succeeded',
+  ms: 2420,
+  changed: true,
+  services: { app1: `${IMAGE}:v2` },
+  release: 4,
+}
+
+/** A relay for all tests of a file, whose calls to a platform go to its stand-in; that must have found nothing wrong with any. */
+export function relayBeside(standIn: {
+  readonly outbound: (request: Request) => Promise<Response>
+  readonly faults: readonly string[]
+}): () => Relay {
+  let relay: Relay | undefined
+  beforeAll(async () => {
+    relay = await testRelay({ outbound: standIn.outbound })
+  })
+  afterAll(async () => {
+    await relay?.stop()
+    expect(standIn.faults).toEqual([])
+  })
+  return () => {
+    if (!relay) throw new Error('no test has begun')
+    return relay
+  }
+}
 
 export interface ChatScene {
   readonly host: TestHost

@@ -1,38 +1,21 @@
 // What waits for somebody to approve it: nothing of it is the agent's before, and whoever says yes is proven to it as well.
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Relay } from '../../../agent/relay.ts'
+import { describe, expect, test } from 'vitest'
 import type { ChatStack } from '../../../shared/chat/chat.ts'
 import { verifyFrame } from '../../../agent/verify.ts'
-import type { AgentEvent } from '../../../shared/events.ts'
 import { IssuerKeys } from '../../../shared/triggers/issuer-keys.ts'
-import { chatScene, type ChatScene } from '../../support/chat/scene.ts'
+import { IMAGE, DONE, relayBeside, chatScene, type ChatScene } from '../../support/chat/scene.ts'
 import * as slack from '../../support/chat/slack.ts'
 import { configFor, stackConfig } from '../../support/host.ts'
-import { ROLL, testRelay } from '../../support/relay.ts'
+import { ROLL } from '../../support/relay.ts'
 import { until } from '../../support/until.ts'
 
 const standIn = new slack.SlackStandIn()
-let relay: Relay
-beforeAll(async () => {
-  relay = await testRelay({ outbound: standIn.outbound })
-})
-afterAll(async () => {
-  await relay.stop()
-  expect(standIn.faults).toEqual([])
-})
+const relay = relayBeside(standIn)
 
-const IMAGE = 'ghcr.io/acme/hello'
 const BOB = 'U0BOB'
-const DONE: AgentEvent = {
-  type: 'succeeded',
-  ms: 2420,
-  changed: true,
-  services: { app1: `${IMAGE}:v2` },
-  release: 4,
-}
 const scene = (over: Partial<ChatStack> = {}) =>
-  chatScene(relay, {
+  chatScene(relay(), {
     type: 'slack',
     keys: [slack.SECRET],
     token: slack.TOKEN,
@@ -77,7 +60,7 @@ test('approved, it is a deploy by both, in the same message', async () => {
   expect(await click(at, yes, BOB)).toMatch(/approved by/)
 
   // The agent, which has the same chat, finds it good, and the hub's word for it is not needed.
-  const config = { ...configFor(relay.url, [stackConfig('hello')], [at.chat]), host: at.host.name }
+  const config = { ...configFor(relay().url, [stackConfig('hello')], [at.chat]), host: at.host.name }
   const trusted = { publicKeys: async () => [], revoked: async () => [], issuers: new IssuerKeys() }
   const { deploy } = await verifyFrame(frame, config, trusted, new Date())
   expect(deploy).toMatchObject({ id: frame.id, request: { image: `${IMAGE}:v2` } })

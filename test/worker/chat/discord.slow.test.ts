@@ -1,34 +1,17 @@
 // Discord at the real Worker: its proof, its answers, and a message that is edited beyond the life of its interaction.
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../../agent/relay.ts'
+import { expect, test } from 'vitest'
 import type { Chat } from '../../../shared/chat/chat.ts'
-import type { AgentEvent } from '../../../shared/events.ts'
 import * as discord from '../../support/chat/discord.ts'
-import { chatScene } from '../../support/chat/scene.ts'
-import { ROLL, testRelay } from '../../support/relay.ts'
+import { IMAGE, DONE, relayBeside, chatScene } from '../../support/chat/scene.ts'
+import { ROLL } from '../../support/relay.ts'
 import { until } from '../../support/until.ts'
 
 const standIn = new discord.DiscordStandIn()
-let relay: Relay
-beforeAll(async () => {
-  relay = await testRelay({ outbound: standIn.outbound })
-})
-afterAll(async () => {
-  await relay.stop()
-  expect(standIn.faults).toEqual([])
-})
+const relay = relayBeside(standIn)
 
-const IMAGE = 'ghcr.io/acme/hello'
-const DONE: AgentEvent = {
-  type: 'succeeded',
-  ms: 2420,
-  changed: true,
-  services: { app1: `${IMAGE}:v2` },
-  release: 4,
-}
 const scene = (over: Partial<Chat> = {}) =>
-  chatScene(relay, {
+  chatScene(relay(), {
     type: 'discord',
     keys: [discord.PUBLIC_KEY],
     token: discord.TOKEN,

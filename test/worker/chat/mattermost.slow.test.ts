@@ -1,34 +1,17 @@
 // Mattermost at the real Worker: its token, its own server, and buttons that prove themselves.
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Relay } from '../../../agent/relay.ts'
+import { describe, expect, test } from 'vitest'
 import type { Chat } from '../../../shared/chat/chat.ts'
-import type { AgentEvent } from '../../../shared/events.ts'
 import * as mattermost from '../../support/chat/mattermost.ts'
-import { chatScene, type ChatScene } from '../../support/chat/scene.ts'
-import { ROLL, testRelay } from '../../support/relay.ts'
+import { IMAGE, DONE, relayBeside, chatScene, type ChatScene } from '../../support/chat/scene.ts'
+import { ROLL } from '../../support/relay.ts'
 import { until } from '../../support/until.ts'
 
 const standIn = new mattermost.MattermostStandIn()
-let relay: Relay
-beforeAll(async () => {
-  relay = await testRelay({ outbound: standIn.outbound })
-})
-afterAll(async () => {
-  await relay.stop()
-  expect(standIn.faults).toEqual([])
-})
+const relay = relayBeside(standIn)
 
-const IMAGE = 'ghcr.io/acme/hello'
-const DONE: AgentEvent = {
-  type: 'succeeded',
-  ms: 2420,
-  changed: true,
-  services: { app1: `${IMAGE}:v2` },
-  release: 4,
-}
 const scene = (over: Partial<Chat> = {}) =>
-  chatScene(relay, {
+  chatScene(relay(), {
     type: 'mattermost',
     keys: [mattermost.SECRET],
     token: mattermost.TOKEN,

@@ -1,27 +1,18 @@
 // Slack at the real Worker: who is heard, what they are told, and a message that follows a deploy to its end.
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Relay } from '../../../agent/relay.ts'
+import { describe, expect, test } from 'vitest'
 import type { Chat } from '../../../shared/chat/chat.ts'
 import type { AgentEvent } from '../../../shared/events.ts'
-import { chatScene, withChats, type ChatScene } from '../../support/chat/scene.ts'
+import { IMAGE, relayBeside, chatScene, withChats, type ChatScene } from '../../support/chat/scene.ts'
 import * as slack from '../../support/chat/slack.ts'
-import { ROLL, testRelay, type Answer } from '../../support/relay.ts'
+import { ROLL, type Answer } from '../../support/relay.ts'
 import { until } from '../../support/until.ts'
 
 const standIn = new slack.SlackStandIn()
-let relay: Relay
-beforeAll(async () => {
-  relay = await testRelay({ outbound: standIn.outbound })
-})
-afterAll(async () => {
-  await relay.stop()
-  expect(standIn.faults).toEqual([])
-})
+const relay = relayBeside(standIn)
 
-const IMAGE = 'ghcr.io/acme/hello'
 const scene = (over: Partial<Chat> = {}) =>
-  chatScene(relay, {
+  chatScene(relay(), {
     type: 'slack',
     keys: [slack.SECRET],
     token: slack.TOKEN,
@@ -77,7 +68,7 @@ test('a deploy is answered at once, shown in one message, and ends with all that
     'hello: succeeded in 2.42 s, release 4',
     `app1, app2: ${IMAGE}:v2@sha256:${'a'.repeat(12)}…`,
     `${IMAGE}:v2, asked for by ops:roadrunner(${slack.ANNA}), on ${at.host.name}`,
-    `${relay.url}/watch#host=${at.host.name}&deploy=${frame.id}`,
+    `${relay().url}/watch#host=${at.host.name}&deploy=${frame.id}`,
   ])
   expect(message.buttons).toEqual([{ label: 'Roll back', value: `back-${frame.id}` }])
   expect(message.channel).toBe(slack.CHANNEL)
@@ -347,7 +338,7 @@ describe('when Slack is not well', () => {
     const { id } = await at.agent.nextDeploy()
     const message = await until('the message', () => standIn.messages[before])
     await at.agent.close()
-    await relay.miniflare.unsafeEvictDurableObject('ropeway', 'Hub', { name: at.host.name })
+    await relay().miniflare.unsafeEvictDurableObject('ropeway', 'Hub', { name: at.host.name })
     const back = await withChats(at.host, [at.chat])
     back.report(id, 1, ...ROLL.slice(0, -1), DONE)
     await until('the end', () => message.texts.at(-1)?.includes('succeeded'))

@@ -1,33 +1,16 @@
 // Telegram at the real Worker: its secret, its answers, and what must not be sent again.
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../../agent/relay.ts'
-import type { AgentEvent } from '../../../shared/events.ts'
-import { chatScene } from '../../support/chat/scene.ts'
+import { expect, test } from 'vitest'
+import { IMAGE, DONE, relayBeside, chatScene } from '../../support/chat/scene.ts'
 import * as telegram from '../../support/chat/telegram.ts'
-import { ROLL, testRelay } from '../../support/relay.ts'
+import { ROLL } from '../../support/relay.ts'
 import { until } from '../../support/until.ts'
 
 const standIn = new telegram.TelegramStandIn()
-let relay: Relay
-beforeAll(async () => {
-  relay = await testRelay({ outbound: standIn.outbound })
-})
-afterAll(async () => {
-  await relay.stop()
-  expect(standIn.faults).toEqual([])
-})
+const relay = relayBeside(standIn)
 
-const IMAGE = 'ghcr.io/acme/hello'
-const DONE: AgentEvent = {
-  type: 'succeeded',
-  ms: 2420,
-  changed: true,
-  services: { app1: `${IMAGE}:v2` },
-  release: 4,
-}
 const scene = () =>
-  chatScene(relay, {
+  chatScene(relay(), {
     type: 'telegram',
     keys: [telegram.SECRET],
     token: telegram.TOKEN,
