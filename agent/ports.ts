@@ -18,6 +18,8 @@ export interface Container {
   readonly startedAt: string
   /** By Docker's own healthcheck; undefined where none is defined. */
   readonly health: 'starting' | 'healthy' | 'unhealthy' | undefined
+  /** How Docker looks whether it is healthy; undefined where nothing says so. A 0 stands for Docker's own default. */
+  readonly healthcheck?: Healthcheck | undefined
   /** Process id of PID 1 as the engine's host sees it, 0 when not running. */
   readonly pid: number
   /** Address in each network, by the network's name. */
@@ -29,6 +31,16 @@ export interface Container {
   readonly configHash: string | undefined
   /** The compose files that it was made from, as absolute paths. */
   readonly composeFiles: readonly string[]
+}
+
+export interface Healthcheck {
+  /** `['CMD', …]`, `['CMD-SHELL', line]` or `['NONE']`. */
+  readonly test: readonly string[]
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  readonly retries: number
+  readonly startPeriodMs: number
+  readonly startIntervalMs: number
 }
 
 export interface Mount {
@@ -177,6 +189,12 @@ export interface Http {
     timeoutMs: number,
     signal: AbortSignal,
   ): Promise<{ status: number } | { fault: string }>
+  /** One TCP connection, closed at once: the reason why there was none, or undefined. */
+  connect(
+    target: { ip: string; port: number },
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<string | undefined>
 }
 
 export interface Clock {

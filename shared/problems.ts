@@ -39,6 +39,7 @@ export const PROBLEMS = {
   'pull-failed': 'the image could not be pulled',
   'container-missing': 'a service that should be rolled has no running container',
   'container-exited': 'the new container stopped',
+  'gate-unusable': 'what the roll would ask of a new version, what runs now cannot answer',
   'container-unhealthy': 'the new container did not become healthy in time',
   'container-wrong': 'the running container is not the wanted one',
   'container-changed': 'somebody else recreated, scaled or removed a container during the roll',

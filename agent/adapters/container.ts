@@ -1,7 +1,7 @@
 // A container as the agent needs it, of what the engine says of one.
 
 import type Docker from 'dockerode'
-import type { Container } from '../ports.ts'
+import type { Container, Healthcheck } from '../ports.ts'
 
 export function readContainer(inspected: Docker.ContainerInspectInfo): Container {
   const { Config, State, NetworkSettings, Mounts } = inspected
@@ -19,6 +19,7 @@ export function readContainer(inspected: Docker.ContainerInspectInfo): Container
     restarts: inspected.RestartCount,
     startedAt: State.StartedAt,
     health: healthOf(State.Health?.Status),
+    healthcheck: healthcheckOf(Config.Healthcheck),
     pid: State.Pid,
     addresses: Object.fromEntries(
       networks.map(([name, { IPAddress }]) => [name, IPAddress]).filter(([, ip]) => ip),
@@ -37,4 +38,19 @@ function splitEnv(entry: string): [string, string] {
 
 function healthOf(status: string | undefined): Container['health'] {
   return status === 'starting' || status === 'healthy' || status === 'unhealthy' ? status : undefined
+}
+
+const NS_PER_MS = 1_000_000
+
+function healthcheckOf(written: Docker.HealthConfig | undefined): Healthcheck | undefined {
+  if (!written?.Test?.length) return undefined
+  const ms = (ns: number | undefined) => (ns ?? 0) / NS_PER_MS
+  return {
+    test: written.Test,
+    intervalMs: ms(written.Interval),
+    timeoutMs: ms(written.Timeout),
+    retries: written.Retries ?? 0,
+    startPeriodMs: ms(written.StartPeriod),
+    startIntervalMs: ms(written.StartInterval),
+  }
 }

@@ -1,7 +1,8 @@
-// The Http port: single GETs for health, each on a connection of its own, as a stranger would come.
+// The Http port: single GETs and connections for health, each on a connection of its own, as a stranger would come.
 
 import http from 'node:http'
 import https from 'node:https'
+import { connect, isIP } from 'node:net'
 import type { Http } from '../ports.ts'
 
 export function httpClient(): Http {
@@ -23,8 +24,12 @@ export function httpClient(): Http {
           resolve({ status: response.statusCode ?? 0 })
         }
         // The certificate is the user's business with the outside; here only "does it answer" is asked.
+        const name = host.replace(/:\d+$/, '')
         const request = tls
-          ? https.get({ ...options, servername: host, rejectUnauthorized: false }, onResponse)
+          ? https.get(
+              { ...options, servername: isIP(name) ? '' : name, rejectUnauthorized: false },
+              onResponse,
+            )
           : http.get(options, onResponse)
         request.on('error', (error: NodeJS.ErrnoException) => {
           if (signal.aborted) reject(signal.reason)
@@ -33,6 +38,23 @@ export function httpClient(): Http {
               fault: deadline.aborted ? `no answer within ${timeoutMs} ms` : (error.code ?? error.message),
             })
         })
+      }),
+
+    connect: ({ ip, port }, timeoutMs, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason)
+        const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+        const socket = connect({ host: ip, port })
+        const onAbort = () => socket.destroy(new Error('aborted'))
+        deadline.addEventListener('abort', onAbort, { once: true })
+        const end = (fault: string | undefined) => {
+          deadline.removeEventListener('abort', onAbort)
+          socket.destroy()
+          if (signal.aborted) reject(signal.reason)
+          else resolve(fault !== undefined && deadline.aborted ? `no answer within ${timeoutMs} ms` : fault)
+        }
+        socket.on('connect', () => end(undefined))
+        socket.on('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message))
       }),
   }
 }

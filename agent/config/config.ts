@@ -50,8 +50,12 @@ export interface CommandConfig {
 }
 
 export interface HealthConfig {
-  readonly path: string
-  readonly status: { readonly min: number; readonly max: number }
+  /** `tcp`: a connection is enough. `docker`: Docker's healthcheck alone tells. Undefined: an HTTP request, where the backend speaks HTTP. */
+  readonly by: 'tcp' | 'docker' | undefined
+  readonly path: string | undefined
+  /** The Host header of a request. */
+  readonly host: string | undefined
+  readonly status: { readonly min: number; readonly max: number } | undefined
   readonly intervalMs: number
   readonly successes: number
   readonly timeoutMs: number

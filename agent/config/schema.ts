@@ -15,6 +15,9 @@ import { duration, listOf, name, repository, service } from './values.ts'
 /** More than this many probes in a row says no more about a container, it only makes every roll slower. */
 const SUCCESSES_MAX = 100
 const PROBE_INTERVAL_MS_MIN = 10
+/** So often in a row, so far apart: a second and a half, in which what crashes after a second, or is well only now and then, shows. */
+const PROBE_SUCCESSES = 7
+const PROBE_INTERVAL_MS = 250
 /** No roll is over sooner: a smaller number lacks its unit. */
 const DEADLINE_MS_MIN = 1000
 /** What runs is one of them, so there is always one; with it alone there is nothing to go back to. */
@@ -128,13 +131,34 @@ const health = z
     path: z
       .string()
       .regex(/^\/[\x21-\x7e]*$/, 'should begin with / and have no spaces')
-      .default('/'),
-    status: statusRange.default({ min: 200, max: 399 }),
-    interval: duration(PROBE_INTERVAL_MS_MIN).default(100),
-    successes: z.int().min(1).max(SUCCESSES_MAX).default(2),
+      .optional(),
+    host: z
+      .string()
+      .regex(/^(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?$/, 'is not the name of a host')
+      .optional(),
+    status: statusRange.optional(),
+    tcp: z.literal(true).optional(),
+    docker: z.literal(true).optional(),
+    interval: duration(PROBE_INTERVAL_MS_MIN).default(PROBE_INTERVAL_MS),
+    successes: z.int().min(1).max(SUCCESSES_MAX).default(PROBE_SUCCESSES),
     timeout: duration(1).default(60_000),
   })
-  .transform(({ interval, timeout, ...rest }) => ({ ...rest, intervalMs: interval, timeoutMs: timeout }))
+  .superRefine(({ tcp, docker, path, host, status }, ctx) => {
+    const other = Object.entries({ docker, path, host, status }).find(([, value]) => value !== undefined)
+    if (tcp && other) ctx.addIssue({ code: 'custom', path: ['tcp'], message: `does not go with ${other[0]}` })
+    const http = Object.entries({ path, host, status }).find(([, value]) => value !== undefined)
+    if (docker && http)
+      ctx.addIssue({ code: 'custom', path: ['docker'], message: `does not go with ${http[0]}` })
+  })
+  .transform(({ tcp, docker, path, host, status, interval, timeout, successes }) => ({
+    by: tcp ? ('tcp' as const) : docker ? ('docker' as const) : undefined,
+    path,
+    host,
+    status,
+    successes,
+    intervalMs: interval,
+    timeoutMs: timeout,
+  }))
 
 function isUnique(values: readonly unknown[]): boolean {
   return new Set(values).size === values.length

@@ -5,6 +5,7 @@ import { readAccessLogs, type AccessLogs } from './access-log.ts'
 import type { ConfigFile } from './dump.ts'
 import { PASS, targetOf } from './pass.ts'
 import { describePlace, placesOf, type Place } from './places.ts'
+import type { Directive } from './tokens.ts'
 import { hostAndPort } from './upstream.ts'
 
 export interface Listen {
@@ -13,15 +14,16 @@ export interface Listen {
   readonly port: number
   readonly tls: boolean
   readonly names: readonly string[]
+  /** Whether requests for a name that no server of this address and port has come here. */
   readonly isDefault: boolean
+  /** The block that it stands in. */
+  readonly server: Directive
 }
 
 export interface NginxSettings {
   /** The largest that is set anywhere: how long a worker that shuts down may still take a request. */
   readonly keepaliveMinTimeoutMs: number | undefined
   readonly workerShutdownTimeoutMs: number | undefined
-  /** Where a plain HTTP client can connect by TCP: no sockets, no QUIC, nothing that wants the PROXY protocol. */
-  readonly listens: readonly Listen[]
   /** Where the requests to the upstream are noted, with their server and its status. */
   readonly accessLogs: AccessLogs
   /** `file:line directive` of each use of a host that taking it out of that upstream does not end. */
@@ -38,7 +40,6 @@ export function readSettings(files: readonly ConfigFile[], upstream: string): Ng
   return {
     keepaliveMinTimeoutMs: largest(times('keepalive_min_timeout')),
     workerShutdownTimeoutMs: smallest(times('worker_shutdown_timeout')),
-    listens: listensOf(places),
     accessLogs: readAccessLogs(files, upstream),
     otherUses: (host, exceptUpstream) => otherUses(places, host, exceptUpstream),
   }
@@ -66,7 +67,8 @@ const UNITS_MS: Readonly<Record<string, number>> = {
   y: 365 * DAY_MS,
 }
 
-function listensOf(places: readonly Place[]): Listen[] {
+/** Where a plain HTTP client can connect by TCP: no sockets, no QUIC, nothing that wants the PROXY protocol. */
+export function listensOf(places: readonly Place[]): Listen[] {
   const servers = places.filter(
     ({ directive, within }) =>
       directive.name === 'server' &&
@@ -84,7 +86,7 @@ function listensOf(places: readonly Place[]): Listen[] {
       const { address, ports } = parseListen(listen)
       const tls = isOn || flags.includes('ssl')
       const isDefault = flags.includes('default_server') || flags.includes('default')
-      return ports.map((port) => ({ address, port, tls, names, isDefault }))
+      return ports.map((port) => ({ address, port, tls, names, isDefault, server }))
     })
   })
   // Where no server of an address and port says that it is the default, the first is.

@@ -51,26 +51,34 @@ export function findUpstreams(files: readonly ConfigFile[]): Upstream[] {
 /**
  * The text with the servers that are out marked `down`. While one is, the others get `max_fails=0`: one failed request would
  * otherwise take the last live server out for ten seconds (GOTCHAS.md 9). With nobody to take out, the text as it is.
- * To put a server back, render again from the original text. Throws `upstream-unknown`.
+ * To put a server back, render again from the original text. `isNowhere`: its name does not resolve, which would keep nginx from loading
+ * the file, so a server that is out has an address in its place. Throws `upstream-unknown`.
  */
 export function editUpstream(
   text: string,
   upstream: string,
   isOut: (server: UpstreamServer) => boolean,
+  isNowhere: (server: UpstreamServer) => boolean = () => false,
 ): string {
   const blocks = blocksNamed(parseTree(text).directives, upstream)
   if (blocks.length === 0)
     throw new Problem('upstream-unknown', `there is no upstream ${upstream} in the file to edit`)
-  const live = blocks
+  const servers = blocks
     .flatMap((block) => block.filter(({ name }) => name === 'server'))
     .map((directive) => ({ directive, server: serverOf(text, directive) }))
-    .filter(({ server }) => !server.isDown)
-    .map(({ directive, server }) => ({ directive, goes: isOut(server) }))
-  if (!live.some(({ goes }) => goes)) return text
+    .map(({ directive, server }) => ({
+      directive,
+      isDown: server.isDown,
+      goes: !server.isDown && isOut(server),
+      isNowhere: isNowhere(server),
+    }))
+  if (!servers.some(({ goes }) => goes)) return text
   // From the last to the first, so that the offsets before stay true.
-  return live
-    .toReversed()
-    .reduce((edited, { directive, goes }) => (goes ? markDown : forgive)(edited, directive), text)
+  return servers.toReversed().reduce((edited, server) => {
+    const { directive, isDown, goes } = server
+    const marked = isDown ? edited : (goes ? markDown : forgive)(edited, directive)
+    return server.isNowhere && (goes || isDown) ? readdress(marked, directive) : marked
+  }, text)
 }
 
 function blocksNamed(directives: readonly Directive[], upstream: string): (readonly Directive[])[] {
@@ -101,6 +109,13 @@ export function hostAndPort(address: string): { host: string; port: number } {
 
 function markDown(text: string, { end }: Directive): string {
   return `${text.slice(0, end)} down${text.slice(end)}`
+}
+
+/** Where a server is that has no address: nobody is sent there, for it is `down`. */
+const NOWHERE = '127.0.0.1:1'
+
+function readdress(text: string, { words: [, address] }: Directive): string {
+  return address ? `${text.slice(0, address.start)}${NOWHERE}${text.slice(address.end)}` : text
 }
 
 function forgive(text: string, { words, end }: Directive): string {

@@ -5,6 +5,7 @@ import { changedTexts, composeTextsWith, type FileTexts } from '../compose/texts
 import type { StackConfig } from '../config/config.ts'
 import { editUpstream } from '../nginx/upstream.ts'
 import type { Container, Files, Image, Ports } from '../ports.ts'
+import { remotesAt, type Gates } from './gates.ts'
 import { addressesFrom, type Instance, type Observed } from './observe.ts'
 import type { Preflight } from './preflight.ts'
 import { wantedOf, type AllWanted } from './wanted.ts'
@@ -18,6 +19,7 @@ export interface RollState {
   readonly wanted: AllWanted
   readonly ports: Ports
   readonly observed: Observed
+  readonly gates: Gates
   /** nginx's container as it was seen last: somebody may restart or recreate it. */
   proxy: Container
   /** The services in rolling order. */
@@ -42,7 +44,7 @@ export interface RollState {
 export function beginRoll(
   deployId: string,
   stack: StackConfig,
-  { observed, wanted, plan }: Preflight,
+  { observed, gates, wanted, plan }: Preflight,
   ports: Ports,
 ): RollState {
   return {
@@ -51,6 +53,7 @@ export function beginRoll(
     wanted,
     ports,
     observed,
+    gates,
     proxy: observed.proxy.container,
     order: plan.instances,
     updated: new Set(),
@@ -68,15 +71,39 @@ export function idsOf(containers: readonly Container[]): string[] {
   return containers.map(({ id }) => id).toSorted()
 }
 
-/** The nginx file with these services out: always made from the user's own text, so nobody out is that text, byte for byte. */
-export function nginxTextWith({ observed }: Pick<RollState, 'observed'>, out: ReadonlySet<string>): string {
+/**
+ * The nginx file with these services out: always made from the user's own text, so nobody out is that text, byte for byte. While anybody
+ * is out, so is who is `missing`: nginx would find those names nowhere.
+ */
+export function nginxTextWith(
+  { observed }: Pick<RollState, 'observed'>,
+  out: ReadonlySet<string>,
+  missing: ReadonlySet<string>,
+): string {
   const { file, upstream } = observed.proxy
-  const hosts = new Set(
-    observed.instances
-      .filter(({ service }) => out.has(service))
-      .flatMap(({ servers }) => servers.map(({ address }) => address)),
+  if (out.size === 0) return file.text
+  const addressesOf = (services: ReadonlySet<string>) =>
+    new Set(
+      observed.instances
+        .filter(({ service }) => services.has(service))
+        .flatMap(({ servers }) => servers.map(({ address }) => address)),
+    )
+  const [gone, nowhere] = [addressesOf(out.union(missing)), addressesOf(missing)]
+  return editUpstream(
+    file.text,
+    upstream.name,
+    ({ address }) => gone.has(address),
+    ({ address }) => nowhere.has(address),
   )
-  return editUpstream(file.text, upstream.name, ({ address }) => hosts.has(address))
+}
+
+/** Whose container did not run before the roll, and which the roll has not brought to the new version: what they are is as good as before. */
+export function missingIn({
+  gates,
+  updated,
+}: Pick<RollState, 'gates'> & { readonly updated: ReadonlySet<string> }): Set<string> {
+  const gone = Object.entries(gates.before).filter(([, { state }]) => state === 'gone')
+  return new Set(gone.map(([service]) => service)).difference(updated)
 }
 
 /** The compose files with these services updated. */
@@ -157,13 +184,6 @@ export function remotesOf(
   service: string,
   containers: readonly Container[],
 ): { ip: string; port: number }[] {
-  const ports = new Set(instanceOf(roll, service).servers.map(({ port }) => port))
   const ips = containers.flatMap((container) => addressesFrom(roll.observed.proxy.container, container))
-  return ips.flatMap((ip) => [...ports].map((port) => ({ ip, port })))
-}
-
-/** The Host header of a probe: a name that the user's nginx serves, as apps often refuse names that they do not know. */
-export function probeHost(roll: RollState): string {
-  const names = roll.observed.proxy.settings.listens.flatMap((listen) => listen.names)
-  return names.find((name) => /^[a-z0-9.-]+$/i.test(name) && name !== '_') ?? 'localhost'
+  return remotesAt(instanceOf(roll, service), ips)
 }

@@ -4,7 +4,7 @@ import type { Damage } from '../../shared/events.ts'
 import { reportOf } from '../../shared/problems.ts'
 import type { FileTexts } from '../compose/texts.ts'
 import type { Container } from '../ports.ts'
-import { composeTexts, nginxTextWith, remotesOf, type RollState } from './context.ts'
+import { composeTexts, missingIn, nginxTextWith, remotesOf, type RollState } from './context.ts'
 import { within } from './run-steps.ts'
 import { faultOf, probeAll } from './steps/await-healthy.ts'
 import type { StuckNotes } from './stuck.ts'
@@ -91,7 +91,7 @@ async function filesOf(state: RollState): Promise<FileState[]> {
   const wanted: FileTexts = composeTexts(state, new Set(state.order))
   const halfWay = [
     ...state.order.map((service): FileTexts => ({
-      [file.hostPath]: nginxTextWith(state, new Set([service])),
+      [file.hostPath]: nginxTextWith(state, new Set([service]), missingIn(state)),
     })),
     ...state.order.map((_, count) => composeTexts(state, new Set(state.order.slice(0, count)))),
   ]

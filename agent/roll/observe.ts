@@ -4,10 +4,12 @@
 import { Problem } from '../../shared/problems.ts'
 import type { FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
-import { parseDump } from '../nginx/dump.ts'
+import { approachOf, type Approach } from '../nginx/doors.ts'
 import { readSettings, type NginxSettings } from '../nginx/settings.ts'
 import { findUpstreams, type Upstream, type UpstreamServer } from '../nginx/upstream.ts'
 import type { ComposeModel, Container, Ports } from '../ports.ts'
+import { readConfiguration } from './configuration.ts'
+import { askedByHealthcheck } from './healthcheck.ts'
 
 export interface Observed {
   readonly model: ComposeModel
@@ -24,6 +26,8 @@ export interface Proxy {
   readonly container: Container
   readonly upstream: Upstream
   readonly settings: NginxSettings
+  /** How requests come to the upstream. */
+  readonly approach: Approach
   /** The file with the upstream: on the host, as nginx sees it, its bytes, and how it must be written. */
   readonly file: {
     readonly hostPath: string
@@ -52,16 +56,14 @@ export async function observe(stack: StackConfig, ports: Ports, signal: AbortSig
   for (const path of stack.compose) composeTexts[path] = await ports.files.read(path)
 
   const container = findProxy(stack, model, containers)
-  const dump = await ports.engine.exec(container.id, ['nginx', '-T'], signal)
-  if (dump.exitCode !== 0)
-    throw new Problem('nginx-refused', `nginx in service ${container.service} refuses its configuration`, {
-      log: dump.stderr.trim().split('\n').slice(-5),
-      cure: 'mend the file that it names; nothing was changed',
-    })
-  const files = parseDump(dump.stdout)
+  const files = await readConfiguration(ports, container, stoppedNames(containers), signal)
   const services = Object.keys(model.services)
+  const { health } = stack
   const upstream = findUpstream(stack, findUpstreams(files), services, containers)
   const seen = files.find(({ path }) => path === upstream.file)?.text ?? ''
+  const instances = findInstances(stack, upstream, services, containers)
+  const asked = instances.flatMap((one) => one.containers).map(askedByHealthcheck)
+  const path = health.path ?? asked.find((one) => one !== undefined)?.path
   return {
     model,
     containers,
@@ -70,11 +72,23 @@ export async function observe(stack: StackConfig, ports: Ports, signal: AbortSig
       container,
       upstream,
       settings: readSettings(files, upstream.name),
+      approach: approachOf(files, upstream.name, {
+        ...(path === undefined ? {} : { path }),
+        host: health.host,
+      }),
       file: await findFile(stack, container, upstream.file, seen, ports),
     },
-    instances: findInstances(stack, upstream, services, containers),
+    instances,
     hashes: await hashes,
   }
+}
+
+// By which nginx would reach them, if they ran.
+function stoppedNames(containers: readonly Container[]): Set<string> {
+  const names = ({ service, name, aliases }: Container) => [service, name, ...aliases]
+  const running = containers.filter(({ state }) => state === 'running')
+  const stopped = containers.filter(({ state }) => state !== 'running')
+  return new Set(stopped.flatMap(names)).difference(new Set(running.flatMap(names)))
 }
 
 function findProxy(stack: StackConfig, model: ComposeModel, containers: readonly Container[]): Container {

@@ -6,10 +6,12 @@ import { Problem } from '../../shared/problems.ts'
 import { isRollback, type AnyRequest, type DeployRequest } from '../../shared/request.ts'
 import { composeTextsWith, type FileTexts } from '../compose/texts.ts'
 import type { CommandConfig, StackConfig } from '../config/config.ts'
-import type { ComposeModel, Ports } from '../ports.ts'
+import type { ComposeModel, Container, Ports } from '../ports.ts'
 import { checkTexts } from './check-edit.ts'
 import { KEPT_REPOSITORY } from './kept-images.ts'
+import { rehearse, type Gates } from './gates.ts'
 import { observe, type Instance, type Observed } from './observe.ts'
+import { checkSomebodyServes, rollingOrder } from './order.ts'
 import { checkPolicy, inFull } from './policy.ts'
 import { isNewest, type Release } from './release.ts'
 import {
@@ -17,6 +19,7 @@ import {
   checkUpgrade,
   imagesOf,
   isEnvThere,
+  isRunning,
   releaseToGoBackTo,
   wantedByDeploy,
   wantedByRelease,
@@ -25,8 +28,12 @@ import {
 } from './wanted.ts'
 import { warningsOf, type Warning } from './warnings.ts'
 
+/** States of a container that runs, or ran and has ended: as compose made it, to be made anew. */
+const RUN_OR_ENDED: readonly Container['state'][] = ['running', 'restarting', 'exited', 'dead', 'created']
+
 export interface Preflight {
   readonly observed: Observed
+  readonly gates: Gates
   readonly wanted: AllWanted
   /** The release that a rollback goes back to. */
   readonly goesBackTo: Release | undefined
@@ -58,7 +65,7 @@ export async function preflight(
       `upstream ${proxy.upstream.name} has no service of the compose file`,
     )
   for (const { service, containers } of instances)
-    if (!containers.some(({ state }) => state === 'running'))
+    if (!containers.some(({ state }) => RUN_OR_ENDED.includes(state)))
       throw new Problem('container-missing', `service ${service} has no running container`, {
         cure: `start it with \`docker compose up -d ${service}\` first`,
       })
@@ -89,8 +96,16 @@ export async function preflight(
     : await wantedByRequest(stack, request, observed, ports, signal)
   const isNamed = ({ service }: Instance) =>
     isRollback(request) || request.services === undefined || request.services.includes(service)
-  const targets = instances.filter(isNamed).map((instance) => targetOf(instance, model, wanted))
-  const order = targets.toReversed().map(({ service }) => service)
+  const gates = await rehearse(stack, observed, ports, signal)
+  const order = rollingOrder(
+    instances.filter(isNamed).map(({ service }) => service),
+    gates.before,
+  )
+  checkServing(observed, gates, order)
+  const targets = order.toReversed().flatMap((service) => {
+    const instance = instances.find((one) => one.service === service)
+    return instance ? targetOf(instance, model, wanted) : []
+  })
   const after = (count: number) =>
     composeTextsWith(observed.composeTexts, order.slice(0, count), (service) => wantedOf(wanted, service))
   await checkTexts(stack, observed, after, targets.toReversed(), ports, signal)
@@ -98,7 +113,8 @@ export async function preflight(
   // An image's tag may have moved, so a request that names one is only known to change nothing once it was pulled.
   const images = imagesOf(wanted)
   const force = !isRollback(request) && request.force === true
-  const isThere = (instance: Instance) => isEnvThere(instance, model, wantedOf(wanted, instance.service))
+  const isThere = (instance: Instance) =>
+    isRunning(instance) && isEnvThere(instance, model, wantedOf(wanted, instance.service))
   const isChange = force || images.length > 0 || !instances.every(isThere)
   // What a command has done forward, the command of an older version does not take back: a rollback runs none.
   const commands = isRollback(request)
@@ -110,12 +126,27 @@ export async function preflight(
   const steps = isChange ? planSteps(targets, { images, soakMs: stack.soakMs, force, ...commands }) : []
   return {
     observed,
+    gates,
     wanted,
     goesBackTo,
     plan: { stack: stack.name, upstream: proxy.upstream.name, instances: order, steps },
     composeTexts: after(order.length),
-    warnings: await warningsOf(stack, observed, ports, signal),
+    warnings: [...gates.notes, ...(await warningsOf(stack, observed, ports, signal))],
   }
+}
+
+// What has crashed is mended by the roll, which brings it first: nginx cannot be reloaded while the name of one resolves to nothing.
+function checkServing({ instances, proxy }: Observed, { before }: Gates, order: readonly string[]): void {
+  const left = instances.find(({ service }) => before[service]?.state === 'gone' && !order.includes(service))
+  if (left)
+    throw new Problem(
+      'container-missing',
+      `service ${left.service} is ${before[left.service]?.said}, and nginx cannot be reloaded without it`,
+      { cure: `roll it too, or start it with \`docker compose up -d ${left.service}\` first` },
+    )
+  const known = new Set(instances.flatMap(({ servers }) => servers))
+  const others = proxy.upstream.servers.filter((server) => !server.isDown && !known.has(server))
+  checkSomebodyServes(order, instances, before, others.length)
 }
 
 // The host's own record of what it ran needs no policy: it was allowed when it was deployed.

@@ -7,7 +7,8 @@ import { stepSchema, type Step } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Container, Ports } from '../ports.ts'
-import { composeTexts, nginxTextWith, type RollState } from './context.ts'
+import { composeTexts, missingIn, nginxTextWith, type RollState } from './context.ts'
+import type { Gates } from './gates.ts'
 import type { Observed } from './observe.ts'
 import { isTorn } from './torn.ts'
 
@@ -33,7 +34,7 @@ const observedSchema = z
     proxy: z.looseObject({
       container: containerSchema,
       upstream: z.looseObject({ name: z.string(), servers: z.array(z.looseObject({ address: z.string() })) }),
-      settings: z.looseObject({ listens: z.array(z.looseObject({ port: z.number() })) }),
+      settings: z.looseObject({}),
       file: z.object({
         hostPath: z.string(),
         path: z.string(),
@@ -52,6 +53,25 @@ const observedSchema = z
   })
   // What is left out here is as it was written: the journal is this host's own.
   .transform((observed) => observed as unknown as Observed)
+
+const gatesSchema = z
+  .looseObject({
+    probe: z.looseObject({ kind: z.enum(['http', 'tcp', 'none']) }),
+    before: z.record(z.string(), z.looseObject({ state: z.enum(['well', 'sick', 'gone']) })),
+    doors: z.array(z.looseObject({ ip: z.string(), port: z.number() })),
+  })
+  .transform((gates) => gates as unknown as Gates)
+
+/** For a note that was written before gates were rehearsed: nothing is known of what ran, so a connection is enough. */
+const UNKNOWN_GATES: Gates = {
+  probe: { kind: 'tcp' },
+  from: 'agent',
+  families: [4, 6],
+  isDockerAsked: true,
+  before: {},
+  doors: [],
+  notes: [],
+}
 
 const wantedSchema = z.record(
   z.string(),
@@ -78,6 +98,7 @@ const imageSchema = z.object({
 const progressSchema = z.object({
   wanted: wantedSchema,
   observed: observedSchema,
+  gates: gatesSchema.default(UNKNOWN_GATES),
   order: z.array(z.string()),
   images: z.record(z.string(), imageSchema),
   /** The whole plan, and how many of its steps were begun. */
@@ -129,10 +150,17 @@ export function readRecord(text: string): RollRecord {
 /** How far a roll has come. */
 export function progressOf(
   state: RollState,
-  rest: Omit<Progress, 'wanted' | 'observed' | 'order' | 'images'>,
+  rest: Omit<Progress, 'wanted' | 'observed' | 'gates' | 'order' | 'images'>,
 ): Progress {
-  const { wanted, observed, order, images } = state
-  return { ...rest, wanted: { ...wanted }, observed, order: [...order], images: Object.fromEntries(images) }
+  const { wanted, observed, gates, order, images } = state
+  return {
+    ...rest,
+    wanted: { ...wanted },
+    observed,
+    gates,
+    order: [...order],
+    images: Object.fromEntries(images),
+  }
 }
 
 /**
@@ -146,7 +174,7 @@ export async function resumeRoll(
   ports: Ports,
   signal: AbortSignal,
 ): Promise<{ state: RollState; changed: Problem | undefined }> {
-  const { observed, wanted, order, images } = progress
+  const { observed, gates, wanted, order, images } = progress
   const containers = await ports.engine.containers(observed.model.project, signal)
   // One that cannot be read is as good as one that somebody else has written.
   const read = async (path: string) => await ports.files.read(path).catch(() => '')
@@ -158,6 +186,7 @@ export async function resumeRoll(
     wanted,
     ports,
     observed,
+    gates,
     proxy: proxyAmong(containers, observed),
     order,
     updated: new Set(),
@@ -183,8 +212,14 @@ function proxyAmong(containers: readonly Container[], { proxy }: Observed): Cont
 // The file is one of those that this roll writes, or one of them half written, or somebody else's.
 function outNow(state: RollState): readonly string[] | Problem {
   const { file } = state.observed.proxy
-  const sets = [[], ...state.order.map((service) => [service])]
-  const texts = sets.map((services) => nginxTextWith(state, new Set(services)))
+  const missing = subsets([...missingIn({ gates: state.gates, updated: new Set() })])
+  const sets = [[], ...state.order.flatMap((service) => missing.map(() => [service]))]
+  const texts = [
+    file.text,
+    ...state.order.flatMap((service) =>
+      missing.map((names) => nginxTextWith(state, new Set([service]), new Set(names))),
+    ),
+  ]
   const found = sets[texts.indexOf(state.nginxText)]
   if (found) return found
   // nginx never loaded it: whoever is out by what it did load, the way back takes out and puts back by name.

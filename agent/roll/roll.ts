@@ -14,7 +14,7 @@ import type { Releases } from './release.ts'
 import { runSteps, within } from './run-steps.ts'
 import type { StuckNotes } from './stuck.ts'
 import { passLock } from './unlock.ts'
-import { isEnvThere, wantedOf } from './wanted.ts'
+import { isEnvThere, isRunning, wantedOf } from './wanted.ts'
 
 /** Preflight asks docker, compose and nginx a few questions; one that takes this long hangs. */
 export const PREFLIGHT_MS_MAX = 60_000
@@ -172,6 +172,7 @@ class Run {
       const own = wantedOf(wanted, instance.service)
       const id = own.image === undefined ? undefined : images.get(own.image)?.id
       return (
+        isRunning(instance) &&
         instance.containers.every(({ imageId }) => id === undefined || imageId === id) &&
         isEnvThere(instance, observed.model, own)
       )

@@ -3,7 +3,7 @@
 import { planBack, type Step } from '../../shared/plan.ts'
 import { reportOf } from '../../shared/problems.ts'
 import type { Clock, Container, Engine, Ports } from '../ports.ts'
-import { instanceOf, lookAround, idsOf, type RollState } from './context.ts'
+import { instanceOf, lookAround, idsOf, missingIn, type RollState } from './context.ts'
 import { faultOf } from './steps/await-healthy.ts'
 import { restoreTag } from './steps/update.ts'
 import { runSteps, within, type RunOptions } from './run-steps.ts'
@@ -182,10 +182,14 @@ export async function revive(state: RollState, way: 'forward' | 'back', signal: 
     if (!isRunning && stopped) await startAndSee(state, stopped, signal)
   }
   const all = await ports.engine.containers(observed.model.project, signal)
+  const missing = missingIn(state)
   const isWanted = (one: Container) =>
-    way === 'forward' ||
-    instanceOf(state, one.service).containers.some(({ id }) => id === one.id) ||
-    !updated.has(one.service)
+    !missing.has(one.service) &&
+    (way === 'forward' ||
+      instanceOf(state, one.service).containers.some(
+        ({ id, state: was }) => id === one.id && was === 'running',
+      ) ||
+      !updated.has(one.service))
   for (const { service } of observed.instances.toReversed())
     await start(all.filter((one) => one.service === service).filter(isWanted))
   const ofProxy = all.filter(({ service }) => service === observed.proxy.container.service)

@@ -86,6 +86,10 @@ export function imagesOf(wanted: AllWanted): string[] {
   return [...new Set(Object.values(wanted).flatMap(({ image }) => image ?? []))]
 }
 
+export function isRunning({ containers }: Instance): boolean {
+  return containers.some(({ state }) => state === 'running')
+}
+
 /** Whether a service has the env that is wanted: in the compose files, and in what runs. */
 export function isEnvThere({ service, containers }: Instance, model: ComposeModel, { env }: Wanted): boolean {
   const said = model.services[service]?.env ?? {}

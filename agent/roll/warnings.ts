@@ -27,6 +27,13 @@ function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Gene
       message: 'idle keepalive clients may lose a request at each reload',
       cure: 'set `keepalive_min_timeout 1s;` in the http block (nginx 1.27.4 or newer)',
     }
+  const { workerShutdownTimeoutMs } = proxy.settings
+  if (workerShutdownTimeoutMs !== undefined)
+    yield {
+      code: 'worker-shutdown-timeout',
+      message: `each reload of a roll ends what runs longer than ${workerShutdownTimeoutMs / 1000} s, WebSockets too, at every instance: nginx has \`worker_shutdown_timeout\``,
+      cure: 'raise it above the longest request, or take it out: a drain waits by itself',
+    }
   // A soak that sees nothing of the traffic must not look like one that found all well.
   if (stack.soakMs > 0 && 'unusable' in proxy.settings.accessLogs)
     yield {

@@ -4,15 +4,14 @@ import type { Version } from '../../shared/plan.ts'
 import { reportOf } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Ports } from '../ports.ts'
+import { askerFrom } from './ask.ts'
+import { faultAt, rehearse, remotesAt, type Gates } from './gates.ts'
 import { addressesFrom, observe, type Instance, type Observed } from './observe.ts'
 import { readRecord, type Progress } from './record.ts'
 
-/** One probe: what serves answers well within it. */
-const PROBE_MS_MAX = 2_000
-
 /**
  * What is still wrong, a sentence each; nothing when the stack is whole. With the record of a roll, a server that was in before it and is
- * `down` now is wrong too: without one, the user may have wanted that.
+ * `down` now is wrong too: without one, the user may have wanted that. What was sick before that roll may be sick.
  */
 export async function looksWhole(
   stack: StackConfig,
@@ -28,8 +27,15 @@ export async function looksWhole(
   }
   const progress = progressIn(record)
   const live = progress?.observed.instances.filter(({ isLive }) => isLive).map(({ service }) => service)
+  let gates: Gates
+  try {
+    gates = progress?.gates ?? (await rehearse(stack, now, ports, signal))
+  } catch (error) {
+    return [reportOf(error).message]
+  }
+  const isKnown = progress !== undefined
   const found = await Promise.all(
-    now.instances.map((instance) => faultsOf(stack, now, instance, ports, signal)),
+    now.instances.map((instance) => faultsOf(stack, now, instance, { gates, isKnown }, ports, signal)),
   )
   return [
     ...now.instances
@@ -80,11 +86,14 @@ async function faultsOf(
   stack: StackConfig,
   { model, hashes, proxy }: Observed,
   { service, servers, containers, isLive }: Instance,
+  { gates, isKnown }: { gates: Gates; isKnown: boolean },
   ports: Ports,
   signal: AbortSignal,
 ): Promise<string[]> {
+  const before = gates.before[service]
   const running = containers.filter(({ state }) => state === 'running')
-  if (running.length === 0) return [`${service} has no running container`]
+  if (running.length === 0)
+    return isKnown && before?.state === 'gone' ? [] : [`${service} has no running container`]
   const text = model.services[service]?.image
   const image = text === undefined ? undefined : await ports.engine.image(text, signal)
   const faults = running.flatMap((container) => [
@@ -97,14 +106,10 @@ async function faultsOf(
       : []),
   ])
   if (!isLive) return faults
+  if (!isKnown) return before?.state === 'sick' ? [...faults, `${service}: ${before.said}`] : faults
+  if (before?.state === 'sick') return faults
   const ips = running.flatMap((container) => addressesFrom(proxy.container, container))
-  for (const ip of ips)
-    for (const port of new Set(servers.map((server) => server.port))) {
-      const { path, status } = stack.health
-      const answer = await ports.http.get({ ip, port, path, host: 'localhost' }, PROBE_MS_MAX, signal)
-      if ('fault' in answer) faults.push(`${service} at ${ip}:${port} gives ${answer.fault}`)
-      else if (answer.status < status.min || answer.status > status.max)
-        faults.push(`GET ${path} at ${service} (${ip}:${port}) answers ${answer.status}`)
-    }
-  return faults
+  const asker = askerFrom(gates.from, ports, proxy.container)
+  const fault = await faultAt(gates, asker, remotesAt({ servers }, ips), signal)
+  return fault === undefined ? faults : [...faults, `${service}: ${fault}`]
 }

@@ -5,7 +5,15 @@ import type { StackConfig } from '../../agent/config/config.ts'
 export const STACK_DEFAULTS: Omit<StackConfig, 'name' | 'compose' | 'project' | 'triggers'> = {
   proxy: {},
   instances: undefined,
-  health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 60_000 },
+  health: {
+    by: undefined,
+    path: undefined,
+    host: undefined,
+    status: undefined,
+    intervalMs: 250,
+    successes: 7,
+    timeoutMs: 60_000,
+  },
   drainTimeoutMs: 30_000,
   soakMs: 0,
   deadlineMs: 3600_000,

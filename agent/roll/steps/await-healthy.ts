@@ -3,20 +3,24 @@
 import { LOG_LINES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
-import { idsOf, lookAround, probeHost, remotesOf, type RollState } from '../context.ts'
+import { askerFrom } from '../ask.ts'
+import { idsOf, lookAround, missingIn, remotesOf, type RollState } from '../context.ts'
+import { describeProbe, faultAt } from '../gates.ts'
+import { verdictMs } from '../healthcheck.ts'
 import type { StepHandler } from './index.ts'
 
-/** One probe: a healthy app answers well within it, a wedged one must not hold the gate. */
-const PROBE_MS_MAX = 2_000
+/** Docker's verdict is not waited for longer than this after the probe's time is over: a healthcheck that says nothing by then hangs. */
+const VERDICT_MS_MAX = 15 * 60_000
 /** Until the first answer the app is only starting: ask often, it costs next to nothing and ends the wait sooner. */
 const START_POLL_MS = 20
 
 export const awaitHealthy: StepHandler<'await-healthy'> = {
-  deadlineMs: (_step, { stack }) => stack.health.timeoutMs + 60_000,
+  deadlineMs: (_step, { stack }) => stack.health.timeoutMs + VERDICT_MS_MAX + 60_000,
   async do({ service }, { roll, report, signal }) {
     const { clock } = roll.ports
     const { health } = roll.stack
-    const deadline = clock.now() + health.timeoutMs
+    const startedAt = clock.now()
+    if (!isExpectedWell(roll, service)) return { asBefore: roll.gates.before[service]?.said ?? '' }
     const others = new Set([...roll.out].filter((out) => out !== service))
     let inARow = 0
     let reported = ''
@@ -25,19 +29,28 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
       const containers = all.filter((container) => container.service === service)
       const fault = await probeAll(roll, service, containers, signal)
       inARow = fault === undefined ? inARow + 1 : 0
-      const waiting = fault ?? containers.find((container) => container.health === 'starting')?.health
-      if (inARow >= health.successes && waiting === undefined) return { probes: inARow }
-      if (clock.now() >= deadline)
+      const isSteady = inARow >= health.successes
+      const starting = roll.gates.isDockerAsked && containers.find((one) => one.health === 'starting')
+      if (isSteady && !starting) return { probes: inARow }
+      // The probe has its time; Docker, once it is the only one to wait for, as long as its healthcheck may take.
+      const waitedMs = clock.now() - startedAt
+      const longestMs = starting && isSteady ? Math.min(verdictMs(starting), VERDICT_MS_MAX) : 0
+      const waiting = fault ?? (starting ? 'starting' : 'it has not answered well often enough in a row')
+      if (waitedMs >= Math.max(health.timeoutMs, longestMs))
         throw new Problem(
           'container-unhealthy',
-          `${service} was not healthy within ${health.timeoutMs / 1000} s: ${waiting}`,
+          `${service} was not healthy within ${Math.max(health.timeoutMs, longestMs) / 1000} s: ${waiting}`,
           {
             log: await logsOf(roll, containers[0], signal),
-            cure: `see why GET ${health.path} is not answered as it should be, or set stacks.${roll.stack.name}.health`,
+            cure:
+              fault === undefined && starting
+                ? 'see with `docker inspect` what its Docker healthcheck says'
+                : `see why ${describeProbe(roll.gates.probe)} is not answered as it should be, or set stacks.${roll.stack.name}.health`,
           },
         )
-      if (waiting !== undefined && waiting !== reported) report({ waiting })
-      reported = waiting ?? ''
+      const told = fault ?? (starting ? 'starting' : '')
+      if (told !== '' && told !== reported) report({ waiting: told })
+      reported = told
       await clock.sleep(inARow === 0 ? Math.min(START_POLL_MS, health.intervalMs) : health.intervalMs, signal)
     }
   },
@@ -50,25 +63,26 @@ export async function probeAll(
   containers: readonly Container[],
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { health } = roll.stack
-  const remotes = remotesOf(roll, service, containers)
-  if (remotes.length === 0) return 'it has no address in a network that nginx is in'
-  for (const remote of remotes) {
-    const target = { ...remote, path: health.path, host: probeHost(roll) }
-    const answer = await roll.ports.http.get(target, PROBE_MS_MAX, signal)
-    if ('fault' in answer) return `${remote.ip}:${remote.port} gives ${answer.fault}`
-    const { status } = answer
-    if (status < health.status.min || status > health.status.max)
-      return `GET ${health.path} at ${remote.ip}:${remote.port} answers ${status}`
-  }
-  return undefined
+  if (containers.length === 0) return 'it has no container'
+  const asker = askerFrom(roll.gates.from, roll.ports, roll.proxy)
+  return await faultAt(roll.gates, asker, remotesOf(roll, service, containers), signal)
 }
 
-/** What is wrong with a container as seen: it has stopped; or, of one that this roll made, it restarts or its own check fails. */
+/** Whether a service must be well as things are: at the new version always, else if it was before. */
+export function isExpectedWell({ updated, gates }: RollState, service: string): boolean {
+  return updated.has(service) || (gates.before[service]?.state ?? 'well') === 'well'
+}
+
+/**
+ * What is wrong with a container as seen: it has stopped; or, of one that this roll made, it restarts or its own check fails. What was
+ * so before the roll is no fault.
+ */
 export function faultOf(roll: RollState, seen: Container): 'stopped' | 'unhealthy' | undefined {
-  const isOurs = roll.observed.containers.every(({ id }) => id !== seen.id)
-  if (seen.state !== 'running' || (isOurs && seen.restarts > 0)) return 'stopped'
-  return isOurs && seen.health === 'unhealthy' ? 'unhealthy' : undefined
+  const before = roll.observed.containers.find(({ id }) => id === seen.id)
+  if (missingIn(roll).has(seen.service) || (before && before.state !== 'running')) return undefined
+  if (seen.state !== 'running' || (!before && seen.restarts > 0)) return 'stopped'
+  const isAsked = roll.gates.isDockerAsked && isExpectedWell(roll, seen.service)
+  return !before && isAsked && seen.health === 'unhealthy' ? 'unhealthy' : undefined
 }
 
 /** Throws when something is wrong with the container, with its last log lines. */
@@ -95,7 +109,9 @@ export async function failIfAnyStopped(
 ): Promise<readonly Container[]> {
   const all = await lookAround(roll, signal)
   for (const container of all) if (!out.has(container.service)) await failIfStopped(roll, container, signal)
+  const missing = missingIn(roll)
   for (const [service, ids] of roll.known ?? []) {
+    if (missing.has(service)) continue
     const now = idsOf(all.filter((one) => one.service === service))
     if (!out.has(service) && now.join() !== ids.join())
       throw new Problem(

@@ -1,7 +1,7 @@
 // Takes servers out of the upstream and puts others back: one edit, one reload, and proof that the reload took effect.
 
 import { Problem } from '../../../shared/problems.ts'
-import { nginxTextWith, writeFile, type RollState } from '../context.ts'
+import { missingIn, nginxTextWith, writeFile, type RollState } from '../context.ts'
 import { failIfAnyStopped } from './await-healthy.ts'
 import type { StepHandler } from './index.ts'
 
@@ -19,15 +19,29 @@ export const switchUpstream: StepHandler<'switch'> = {
     const next = new Set(roll.out)
     if (out !== undefined) next.add(out)
     if (back !== undefined) next.delete(back)
-    const text = nginxTextWith(roll, next)
+    const missing = missingIn(roll)
+    const text = nginxTextWith(roll, next, missing)
     if (roll.isLoaded && text === roll.nginxText) return {}
     // Healthy a moment ago is not healthy now: a container that has died must not get traffic, nor can nginx resolve its name.
     await failIfAnyStopped(roll, next, signal)
-    await load(roll, text, signal)
+    if (next.size === 0 && missing.size > 0) await loadIfPossible(roll, text, signal)
+    else await load(roll, text, signal)
     roll.out.clear()
     for (const service of next) roll.out.add(service)
     return {}
   },
+}
+
+// The user's own text names what does not run, as before the roll. nginx cannot load it then, and goes on as it is: nobody is sent there.
+async function loadIfPossible(roll: RollState, text: string, signal: AbortSignal): Promise<void> {
+  try {
+    await load(roll, text, signal)
+  } catch (error) {
+    if (!(error instanceof Problem) || !['nginx-refused', 'nginx-reload-failed'].includes(error.code))
+      throw error
+    await writeNginx(roll, text, signal)
+    roll.isLoaded = true
+  }
 }
 
 async function load(roll: RollState, text: string, signal: AbortSignal): Promise<void> {

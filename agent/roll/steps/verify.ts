@@ -1,14 +1,15 @@
-// The end of a roll, either way: every server back, every instance up, both files as they should be, and nginx answers.
+// The end of a roll, either way: every server back, every instance up, both files as they should be, and nginx answers as it did before.
 
 import { Problem } from '../../../shared/problems.ts'
-import { addressesFrom } from '../observe.ts'
-import { probeHost, type RollState } from '../context.ts'
-import { failIfAnyStopped, probeAll } from './await-healthy.ts'
+import { askerFrom, DOOR_MS_MAX } from '../ask.ts'
+import type { RollState } from '../context.ts'
+import { GATEWAY_ERRORS, type OpenDoor } from '../gates.ts'
+import { failIfAnyStopped, isExpectedWell, probeAll } from './await-healthy.ts'
 import type { StepHandler } from './index.ts'
 
-/** The gateway errors: what nginx answers when it reaches no server. */
-const GATEWAY_ERRORS = [502, 503, 504]
-const REQUEST_MS_MAX = 5_000
+/** One bad answer may be a moment's, or a rate limit's; what is broken is so for longer. */
+const BAD_MS_MAX = 10_000
+const BAD_POLL_MS = 500
 
 export const verify: StepHandler<'verify'> = {
   deadlineMs: () => 120_000,
@@ -26,38 +27,55 @@ export const verify: StepHandler<'verify'> = {
         })
     if (roll.out.size > 0 || ![0, roll.order.length].includes(roll.updated.size))
       throw new Error(`a roll ended with ${[...roll.out]} out and ${[...roll.updated]} updated`)
-    const all = await failIfAnyStopped(roll, new Set(), signal)
-    for (const { service, isLive } of roll.observed.instances) {
-      const containers = all.filter((one) => one.service === service)
-      const fault = isLive ? await probeAll(roll, service, containers, signal) : undefined
-      if (fault !== undefined)
-        throw new Problem('container-unhealthy', `${service} does not answer: ${fault}`)
-    }
-    return { requests: await askThroughNginx(roll, signal) }
+    const asked = roll.observed.instances.filter(
+      ({ service, isLive }) => isLive && isExpectedWell(roll, service),
+    )
+    await Promise.all(asked.map(({ service }) => seeWell(roll, service, signal)))
+    const requests = await Promise.all(roll.gates.doors.map((door) => seeOpen(roll, door, signal)))
+    return { requests: requests.reduce((sum, count) => sum + count, 0) }
   },
 }
 
+async function seeWell(roll: RollState, service: string, signal: AbortSignal): Promise<void> {
+  await untilGood(roll, signal, async () => {
+    const all = await failIfAnyStopped(roll, new Set(), signal)
+    const containers = all.filter((one) => one.service === service)
+    const fault = await probeAll(roll, service, containers, signal)
+    return fault === undefined
+      ? undefined
+      : new Problem('container-unhealthy', `${service} does not answer: ${fault}`)
+  })
+}
+
 // One request for each server of the upstream, as clients come. What the user's nginx answers is their affair (a redirect, a 404),
-// but it must not be that it reaches nobody.
-async function askThroughNginx(roll: RollState, signal: AbortSignal): Promise<number> {
-  const { settings, upstream } = roll.observed.proxy
-  const ip = addressesFrom(roll.proxy, roll.proxy)[0]
-  const listen = settings.listens.find(({ port }) => port > 0)
-  if (ip === undefined || !listen) return 0
-  const target = {
-    ip,
-    port: listen.port,
-    tls: listen.tls,
-    path: roll.stack.health.path,
-    host: probeHost(roll),
-  }
-  for (let asked = 0; asked < upstream.servers.length; asked += 1) {
-    const answer = await roll.ports.http.get(target, REQUEST_MS_MAX, signal)
-    if ('fault' in answer || GATEWAY_ERRORS.includes(answer.status))
-      throw new Problem(
+// but where it reached a server before, it must not be that it reaches nobody.
+async function seeOpen(roll: RollState, door: OpenDoor, signal: AbortSignal): Promise<number> {
+  const asker = askerFrom(door.from, roll.ports, roll.proxy)
+  const count = roll.observed.proxy.upstream.servers.length
+  for (let asked = 0; asked < count; asked += 1)
+    await untilGood(roll, signal, async () => {
+      const answer = await asker.http(door, signal, DOOR_MS_MAX)
+      if ('status' in answer && !GATEWAY_ERRORS.includes(answer.status)) return undefined
+      const gives = 'fault' in answer ? answer.fault : answer.status
+      return new Problem(
         'proxy-unhealthy',
-        `GET ${target.path} through nginx gives ${'fault' in answer ? answer.fault : answer.status}`,
+        `GET ${door.path} (Host: ${door.host}) through nginx gives ${gives}, and gave ${door.status} before the roll`,
+        { cure: 'the log of nginx says why' },
       )
+    })
+  return count
+}
+
+async function untilGood(
+  { ports: { clock } }: RollState,
+  signal: AbortSignal,
+  look: () => Promise<Problem | undefined>,
+): Promise<void> {
+  const end = clock.now() + BAD_MS_MAX
+  for (;;) {
+    const problem = await look()
+    if (!problem) return
+    if (clock.now() >= end) throw problem
+    await clock.sleep(BAD_POLL_MS, signal)
   }
-  return upstream.servers.length
 }

@@ -1,12 +1,16 @@
 import { describe, expect, test } from 'vitest'
-import { parseTimeMs, readSettings } from '../../../agent/nginx/settings.ts'
+import { placesOf } from '../../../agent/nginx/places.ts'
+import { listensOf, parseTimeMs, readSettings, type Listen } from '../../../agent/nginx/settings.ts'
 import { MAIN, main, seed } from './files.ts'
+
+const listensIn = (files: Parameters<typeof placesOf>[0]): Omit<Listen, 'server'>[] =>
+  listensOf(placesOf(files)).map(({ server: _, ...listen }) => listen)
 
 describe('readSettings', () => {
   test('the seed listens on port 80 as localhost and sets no times', () => {
     const settings = readSettings(main(seed), 'apps')
     expect(settings).toMatchObject({ keepaliveMinTimeoutMs: undefined, workerShutdownTimeoutMs: undefined })
-    expect(settings.listens).toEqual([
+    expect(listensIn(main(seed))).toEqual([
       { address: '*', port: 80, tls: false, names: ['localhost'], isDefault: true },
     ])
     expect(settings.otherUses('app1', 'apps')).toEqual([])
@@ -56,7 +60,7 @@ describe('readSettings', () => {
     ['listen 443 quic; listen 443 ssl http2;', ['*:443 tls']],
     ['listen 80 proxy_protocol;', []],
   ])('server { %s }', (inside, listens) => {
-    const found = readSettings(main(`http { server { ${inside} } }`), 'apps').listens
+    const found = listensIn(main(`http { server { ${inside} } }`))
     expect(found.map(({ address, port, tls }) => `${address}:${port}${tls ? ' tls' : ''}`)).toEqual(listens)
   })
 
@@ -66,9 +70,7 @@ describe('readSettings', () => {
       server { listen 81; server_name e; } server { listen 81 default_server; server_name f; }
     }
     stream { server { listen 80; } }`
-    expect(
-      readSettings(main(text), 'apps').listens.map(({ names, isDefault }) => [...names, isDefault]),
-    ).toEqual([
+    expect(listensIn(main(text)).map(({ names, isDefault }) => [...names, isDefault])).toEqual([
       ['a', true],
       ['b', 'c', 'd', false],
       ['e', false],

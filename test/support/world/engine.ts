@@ -192,6 +192,12 @@ export function fakeHttp(world: World): Http {
   const { clock, containers } = world
   let turn = 0
   return {
+    async connect({ ip, port }, _timeoutMs, signal) {
+      await clock.sleep(1, signal)
+      const container = containers.byIp(ip)
+      if (container?.isListening && port === (container.service === 'nginx' ? 80 : 3000)) return undefined
+      return container ? 'ECONNREFUSED' : 'EHOSTUNREACH'
+    },
     async get({ ip, port }, timeoutMs, signal) {
       await clock.sleep(3, signal)
       const container = containers.byIp(ip)

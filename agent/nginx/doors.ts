@@ -1,0 +1,177 @@
+// How requests come to an upstream: which protocol nginx speaks to its servers, the Host that they see, and where a client has to
+// knock to be sent there. What answers somewhere else in the same nginx is another site's affair.
+
+import type { ConfigFile } from './dump.ts'
+import { PASS, targetOf } from './pass.ts'
+import { placesOf, type Place } from './places.ts'
+import { listensOf, type Listen } from './settings.ts'
+import type { Directive } from './tokens.ts'
+
+/** A request that nginx sends on to the upstream. */
+export interface Door {
+  /** Without the brackets of IPv6; `*` for every address. */
+  readonly address: string
+  readonly port: number
+  readonly tls: boolean
+  readonly host: string
+  readonly path: string
+}
+
+/** Plain data: it outlives a crash of the agent as JSON. */
+export interface Approach {
+  /** `tcp`: no protocol that a probe speaks, as FastCGI, uWSGI, gRPC, or a `stream`. */
+  readonly speaks: 'http' | 'https' | 'tcp'
+  /** What the servers may see as Host, the likeliest first. */
+  readonly hosts: readonly string[]
+  readonly doors: readonly Door[]
+}
+
+/** So many doors are asked: each costs a request or two in every roll, and further ones tell no more. */
+const DOORS_MAX = 4
+/** A label for a host that a wildcard lets through. */
+const ANY_LABEL = 'www'
+
+/** How requests come to an upstream. `path` is what is asked for where a location leaves the choice, `host` a name that settles it. */
+export function approachOf(
+  files: readonly ConfigFile[],
+  upstream: string,
+  { path = '/', host }: { path?: string; host?: string | undefined } = {},
+): Approach {
+  const places = placesOf(files)
+  const passes = passesTo(places, upstream)
+  const listens = listensOf(places)
+  const servers = [...new Set(passes.flatMap(({ within }) => within.find(isServer) ?? []))]
+  const namesOf = (server: Directive) => listens.find((one) => one.server === server)?.names ?? []
+  const hosts = [
+    ...servers.flatMap((server) => hostsOf(namesOf(server))),
+    ...passes.flatMap((pass) => hostSent(pass, places, upstream)),
+  ]
+  return {
+    speaks: protocolOf(passes),
+    hosts: [...new Set(host === undefined ? hosts : [host])],
+    doors: passes
+      .flatMap((pass) => doorOf(pass, listens, path, host) ?? [])
+      .filter((door, index, all) => all.findIndex((other) => isSame(door, other)) === index)
+      .slice(0, DOORS_MAX),
+  }
+}
+
+const isSame = (one: Door, other: Door) => JSON.stringify(one) === JSON.stringify(other)
+const isServer = ({ name, block }: Directive) => name === 'server' && block !== undefined
+const isLocation = ({ name }: Directive) => name === 'location'
+
+// Where none names it, one with a variable may mean it.
+function passesTo(places: readonly Place[], upstream: string): Place[] {
+  const all = places.filter(({ directive: { name, block }, within }) => {
+    const isStream = within[0]?.name === 'stream'
+    return !block && (PASS.test(name) || (isStream && name === 'proxy_pass'))
+  })
+  const valueOf = ({ directive }: Place) => directive.words[1]?.value ?? ''
+  const named = all.filter((pass) => targetOf(valueOf(pass)).toLowerCase() === upstream.toLowerCase())
+  return named.length > 0 ? named : all.filter((pass) => valueOf(pass).includes('$'))
+}
+
+function protocolOf(passes: readonly Place[]): Approach['speaks'] {
+  const http = passes.filter(
+    ({ directive, within }) => directive.name === 'proxy_pass' && within[0]?.name !== 'stream',
+  )
+  if (http.length === 0) return 'tcp'
+  const isTls = ({ directive }: Place) => /^https:/i.test(directive.words[1]?.value ?? '')
+  return http.every(isTls) ? 'https' : 'http'
+}
+
+/** Names that a client may ask for, of a `server_name`: as written, or one that a wildcard lets through. A regular expression gives none. */
+function hostsOf(names: readonly string[]): string[] {
+  const isHost = (name: string) => /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/i.test(name)
+  const found = names.map((name) => {
+    if (name.startsWith('.')) return name.slice(1)
+    return name.replace(/^\*\./, `${ANY_LABEL}.`).replace(/\.\*$/, '.example')
+  })
+  // As written before what was made up.
+  const written = found.filter((name) => names.includes(name))
+  return [...new Set([...written, ...found])].filter(isHost)
+}
+
+// By `proxy_set_header Host`, which counts where the innermost block that sets any header stands; else by the name in the pass.
+function hostSent(pass: Place, places: readonly Place[], upstream: string): string[] {
+  const inside = (block: Directive | undefined) =>
+    places.filter(({ directive, within }) => directive.name === 'proxy_set_header' && within.at(-1) === block)
+  const headers = [...pass.within.toReversed(), undefined].map(inside).find((all) => all.length > 0) ?? []
+  const host = headers.findLast(({ directive }) => directive.words[1]?.value.toLowerCase() === 'host')
+  const value = host?.directive.words[2]?.value
+  if (value === undefined || value === '$proxy_host') return [upstream]
+  return value.includes('$') ? [] : [value]
+}
+
+function doorOf(
+  { within }: Place,
+  listens: readonly Listen[],
+  path: string,
+  host: string | undefined,
+): Door | undefined {
+  const server = within.find(isServer)
+  const location = within.findLast(isLocation)
+  if (within[0]?.name === 'stream' || !server || !location) return undefined
+  if (location.block?.some(({ name }) => name === 'internal')) return undefined
+  const asked = pathIn(location, (server.block ?? []).filter(isLocation), path)
+  if (asked === undefined) return undefined
+  const own = listens.filter((listen) => listen.server === server)
+  // A loopback address is reached from within nginx's container alone.
+  const listen = own.find(({ address }) => !isLoopback(address)) ?? own[0]
+  if (!listen) return undefined
+  const { address, port, tls, names, isDefault } = listen
+  const named = hostsOf(names)
+  const wanted = host !== undefined && (isDefault || names.some((name) => fits(name, host))) ? host : named[0]
+  // By no name that is known here, only a default server is reached.
+  const known = wanted ?? (isDefault ? 'localhost' : undefined)
+  return known === undefined ? undefined : { address, port, tls, host: known, path: asked }
+}
+
+function fits(name: string, host: string): boolean {
+  if (name.startsWith('*.') || name.startsWith('.'))
+    return host.endsWith(name.replace('*', '')) || `.${host}` === name
+  return name === host
+}
+
+export function isLoopback(address: string): boolean {
+  return address === 'localhost' || address === '::1' || address.startsWith('127.')
+}
+
+// A path that nginx serves by this location, as near to the wanted one as the locations beside it allow.
+function pathIn(location: Directive, beside: readonly Directive[], path: string): string | undefined {
+  const own = patternOf(location)
+  if (own.kind === 'named') return path
+  if (own.kind === 'exact') return own.text
+  if (own.kind === 'regex') return [path, '/index.php'].find((one) => matches(own, one))
+  if (!path.startsWith(own.text)) return own.text
+  const isTaken = beside.some((other) => {
+    const pattern = patternOf(other)
+    if (other === location || !matches(pattern, path)) return false
+    return pattern.kind !== 'prefix' || pattern.text.length > own.text.length
+  })
+  return isTaken ? own.text : path
+}
+
+interface Pattern {
+  readonly kind: 'exact' | 'prefix' | 'regex' | 'named'
+  readonly text: string
+}
+
+function patternOf({ words }: Directive): Pattern {
+  const written = words.slice(1).map(({ value }) => value)
+  const [, modifier, text = '/'] = /^(=|~\*|~|\^~)?\s*([^]*)$/.exec(written.join(' ')) ?? []
+  if (modifier === '=') return { kind: 'exact', text }
+  if (modifier === '~' || modifier === '~*') return { kind: 'regex', text }
+  return { kind: text.startsWith('@') ? 'named' : 'prefix', text }
+}
+
+function matches({ kind, text }: Pattern, path: string): boolean {
+  if (kind === 'exact') return path === text
+  if (kind === 'prefix') return path.startsWith(text)
+  try {
+    return kind === 'regex' && new RegExp(text).test(path)
+  } catch {
+    // A form that only PCRE knows.
+    return false
+  }
+}
