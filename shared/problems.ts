@@ -32,6 +32,7 @@ export const PROBLEMS = {
   'nginx-stale': 'nginx does not see the file that is on the host',
   'nginx-changed': 'somebody else changed the nginx configuration during the roll',
   'nginx-reload-failed': 'nginx did not take the new configuration',
+  'proxy-several': 'several nginx send requests to the instances, and only one would be told who is out',
   'upstream-unknown': 'the upstream to roll cannot be found',
   'upstream-too-small': 'fewer than two live servers: one cannot be taken out without an outage',
   'image-not-found': 'the image does not exist, neither in its registry nor on the host',

@@ -6,6 +6,8 @@ import { parseDeployRequest } from '../../shared/request.ts'
 import { describeProblem } from '../../shared/words.ts'
 import { changedTexts } from '../compose/texts.ts'
 import { stackOf } from '../config/config.ts'
+import type { Door } from '../nginx/doors.ts'
+import { describeProbe } from '../roll/gates.ts'
 import type { Preflight } from '../roll/preflight.ts'
 import { readConfig } from './access.ts'
 import { requestBody } from './deploy.ts'
@@ -28,10 +30,17 @@ export async function run(
 }
 
 function asJson(found: Preflight) {
-  return { inferred: inferred(found), plan: found.plan, warnings: found.warnings, diff: diffOf(found) }
+  return {
+    inferred: inferred(found),
+    gates: found.gates,
+    plan: found.plan,
+    warnings: found.warnings,
+    diff: diffOf(found),
+  }
 }
 
-function inferred({ observed, plan }: Preflight): Record<string, string> {
+function inferred(found: Preflight): Record<string, string> {
+  const { observed, plan } = found
   const { proxy, model, instances } = observed
   const { keepaliveMinTimeoutMs } = proxy.settings
   return {
@@ -42,8 +51,26 @@ function inferred({ observed, plan }: Preflight): Record<string, string> {
     instances: instances
       .map(({ service, servers }) => `${service} (${servers.map(({ address }) => address).join(', ')})`)
       .join(', '),
+    ...gatesNow(found),
     keepalive_min_timeout: keepaliveMinTimeoutMs === undefined ? 'not set' : `${keepaliveMinTimeoutMs} ms`,
   }
+}
+
+// What the roll will ask, and what is answered today.
+function gatesNow({ gates, observed: { proxy } }: Preflight): Record<string, string> {
+  const { probe, from, before, doors } = gates
+  const by = from === 'agent' ? '' : ', from inside nginx’s container'
+  const answers = Object.entries(before).map(([service, { state, said }]) => `${service} ${state} (${said})`)
+  const answer = (door: (typeof doors)[number]) => `${describeDoor(door)} answers ${door.status}`
+  const closed = proxy.approach.doors.length === 0 ? 'no request leads there' : 'it reaches nobody today'
+  return {
+    health: `${describeProbe(probe)}${by}: ${answers.join(', ')}`,
+    'through nginx': doors.map(answer).join(', ') || `not asked, ${closed}`,
+  }
+}
+
+function describeDoor({ tls, host, port, path }: Door): string {
+  return `${tls ? 'https' : 'http'}://${host}:${port}${path}`
 }
 
 function asText(found: Preflight): string {

@@ -5,9 +5,10 @@ import { Problem } from '../../shared/problems.ts'
 import type { FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
 import { approachOf, type Approach } from '../nginx/doors.ts'
+import { parseDump } from '../nginx/dump.ts'
 import { readSettings, type NginxSettings } from '../nginx/settings.ts'
 import { findUpstreams, type Upstream, type UpstreamServer } from '../nginx/upstream.ts'
-import type { ComposeModel, Container, Ports } from '../ports.ts'
+import type { ComposeModel, ComposeService, Container, Mount, Ports } from '../ports.ts'
 import { readConfiguration } from './configuration.ts'
 import { askedByHealthcheck } from './healthcheck.ts'
 
@@ -64,7 +65,7 @@ export async function observe(stack: StackConfig, ports: Ports, signal: AbortSig
   const instances = findInstances(stack, upstream, services, containers)
   const asked = instances.flatMap((one) => one.containers).map(askedByHealthcheck)
   const path = health.path ?? asked.find((one) => one !== undefined)?.path
-  return {
+  const seenSoFar = {
     model,
     containers,
     composeTexts,
@@ -79,8 +80,9 @@ export async function observe(stack: StackConfig, ports: Ports, signal: AbortSig
       file: await findFile(stack, container, upstream.file, seen, ports),
     },
     instances,
-    hashes: await hashes,
   }
+  await checkOnlyProxy(seenSoFar, ports, signal)
+  return { ...seenSoFar, hashes: await hashes }
 }
 
 // By which nginx would reach them, if they ran.
@@ -97,7 +99,15 @@ function findProxy(stack: StackConfig, model: ComposeModel, containers: readonly
     throw new Problem('service-unknown', `proxy service ${service} is not in ${stack.compose.join(', ')}`, {
       cure: `set stacks.${stack.name}.proxy.service to the service that runs nginx`,
     })
-  const container = containers.find((one) => one.service === service && one.state === 'running')
+  const [container, ...others] = containers.filter(
+    (one) => one.service === service && one.state === 'running',
+  )
+  if (container && others.length > 0)
+    throw new Problem(
+      'proxy-several',
+      `service ${service} has ${others.length + 1} running containers: only one would be told who is out`,
+      { cure: `run one, with \`docker compose up -d --scale ${service}=1 ${service}\`` },
+    )
   if (!container)
     throw new Problem('nginx-not-running', `service ${service} has no running container`, {
       cure: `start it with \`docker compose up -d ${service}\``,
@@ -105,12 +115,42 @@ function findProxy(stack: StackConfig, model: ComposeModel, containers: readonly
   return container
 }
 
+// Another nginx that sends requests to an instance would go on doing so while that is recreated.
+async function checkOnlyProxy(
+  { model, containers, proxy, instances }: Omit<Observed, 'hashes'>,
+  { engine }: Ports,
+  signal: AbortSignal,
+): Promise<void> {
+  const likely = containers.filter(
+    ({ id, service, state }) =>
+      id !== proxy.container.id && state === 'running' && looksLikeNginx(model.services[service]),
+  )
+  for (const container of likely) {
+    const dump = await engine.exec(container.id, ['nginx', '-T'], signal).catch(() => undefined)
+    if (dump?.exitCode !== 0) continue
+    const { otherUses } = readSettings(parseDump(dump.stdout), '')
+    const hosts = instances.flatMap(({ servers }) => servers.map(({ host }) => host))
+    const [use] = hosts.flatMap((host) => otherUses(host, ''))
+    if (use === undefined) continue
+    throw new Problem(
+      'proxy-several',
+      `nginx in service ${container.service} sends requests to the same instances (${use}), and only service ${proxy.container.service} would be told who is out`,
+      { cure: `let service ${container.service} send them to service ${proxy.container.service}` },
+    )
+  }
+}
+
+const NGINX_IMAGE = /(^|\/)(nginx|openresty)[^/]*$/
+const isInNginx = ({ target }: Mount) => target.startsWith('/etc/nginx')
+
+function looksLikeNginx(service: ComposeService | undefined): boolean {
+  return service !== undefined && (service.mounts.some(isInNginx) || NGINX_IMAGE.test(service.image ?? ''))
+}
+
 function inferProxy(stack: StackConfig, model: ComposeModel): string {
   const services = Object.entries(model.services)
-  const mounting = services.filter(([, { mounts }]) =>
-    mounts.some(({ target }) => target.startsWith('/etc/nginx')),
-  )
-  const named = services.filter(([, { image }]) => /(^|\/)(nginx|openresty)[^/]*$/.test(image ?? ''))
+  const mounting = services.filter(([, { mounts }]) => mounts.some(isInNginx))
+  const named = services.filter(([, { image }]) => NGINX_IMAGE.test(image ?? ''))
   const candidates = mounting.length > 0 ? mounting : named
   const [only, ...others] = candidates.map(([name]) => name)
   if (only !== undefined && others.length === 0) return only

@@ -88,6 +88,9 @@ export interface Ropeway {
   stop(): Promise<void>
 }
 
+/** Most tests are of something else than how long an instance must be well. */
+const QUICK = { interval: '100ms', successes: 2 }
+
 export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
   const folder = await mkdtemp('/tmp/ropeway-run-')
   const config = join(folder, 'ropeway.yml')
@@ -109,7 +112,10 @@ export async function startRopeway(options: RopewayOptions): Promise<Ropeway> {
   }
   const stacks = Object.entries(options.stacks).map(([name, stack]) => {
     const triggers = { deploy: { type: 'standard-webhooks', secret: { env: secretName(name) } } }
-    return [name, { triggers, ...stack }]
+    return [
+      name,
+      { triggers, ...stack, health: { ...QUICK, ...('health' in stack ? (stack.health as object) : {}) } },
+    ]
   })
   // JSON is YAML.
   await writeFile(
