@@ -25,6 +25,9 @@ export interface LoadOptions {
   readonly connections?: number
   readonly perSecond?: number
   readonly ms?: number
+  /** What is asked for, and as whom; `/` and `localhost` where nothing is said. Not of `posts`. */
+  readonly path?: string
+  readonly host?: string
   /** Told to stop, it goes on until it has made so many requests. */
   readonly atLeast?: number
 }
@@ -115,14 +118,14 @@ type Count = (text: string, begunAt: number) => void
 
 /** One connection at a time, a request when the last is answered. A new connection only after nginx said it closes the old. */
 async function keepAsking(
-  { ip, port, kind, connections = 20, ms = 0 }: LoadOptions,
+  { ip, port, kind, connections = 20, ms = 0, path = '/', host = 'localhost' }: LoadOptions,
   index: number,
   isOver: () => boolean,
   count: Count,
   fail: Count,
 ): Promise<void> {
   const close = kind === 'fresh' ? 'Connection: close\r\n' : ''
-  const request = `GET / HTTP/1.1\r\nHost: localhost\r\n${close}\r\n`
+  const request = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${close}\r\n`
   const pauseMs = kind === 'keepalive' ? 0 : ((index + 1) * ms) / connections
   while (!isOver()) {
     await new Promise<void>((done) => {

@@ -1,7 +1,9 @@
 // A stack of a test's own on the real engine: the seed's shape in a temporary folder, under a project name of its own.
 
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import http from 'node:http'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import type Docker from 'dockerode'
@@ -15,7 +17,18 @@ export async function docker(...args: string[]): Promise<string> {
   return stdout.trim()
 }
 
-export const APP_MODES = ['ok', 'exits', 'sick', 'crashes', 'crashes-later', 'wedged', 'flaky'] as const
+export const APP_MODES = [
+  'ok',
+  'exits',
+  'sick',
+  'crashes',
+  'crashes-later',
+  'crashes-soon',
+  'deaf',
+  'flaps',
+  'wedged',
+  'flaky',
+] as const
 
 /** Builds the tests' app once an engine: `ropeway-test-app:v1`, `:v2`, and one tag for each way to misbehave. */
 export async function buildApp(): Promise<void> {
@@ -114,12 +127,13 @@ export async function seedNginxConf(): Promise<string> {
 
 /**
  * Writes the files, starts the stack and waits until nginx answers. `files` replaces or adds to the seed's two. The project's name is
- * what compose makes of the folder's: a new one, unless it is given.
+ * what compose makes of the folder's: a new one, unless it is given. `door` is where the stack answers 200.
  */
 export async function startStack(
   files: Record<string, string> = {},
   composeFiles: readonly string[] = ['docker-compose.yml'],
   givenFolder?: string,
+  door: Door = {},
 ): Promise<Stack> {
   const folder = givenFolder ?? (await mkdtemp(FOLDER))
   const project = basename(folder).toLowerCase()
@@ -151,7 +165,7 @@ export async function startStack(
     await compose('up', '-d', '--pull', 'never')
     const nginx = await compose('ps', '-q', 'nginx')
     const ip = await docker('inspect', '-f', ADDRESS, nginx)
-    await until(async () => (await askOnce(ip)) !== '', 'nginx answers')
+    await until(async () => (await askOnce(ip, door)) !== '', 'nginx answers')
     const stack: Stack = {
       folder,
       composeFiles: paths,
@@ -163,7 +177,7 @@ export async function startStack(
       containers: () => containersOf(project),
       answers: async (count = 8) => {
         const texts: string[] = []
-        for (let n = 0; n < count; n += 1) texts.push(await askOnce(ip))
+        for (let n = 0; n < count; n += 1) texts.push(await askOnce(ip, door))
         return texts
       },
       async remove() {
@@ -225,11 +239,22 @@ async function inspectAll(ids: readonly string[]): Promise<Docker.ContainerInspe
   }
 }
 
-async function askOnce(ip: string): Promise<string> {
-  const response = await fetch(`http://${ip}/`, { headers: { connection: 'close' } })
-  const text = (await response.text()).trim()
-  if (!response.ok) throw new Error(`nginx answers ${response.status}: ${text}`)
-  return text
+/** What nginx is asked for, and as whom: `/` by its address where nothing is said. */
+interface Door {
+  readonly path?: string
+  readonly host?: string
+}
+
+async function askOnce(ip: string, { path = '/', host = ip }: Door): Promise<string> {
+  const [response] = (await once(
+    http.get({ host: ip, path, headers: { host, connection: 'close' }, agent: false }),
+    'response',
+  )) as [http.IncomingMessage]
+  const body = Buffer.concat(await Array.fromAsync<Buffer>(response))
+    .toString('utf8')
+    .trim()
+  if (response.statusCode !== 200) throw new Error(`nginx answers ${response.statusCode}: ${body}`)
+  return body
 }
 
 /** Ends what a test file started, one after the other, each also when one before it fails. */

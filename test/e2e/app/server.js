@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { WebSocketServer } from 'ws'
 
-const { MESSAGE = 'no message', MODE = 'ok', VERSION = 'v0' } = process.env
+// ROOT is what `/` answers, HOST_NAMES are the only names that it serves: as an API without a page there, or a framework that checks the Host.
+const { MESSAGE = 'no message', MODE = 'ok', VERSION = 'v0', ROOT = '200', HOST_NAMES = '' } = process.env
 if (MODE === 'exits') {
   console.error('cannot reach the database')
   process.exit(3)
@@ -15,7 +16,12 @@ let asked = 0
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://app')
   request.resume()
+  if (url.pathname === '/') response.statusCode = Number(ROOT)
   if (MODE === 'sick') response.statusCode = 500
+  // Well only now and then.
+  if (MODE === 'flaps' && ++answered % 2 === 0) response.statusCode = 500
+  const name = (request.headers.host ?? '').replace(/:\d+$/, '')
+  if (HOST_NAMES !== '' && !HOST_NAMES.split(',').includes(name)) response.statusCode = 400
   // Healthy for every probe, and of no use to a third of its clients.
   if (MODE === 'flaky' && request.method === 'GET' && url.pathname === '/' && ++asked % 3 === 0) {
     console.error('no connection to the database left')
@@ -42,7 +48,9 @@ new WebSocketServer({ server }).on('connection', (socket) => {
   socket.on('message', (text) => socket.send(String(text)))
 })
 server.keepAliveTimeout = 65_000
-server.listen(3000)
+if (MODE !== 'deaf') server.listen(3000)
+else setInterval(() => {}, 60_000)
+if (MODE === 'crashes-soon') setTimeout(() => process.exit(4), 1000)
 
 // At once, whatever is in flight: a roll must not need the app's help.
 process.on('SIGTERM', () => process.exit(0))
