@@ -18,6 +18,8 @@ export interface Container {
   readonly startedAt: string
   /** By Docker's own healthcheck; undefined where none is defined. */
   readonly health: 'starting' | 'healthy' | 'unhealthy' | undefined
+  /** How Docker looks after it; undefined where no healthcheck is defined. */
+  readonly healthcheck?: Healthcheck | undefined
   /** Process id of PID 1 as the engine's host sees it, 0 when not running. */
   readonly pid: number
   /** Address in each network, by the network's name. */
@@ -29,6 +31,18 @@ export interface Container {
   readonly configHash: string | undefined
   /** The compose files that it was made from, as absolute paths. */
   readonly composeFiles: readonly string[]
+}
+
+/** Docker's own healthcheck, as the container has it. */
+export interface Healthcheck {
+  /** `CMD` and a command, or `CMD-SHELL` and a line for the shell. */
+  readonly test: readonly string[]
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  readonly retries: number
+  readonly startPeriodMs: number
+  /** The interval within the start period; 0 where that is the usual one. */
+  readonly startIntervalMs: number
 }
 
 export interface Mount {
