@@ -28,6 +28,8 @@ export interface WorldOptions extends Partial<stackFiles.StackShape>, Partial<Tr
   readonly stack?: Partial<StackConfig>
   /** More files, or other ones than the usual. */
   readonly files?: Readonly<Record<string, string>>
+  /** Symbolic links among the files. */
+  readonly links?: Readonly<Record<string, string>>
   /** Services that have no container. */
   readonly missing?: readonly string[]
   /** What all of the app's images have in common. */
@@ -92,7 +94,7 @@ export class FakeWorld {
     this.shape = shape
     this.proxyPath = stackFiles.proxyPath(shape)
     this.instances = stackFiles.services(shape)
-    this.files = new FakeFiles({ ...stackFiles.stackFiles(shape), ...options.files })
+    this.files = new FakeFiles({ ...stackFiles.stackFiles(shape), ...options.files }, options.links)
     this.isRootless = options.isRootless ?? false
     this.programs = options.programs ?? ['curl', 'wget']
     this.containers = new Containers(this.clock, options.isDualStack)
@@ -248,6 +250,7 @@ export class FakeWorld {
     if (generation.text !== this.nginx.text() && !isEdited) yield 'nginx has loaded another text than it sees'
     if (this.files.text(this.proxyPath) !== this.moments.own(this.proxyPath))
       yield 'the nginx file is not the user’s, byte for byte'
+    for (const path of this.files.leftovers()) yield `${path} was left behind`
     const down = generation.servers.filter(({ isDown }) => isDown).map(({ host }) => host)
     if (down.join() !== this.shape.down.join()) yield `down in nginx: ${down.join()}`
   }

@@ -112,9 +112,10 @@ export class Traffic {
     return ips.some((ip) => this.#excused.has(ip))
   }
 
-  /** Occupies a connection to a service for a time, as one long request does. */
-  hold(service: string, ms: number): void {
-    const generation = this.#nginxes[0]?.newest()
+  /** Occupies a connection to a service for a time, as one long request does; of a generation before the newest where that is said. */
+  hold(service: string, ms: number, whose: 'newest' | 'former' = 'newest'): void {
+    const [nginx] = this.#nginxes
+    const generation = whose === 'newest' ? nginx?.newest() : nginx?.generations()[0]
     const server = generation?.servers.find(({ host }) => host === service)
     if (!generation || !server || !this.#send(generation, server, ms))
       throw new Error(`${service} takes no request`)
