@@ -18,7 +18,7 @@ export interface Container {
   readonly startedAt: string
   /** By Docker's own healthcheck; undefined where none is defined. */
   readonly health: 'starting' | 'healthy' | 'unhealthy' | undefined
-  /** How Docker looks whether it is healthy; undefined where nothing says so. A 0 stands for Docker's own default. */
+  /** How Docker looks after it; undefined where no healthcheck is defined. */
   readonly healthcheck?: Healthcheck | undefined
   /** Process id of PID 1 as the engine's host sees it, 0 when not running. */
   readonly pid: number
@@ -33,13 +33,15 @@ export interface Container {
   readonly composeFiles: readonly string[]
 }
 
+/** Docker's own healthcheck, as the container has it. */
 export interface Healthcheck {
-  /** `['CMD', …]`, `['CMD-SHELL', line]` or `['NONE']`. */
+  /** `CMD` and a command, or `CMD-SHELL` and a line for the shell. */
   readonly test: readonly string[]
   readonly intervalMs: number
   readonly timeoutMs: number
   readonly retries: number
   readonly startPeriodMs: number
+  /** The interval within the start period; 0 where that is the usual one. */
   readonly startIntervalMs: number
 }
 

@@ -98,7 +98,7 @@ function askerInside({ engine }: Ports, proxy: Container): Asker {
 const bracketed = (ip: string) => (ip.includes(':') ? `[${ip}]` : ip)
 
 // Prints the status, `none` where no program can ask, or why there is no answer. $1 address $2 port $3 path $4 Host $5 scheme $6 seconds
-const ASK_HTTP = `
+export const ASK_HTTP = `
 if command -v curl >/dev/null 2>&1; then
   code=$(curl -gsk --noproxy '*' -o /dev/null -m "$6" -w '%{http_code}' --connect-to "::$1:$2" "$5://$4$3")
   end=$?
@@ -129,7 +129,7 @@ else
 fi`
 
 // Prints `open`, `none`, or why there is no connection. $1 address $2 port $3 seconds
-const ASK_TCP = `
+export const ASK_TCP = `
 if command -v bash >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1; then
   timeout "$3" bash -c ': <>"/dev/tcp/$0/$1"' "$1" "$2" 2>/dev/null
 elif command -v nc >/dev/null 2>&1; then

@@ -58,6 +58,8 @@ export interface Before {
   readonly state: 'well' | 'sick' | 'gone'
   /** Whether it answered its probe, whatever Docker's healthcheck says: then clients are served by it. */
   readonly isAnswering: boolean
+  /** Whether Docker's healthcheck called each of its containers healthy. */
+  readonly isHealthyByDocker: boolean
   readonly said: string
 }
 
@@ -66,6 +68,8 @@ export interface OpenDoor extends Door {
   readonly ip: string
   readonly from: From
   readonly status: number
+  /** Whether some of several requests in a row got a 503, as by a rate limit: then one tells nothing. */
+  readonly isLimited: boolean
 }
 
 export interface GateNote {
@@ -80,8 +84,10 @@ const GOOD: StatusRange = { min: 200, max: 399 }
 const UP: StatusRange = { min: 200, max: 499 }
 /** What an app answers to a Host that it does not serve: such an answer comes before the app itself, and tells nothing of it. */
 const REFUSALS: readonly number[] = [400, 403, 421]
-/** The gateway errors: what nginx answers when it reaches no server. A 503 is its rate limit's, or the app's own. */
-export const GATEWAY_ERRORS: readonly number[] = [502, 504]
+/** What nginx answers when it reaches no server. */
+const GATEWAY_ERRORS: readonly number[] = [502, 503, 504]
+/** So often is a door asked, to see whether a rate limit answers in nginx's stead: with 503 where nobody says otherwise. */
+const DOOR_ASKS = 3
 /** So many names of nginx's are tried with each path; where none of them suits, a key of ropeway.yml says it. */
 const HOSTS_MAX = 3
 
@@ -301,6 +307,13 @@ async function askProbe(asker: Asker, probe: Probe, remote: Remote, signal: Abor
   return CONNECTED
 }
 
+/** Whether nginx reaches nobody at a door, by what it answers there. */
+export function isGatewayError({ isLimited }: Pick<OpenDoor, 'isLimited'>, answer: Answer): boolean {
+  return (
+    'fault' in answer || (GATEWAY_ERRORS.includes(answer.status) && !(isLimited && answer.status === 503))
+  )
+}
+
 /** What the first of a member's addresses answers that a well member would not, or undefined. */
 export async function faultAt(
   { probe, families }: Pick<Gates, 'probe' | 'families'>,
@@ -364,7 +377,12 @@ function judge(
       const [container] = instance.containers
       return [
         instance.service,
-        { state: 'gone', isAnswering: false, said: container?.state ?? 'no container' },
+        {
+          state: 'gone',
+          isAnswering: false,
+          isHealthyByDocker: false,
+          said: container?.state ?? 'no container',
+        },
       ]
     }
     const sick = containers.find(({ health }) => isDockerAsked && health === 'unhealthy')
@@ -376,6 +394,7 @@ function judge(
       {
         state: isAnswering && !sick ? 'well' : 'sick',
         isAnswering: probe.kind === 'none' ? !sick : isAnswering,
+        isHealthyByDocker: containers.every(({ health }) => health === 'healthy'),
         said:
           [...said, ...byDocker].join(', ') ||
           `it has no address in a network that ${proxy.container.service} is in`,
@@ -460,14 +479,18 @@ async function openDoors(
       from === 'nginx' || isLoopback(door.address) ? ['nginx'] : ['agent', 'nginx']
     for (const way of ways) {
       const ip = ipOf(door.address, way, proxy.container)
-      const answer =
-        ip === undefined
-          ? undefined
-          : await askerFrom(way, ports, proxy.container).http({ ...door, ip }, signal, DOOR_MS_MAX)
-      if (ip === undefined || !answer || 'fault' in answer) continue
-      if (!GATEWAY_ERRORS.includes(answer.status))
-        found.push({ ...door, ip, from: way, status: answer.status })
-      break
+      if (ip === undefined) continue
+      const answers: Answer[] = []
+      const asker = askerFrom(way, ports, proxy.container)
+      for (let asked = 0; asked < DOOR_ASKS; asked += 1) {
+        answers.push(await asker.http({ ...door, ip }, signal, DOOR_MS_MAX))
+        if ('fault' in (answers[0] ?? {})) break
+      }
+      const statuses = answers.flatMap((answer) => ('status' in answer ? [answer.status] : []))
+      const status = statuses.find((one) => !GATEWAY_ERRORS.includes(one))
+      if (status !== undefined)
+        found.push({ ...door, ip, from: way, status, isLimited: statuses.includes(503) })
+      if (statuses.length > 0) break
     }
   }
   return found

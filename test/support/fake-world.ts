@@ -5,18 +5,20 @@ import type { StackConfig } from '../../agent/config/config.ts'
 import type { Ports } from '../../agent/ports.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import { VirtualClock } from './world/clock.ts'
-import { FakeCompose } from './world/compose.ts'
-import { Containers, type FakeContainer } from './world/containers.ts'
-import { fakeEngine, fakeHttp } from './world/engine.ts'
+import { FakeCompose, healthcheckOf } from './world/compose.ts'
+import { Containers, type FakeContainer, type Hurt } from './world/containers.ts'
+import { fakeEngine } from './world/engine.ts'
+import { fakeHttp } from './world/http.ts'
 import { FakeDeploy, type DeployOptions, type Life } from './world/deploy.ts'
 import type { Fault } from './world/faults.ts'
 import { FakeFiles } from './world/files.ts'
-import { fakeImage, FakeImages } from './world/images.ts'
+import { fakeImage, FakeImages, type FakeImageOptions } from './world/images.ts'
 import { FakeLocks } from './world/locks.ts'
 import { FakeReleases, FakeStuckNotes } from './world/memory.ts'
 import { Moments } from './world/moments.ts'
 import { People } from './world/people.ts'
 import { FakeNginx } from './world/nginx.ts'
+import type { ProgramName } from './world/programs.ts'
 import * as stackFiles from './world/stack-files.ts'
 import { Traffic, type TrafficOptions } from './world/traffic.ts'
 
@@ -26,9 +28,21 @@ export interface WorldOptions extends Partial<stackFiles.StackShape>, Partial<Tr
   readonly stack?: Partial<StackConfig>
   /** More files, or other ones than the usual. */
   readonly files?: Readonly<Record<string, string>>
+  /** Symbolic links among the files. */
+  readonly links?: Readonly<Record<string, string>>
   /** Services that have no container. */
   readonly missing?: readonly string[]
+  /** What all of the app's images have in common. */
+  readonly app?: FakeImageOptions
+  /** The agent cannot reach the containers' network, as beside a rootless engine. */
+  readonly isRootless?: boolean
+  /** Every container has an address of IPv6 too. */
+  readonly isDualStack?: boolean
+  /** What nginx's image brings to ask by; all where nothing is said. */
+  readonly programs?: readonly ProgramName[]
 }
+
+const BAD_MODES = ['exits', 'sick', 'flaps', 'hangs', 'never-listens', 'crashes', 'restarts'] as const
 
 /** The stack has long run when a roll comes, and clients go on after it. */
 const SETTLE_MS = 3000
@@ -39,9 +53,13 @@ export class FakeWorld {
   readonly clock = new VirtualClock()
   readonly files: FakeFiles
   readonly images = new FakeImages()
-  readonly containers = new Containers(this.clock)
+  readonly containers: Containers
   readonly compose: FakeCompose
+  /** The one that the agent finds first. */
   readonly nginx: FakeNginx
+  readonly nginxes: readonly FakeNginx[]
+  readonly isRootless: boolean
+  readonly programs: readonly ProgramName[]
   readonly traffic: Traffic
   /** What is checked after every transition. */
   readonly moments: Moments
@@ -76,16 +94,23 @@ export class FakeWorld {
     this.shape = shape
     this.proxyPath = stackFiles.proxyPath(shape)
     this.instances = stackFiles.services(shape)
-    this.files = new FakeFiles({ ...stackFiles.stackFiles(shape), ...options.files })
+    this.files = new FakeFiles({ ...stackFiles.stackFiles(shape), ...options.files }, options.links)
+    this.isRootless = options.isRootless ?? false
+    this.programs = options.programs ?? ['curl', 'wget']
+    this.containers = new Containers(this.clock, options.isDualStack)
     this.compose = new FakeCompose(this.files, this.containers, this.images, this.clock)
     this.stack = { ...STACK, ...options.stack }
-    this.#fillImages()
+    this.#fillImages(options.app)
     this.#startContainers(options.missing ?? [])
-    const [proxy] = this.containers.ofService('nginx')
-    if (!proxy) throw new Error('there is no nginx')
-    this.nginx = new FakeNginx(proxy, this, stackFiles.imageFiles(shape))
-    this.nginx.start()
-    this.traffic = new Traffic(this.nginx, this.containers, this.clock, {
+    if (shape.secondNginx === 'container') this.people.scale('nginx')
+    this.nginxes = ['nginx', 'edge']
+      .flatMap((service) => this.containers.ofService(service))
+      .map((container) => new FakeNginx(container, this, stackFiles.imageFiles(shape)))
+    const [nginx] = this.nginxes
+    if (!nginx) throw new Error('there is no nginx')
+    this.nginx = nginx
+    for (const one of this.nginxes) one.start()
+    this.traffic = new Traffic(this.nginxes, this.containers, this.clock, {
       requestMs: options.requestMs ?? 30,
       isRetried: options.isRetried ?? false,
     })
@@ -100,6 +125,12 @@ export class FakeWorld {
     }
     this.#watch()
     this.#before = this.picture()
+  }
+
+  /** Something happens to the instances of a service, now. */
+  hurt(service: string, how: Hurt): this {
+    for (const container of this.containers.ofService(service)) this.containers.hurt(container, how)
+    return this
   }
 
   /** Injects a fault into the next life of the agent. */
@@ -117,6 +148,7 @@ export class FakeWorld {
   begin(request: AnyRequest, options: Omit<DeployOptions, 'id' | 'request'> = {}): FakeDeploy {
     this.#deploys += 1
     this.#before = this.picture()
+    this.traffic.begin()
     this.moments.begin(request, this.releases.list())
     this.#deploy = new FakeDeploy(this, { ...options, id: `deploy${this.#deploys}`, request })
     return this.#deploy
@@ -218,19 +250,20 @@ export class FakeWorld {
     if (generation.text !== this.nginx.text() && !isEdited) yield 'nginx has loaded another text than it sees'
     if (this.files.text(this.proxyPath) !== this.moments.own(this.proxyPath))
       yield 'the nginx file is not the user’s, byte for byte'
+    for (const path of this.files.leftovers()) yield `${path} was left behind`
     const down = generation.servers.filter(({ isDown }) => isDown).map(({ host }) => host)
     if (down.join() !== this.shape.down.join()) yield `down in nginx: ${down.join()}`
   }
 
-  #fillImages(): void {
+  #fillImages(app: FakeImageOptions = {}): void {
     const { images } = this
-    images.push('ghcr.io/acme/hello:v1', fakeImage('hello v1'))
+    images.push('ghcr.io/acme/hello:v1', fakeImage('hello v1', app))
     images.pull('ghcr.io/acme/hello:v1')
-    images.push('ghcr.io/acme/hello:v2', fakeImage('hello v2'))
-    images.build('hello:v1', fakeImage('built v1'))
-    images.build('hello:v2', fakeImage('built v2'))
-    for (const mode of ['exits', 'sick', 'never-listens', 'crashes', 'restarts'] as const)
-      images.push(`ghcr.io/acme/hello:${mode}`, fakeImage(`hello ${mode}`, { mode }))
+    images.push('ghcr.io/acme/hello:v2', fakeImage('hello v2', app))
+    images.build('hello:v1', fakeImage('built v1', app))
+    images.build('hello:v2', fakeImage('built v2', app))
+    for (const mode of BAD_MODES)
+      images.push(`ghcr.io/acme/hello:${mode}`, fakeImage(`hello ${mode}`, { ...app, mode }))
     for (const ref of ['nginx:1.30', 'redis:8']) images.build(ref, fakeImage(ref, { startMs: 0, env: {} }))
     if (!images.find(this.shape.image)) images.build(this.shape.image)
   }
@@ -240,12 +273,12 @@ export class FakeWorld {
     for (const [service, { image: name, env, mounts, hash, definition }] of Object.entries(services)) {
       const image = this.images.find(name)
       if (missing.includes(service) || !image) continue
-      const hasHealthcheck = 'healthcheck' in definition
-      const options = { image, name, env, mounts, hash, hasHealthcheck, composeFiles: this.stack.compose }
+      const healthcheck = healthcheckOf(definition)
+      const options = { image, name, env, mounts, hash, healthcheck, composeFiles: this.stack.compose }
       const container = this.containers.create(service, options)
       this.containers.start(container)
       container.isListening = true
-      if (hasHealthcheck) container.health = 'healthy'
+      if (healthcheck) container.health = 'healthy'
     }
   }
 
@@ -255,27 +288,43 @@ export class FakeWorld {
       this.people.see(what, container)
       if (what === 'stops') this.traffic.cut(container)
       if (what === 'listens' && this.#excused.delete(container.id)) this.traffic.expect(container)
-      if (container === this.nginx.container && what === 'stops') this.nginx.stop()
-      if (container === this.nginx.container && what === 'starts') this.nginx.restart()
+      const nginx = this.nginxes.find((one) => one.container === container)
+      if (what === 'stops') nginx?.stop()
+      if (what === 'starts') nginx?.restart()
       this.traffic.tick()
       this.moments.look()
     }
     this.traffic.onFailure = (why) => this.tell(`FAILED ${why}`)
     this.moments.onFailure = (why) => this.tell(`WRONG ${why}`)
-    const { onLoad, onQuit } = this.nginx
-    this.nginx.onLoad = (generation) => {
+    for (const nginx of this.nginxes) this.#watchNginx(nginx)
+    this.clock.onTick = () => this.traffic.tick()
+  }
+
+  #watchNginx(nginx: FakeNginx): void {
+    const { onLoad, onQuit, container } = nginx
+    const name = nginx === this.nginx ? 'nginx' : container.name
+    nginx.onLoad = (generation) => {
       const down = generation.servers.filter(({ isDown }) => isDown).map(({ host }) => host)
-      this.tell(`nginx generation ${generation.number} serves, down: ${down.join() || 'nobody'}`)
+      this.tell(`${name} generation ${generation.number} serves, down: ${down.join() || 'nobody'}`)
       onLoad(generation)
       this.moments.look()
     }
-    this.nginx.onQuit = (generation) => {
-      this.tell(`nginx generation ${generation.number} quits`)
+    nginx.onQuit = (generation) => {
+      this.tell(`${name} generation ${generation.number} quits`)
       onQuit(generation)
       this.moments.look()
     }
-    this.clock.onTick = () => this.traffic.tick()
   }
+}
+
+export const HEALTH: StackConfig['health'] = {
+  by: undefined,
+  path: undefined,
+  host: undefined,
+  status: undefined,
+  intervalMs: 100,
+  successes: 2,
+  timeoutMs: 5000,
 }
 
 const STACK: StackConfig = {
@@ -284,15 +333,7 @@ const STACK: StackConfig = {
   project: undefined,
   proxy: {},
   instances: undefined,
-  health: {
-    by: undefined,
-    path: undefined,
-    host: undefined,
-    status: undefined,
-    intervalMs: 100,
-    successes: 2,
-    timeoutMs: 5000,
-  },
+  health: HEALTH,
   drainTimeoutMs: 10_000,
   soakMs: 0,
   deadlineMs: 3600_000,

@@ -30,7 +30,7 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
       const fault = await probeAll(roll, service, containers, signal)
       inARow = fault === undefined ? inARow + 1 : 0
       const isSteady = inARow >= health.successes
-      const starting = roll.gates.isDockerAsked && containers.find((one) => one.health === 'starting')
+      const starting = isDockerAsked(roll, service) && containers.find((one) => one.health === 'starting')
       if (isSteady && !starting) return { probes: inARow }
       // The probe has its time; Docker, once it is the only one to wait for, as long as its healthcheck may take.
       const waitedMs = clock.now() - startedAt
@@ -73,6 +73,11 @@ export function isExpectedWell({ updated, gates }: RollState, service: string): 
   return updated.has(service) || (gates.before[service]?.state ?? 'well') === 'well'
 }
 
+// The former version must be no better by Docker's healthcheck than it was.
+function isDockerAsked({ updated, gates }: RollState, service: string): boolean {
+  return gates.isDockerAsked && (updated.has(service) || gates.before[service]?.isHealthyByDocker !== false)
+}
+
 /**
  * What is wrong with a container as seen: it has stopped; or, of one that this roll made, it restarts or its own check fails. What was
  * so before the roll is no fault.
@@ -81,8 +86,7 @@ export function faultOf(roll: RollState, seen: Container): 'stopped' | 'unhealth
   const before = roll.observed.containers.find(({ id }) => id === seen.id)
   if (missingIn(roll).has(seen.service) || (before && before.state !== 'running')) return undefined
   if (seen.state !== 'running' || (!before && seen.restarts > 0)) return 'stopped'
-  const isAsked = roll.gates.isDockerAsked && isExpectedWell(roll, seen.service)
-  return !before && isAsked && seen.health === 'unhealthy' ? 'unhealthy' : undefined
+  return !before && isDockerAsked(roll, seen.service) && seen.health === 'unhealthy' ? 'unhealthy' : undefined
 }
 
 /** Throws when something is wrong with the container, with its last log lines. */

@@ -3,7 +3,7 @@
 import { Problem } from '../../../shared/problems.ts'
 import { askerFrom, DOOR_MS_MAX } from '../ask.ts'
 import type { RollState } from '../context.ts'
-import { GATEWAY_ERRORS, type OpenDoor } from '../gates.ts'
+import { isGatewayError, type OpenDoor } from '../gates.ts'
 import { failIfAnyStopped, isExpectedWell, probeAll } from './await-healthy.ts'
 import type { StepHandler } from './index.ts'
 
@@ -55,7 +55,7 @@ async function seeOpen(roll: RollState, door: OpenDoor, signal: AbortSignal): Pr
   for (let asked = 0; asked < count; asked += 1)
     await untilGood(roll, signal, async () => {
       const answer = await asker.http(door, signal, DOOR_MS_MAX)
-      if ('status' in answer && !GATEWAY_ERRORS.includes(answer.status)) return undefined
+      if (!isGatewayError(door, answer)) return undefined
       const gives = 'fault' in answer ? answer.fault : answer.status
       return new Problem(
         'proxy-unhealthy',

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseDump } from '../../../agent/nginx/dump.ts'
-import { lineAt } from '../../../agent/nginx/tokens.ts'
+import { lineAt, parseTree } from '../../../agent/nginx/tokens.ts'
 import { findUpstreams } from '../../../agent/nginx/upstream.ts'
 import { main } from './files.ts'
 
@@ -20,4 +20,16 @@ test('what the tokenizer reads in any text never throws', () => {
       parseDump(`# configuration file /a:\n${parts.join('')}\n`)
     }),
   )
+})
+
+test.each([
+  ['server a;', true],
+  ['upstream a { server b; }', true],
+  ['upstream a { server b }', false],
+  ['upstream a { server b; ', false],
+  ['upstream a { server b; }}', false],
+  ['server a', false],
+  ['server "a;', false],
+])('%s is whole: %j', (text, isWhole) => {
+  expect(parseTree(text).isWhole).toBe(isWhole)
 })

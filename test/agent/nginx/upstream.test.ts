@@ -51,6 +51,14 @@ describe('findUpstreams', () => {
     })
   })
 
+  test('a file is where its own path is included, and not one that only ends alike', () => {
+    const files = main('stream { include /b.conf; } http { include /a/b.conf; }', {
+      path: '/a/b.conf',
+      text: 'upstream a { server b; }',
+    })
+    expect(findUpstreams(files).map(({ context }) => context)).toEqual(['http'])
+  })
+
   test('parameters are words, not text', () => {
     const text =
       'upstream a { server down:1; server b:1 # down\n backup; server c:1 "down"; server d:1 downs; }'

@@ -41,7 +41,7 @@ function oneOff(world: FakeWorld, name: string) {
     env: {},
     mounts: [],
     hash: '',
-    hasHealthcheck: false,
+    healthcheck: undefined,
     composeFiles: [],
   })
   container.name = name

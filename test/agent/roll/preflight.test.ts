@@ -27,6 +27,14 @@ const rewrite = (path: string, from: string | RegExp, to: string) => (world: Fak
   world.files.inode(path).text = world.files.text(path).replace(from, to)
 }
 
+const SHARED = (anchor: string, alias: string) => `  app2: ${anchor}
+    image: hello:v1
+    environment: { MESSAGE: v1 }
+  app1:
+    ${alias}
+    environment: { MESSAGE: v1 }
+  cache:`
+
 const CASES: Readonly<Record<string, Case>> = {
   'an image of another repository': { code: 'image-not-allowed', request: { image: 'ghcr.io/evil/app:v1' } },
   'an image when only those that run are allowed': {
@@ -110,6 +118,17 @@ const CASES: Readonly<Record<string, Case>> = {
     <<: *app`,
     ),
     before: rewrite(COMPOSE_PATH, 'image: redis:8', 'restart: always'),
+  },
+  // In the end both would have what is wanted; after the first step the other has it too.
+  'an image that the next instance takes over by an anchor': {
+    code: 'compose-edit-spills',
+    world: edited(COMPOSE_PATH, /  app1:[^]*  cache:/, SHARED('&app', '<<: *app')),
+    request: { image: 'hello:v2' },
+  },
+  'an image that the next instance takes over by extends': {
+    code: 'compose-edit-spills',
+    world: edited(COMPOSE_PATH, /  app1:[^]*  cache:/, SHARED('', 'extends: { service: app2 }')),
+    request: { image: 'hello:v2' },
   },
 }
 

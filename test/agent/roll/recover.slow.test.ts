@@ -141,6 +141,18 @@ describe('the next agent', () => {
   })
 })
 
+test('what a killed write has left beside a file is cleared away', async () => {
+  const world = new FakeWorld()
+  const crash: Fault = { method: 'files.write', nth: 2, kind: 'crash-midway' }
+  const first = await world.failAt(crash).roll(V2)
+  expect([first.hasCrashed, world.files.leftovers()]).toEqual([
+    true,
+    ['/srv/hello/.docker-compose.yml.ropeway-new'],
+  ])
+  expect((await world.recover()).status).toBe('failed')
+  expect(await world.faultsAfter('unchanged')).toEqual([])
+})
+
 describe('a command before the roll', () => {
   test.each([
     ['fail', [], 'failed', 1],
@@ -228,6 +240,14 @@ describe('a stack that is stuck', () => {
     expect([...world.traffic.failures]).toEqual([])
   })
 
+  test('by another deploy stays so when this one is undone', async () => {
+    const world = new FakeWorld()
+    await world.failAt({ method: 'compose.up', nth: 1, kind: 'crash' }).roll(V2)
+    world.stuck.write({ deploy: 'another', at: 0, why: 'it was', record: '' })
+    expect((await world.recover()).status).toBe('failed')
+    expect(world.stuck.read()?.deploy).toBe('another')
+  })
+
   test('stays locked when going back fails again', async () => {
     const [world] = await stuckWorld()
     const life = await world
@@ -310,13 +330,13 @@ test('an older build does not overwrite a newer one', async () => {
   expect((await world.roll(V2)).status).toBe('succeeded')
 })
 
-test('force recreates what runs already', async () => {
+test.each([V2, { image: `${IMAGE}:v2` }])('force recreates what runs already: %j', async (request) => {
   const world = new FakeWorld()
-  await world.roll(V2)
+  await world.roll(request)
   const before = world.containers.ofService('app1')[0]?.id
-  expect((await world.roll(V2)).end).toMatchObject({ changed: false })
+  expect((await world.roll(request)).end).toMatchObject({ changed: false })
   expect(world.containers.ofService('app1')[0]?.id).toBe(before)
-  expect((await world.roll({ ...V2, force: true })).end).toMatchObject({ changed: true, release: 2 })
+  expect((await world.roll({ ...request, force: true })).end).toMatchObject({ changed: true, release: 2 })
   expect(world.containers.ofService('app1')[0]?.id).not.toBe(before)
 })
 
@@ -324,6 +344,8 @@ test('a roll that takes longer than its deadline is undone', async () => {
   const world = new FakeWorld({ stack: { deadlineMs: 2000 } })
   const life = await world.failAt({ method: 'compose.up', nth: 2, kind: 'hang' }).roll(V2)
   expect([life.status, problemOf(life)?.code]).toEqual(['failed', 'deadline'])
+  // The update's own deadline is minutes away.
+  expect(life.end && 'ms' in life.end && life.end.ms).toBeLessThan(30_000)
   expect(await world.faultsAfter('unchanged')).toEqual([])
 })
 

@@ -175,7 +175,7 @@ describe('images of releases', () => {
       env: {},
       hash: '',
       composeFiles: [],
-      hasHealthcheck: false,
+      healthcheck: undefined,
       mounts: [],
     }
     one.containers.create('elsewhere', options)

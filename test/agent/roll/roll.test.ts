@@ -126,6 +126,8 @@ test('a request that outlasts the drain timeout is cut, and said to be', async (
 test.each([
   ['exits', 'container-exited'],
   ['sick', 'container-unhealthy'],
+  ['flaps', 'container-unhealthy'],
+  ['hangs', 'container-unhealthy'],
   ['never-listens', 'container-unhealthy'],
 ])('an image that %s is taken back: %s', async (tag, code) => {
   const world = new FakeWorld({ instances: 3 })
@@ -154,8 +156,11 @@ test('Docker’s own healthcheck must agree', async () => {
   expect(await world.faultsAfter('changed')).toEqual([])
 })
 
-test('a tag that the pull has moved does not bring the new image on the way back', async () => {
-  const world = new FakeWorld({ image: `${IMAGE}:v1` })
+test.each([
+  ['a second update', undefined],
+  ['a command before any', { service: undefined, command: ['false'], timeoutMs: 5000, onRetry: 'fail' }],
+] as const)('a tag that the pull has moved is put back after %s that fails', async (_, before) => {
+  const world = new FakeWorld({ image: `${IMAGE}:v1`, stack: { before } })
   world.images.push(`${IMAGE}:v1`, fakeImage('v1 built anew'))
   world.failAt({ method: 'compose.up', nth: 2, kind: 'throw-after-effect' })
   const life = await world.roll({ image: `${IMAGE}:v1` })

@@ -3,7 +3,7 @@
 import { parse } from 'yaml'
 import { upInOrder } from '../../../agent/adapters/compose-up.ts'
 import type { StackConfig } from '../../../agent/config/config.ts'
-import type { Compose, ComposeModel } from '../../../agent/ports.ts'
+import type { Compose, ComposeModel, Healthcheck } from '../../../agent/ports.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { VirtualClock } from './clock.ts'
 import { STOP_MS, type Containers, type FakeContainer } from './containers.ts'
@@ -161,7 +161,7 @@ export class FakeCompose implements Compose {
         env: wanted.env,
         hash: wanted.hash,
         composeFiles: stack.compose,
-        hasHealthcheck: 'healthcheck' in wanted.definition,
+        healthcheck: healthcheckOf(wanted.definition),
         mounts: wanted.mounts,
         containerName: makeshift,
       })
@@ -193,14 +193,27 @@ export class FakeCompose implements Compose {
       const file = parseYaml(text, stack.compose[index] ?? '')
       for (const [top, value] of Object.entries(file)) {
         if (top !== 'services') rest[top] = value
-        else
-          for (const [name, definition] of Object.entries(value as Record<string, Record<string, unknown>>))
-            services[name] = merge(services[name], definition, stack.compose[0] ?? '')
+        else {
+          const written = value as Record<string, Record<string, unknown>>
+          for (const name of Object.keys(written))
+            for (const definition of extended(name, written))
+              services[name] = merge(services[name], definition, stack.compose[0] ?? '')
+        }
       }
     }
     PARSED.set(key, { services, rest })
     return { services, rest }
   }
+}
+
+// A service after those of the same file that it extends.
+function extended(
+  name: string,
+  written: Readonly<Record<string, Record<string, unknown>>>,
+): Record<string, unknown>[] {
+  const { extends: base, ...own } = written[name] ?? {}
+  const from = typeof base === 'string' ? base : (base as { service?: string } | undefined)?.service
+  return from === undefined ? [own] : [...extended(from, written), own]
 }
 
 function parseYaml(text: string, path: string): Record<string, unknown> {
@@ -232,6 +245,27 @@ function merge(before: Service | undefined, definition: Record<string, unknown>,
     definition: { ...merged.others, ...asWritten(merged) },
     hash: sha256(JSON.stringify(merged)),
   }
+}
+
+/** As Docker has it of a compose file's words. */
+export function healthcheckOf({ healthcheck }: Readonly<Record<string, unknown>>): Healthcheck | undefined {
+  if (typeof healthcheck !== 'object' || healthcheck === null) return undefined
+  const { test, retries = 3, ...times } = healthcheck as Record<string, unknown>
+  return {
+    test: Array.isArray(test) ? test.map(String) : ['CMD-SHELL', String(test)],
+    intervalMs: timeMs(times['interval'] ?? '30s'),
+    timeoutMs: timeMs(times['timeout'] ?? '30s'),
+    retries: Number(retries),
+    startPeriodMs: timeMs(times['start_period'] ?? '0s'),
+    startIntervalMs: timeMs(times['start_interval'] ?? '0s'),
+  }
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+
+function timeMs(text: unknown): number {
+  const parts = [...String(text).matchAll(/(\d+)(ms|[smh])/g)]
+  return parts.reduce((sum, [, count, unit = '']) => sum + Number(count) * (UNITS_MS[unit] ?? 0), 0)
 }
 
 function asWritten({

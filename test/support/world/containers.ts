@@ -1,14 +1,13 @@
 // The engine's containers: each has its start-up time, its way to be sick, and an address that nobody had before it.
 
-import type { Container } from '../../../agent/ports.ts'
+import type { Container, Healthcheck } from '../../../agent/ports.ts'
 import type { VirtualClock } from './clock.ts'
-import { sha256, type FakeImage } from './images.ts'
+import { sha256, type App, type FakeImage } from './images.ts'
 import type { Inode } from './files.ts'
 
 const NETWORK = 'hello_default'
-/** An app that crashes does so this long after it listens: just after two probes found it healthy. */
-export const CRASH_MS = 260
-const HEALTHCHECK_MS = 150
+/** The port that every app listens on. */
+const APP_PORT = 3000
 /** How long an app takes to stop. */
 export const STOP_MS = 20
 /** The engine's first wait before it starts again what ended by itself. */
@@ -24,11 +23,17 @@ export interface FakeContainer {
   readonly env: Readonly<Record<string, string>>
   readonly hash: string
   readonly composeFiles: readonly string[]
-  readonly hasHealthcheck: boolean
+  readonly healthcheck: Healthcheck | undefined
   readonly mounts: readonly { source: string; target: string }[]
   /** The files that are mounted by themselves, as they were when the container started. */
   readonly pinned: Map<string, Inode>
   readonly ip: string
+  /** In a network of both families. */
+  readonly ip6: string | undefined
+  /** As its image has it, until something happens to it. */
+  app: App
+  /** How often it was asked for a page. */
+  asked: number
   pid: number
   state: Container['state']
   exitCode: number
@@ -49,15 +54,59 @@ export interface CreateOptions {
   readonly env: Readonly<Record<string, string | null>>
   readonly hash: string
   readonly composeFiles: readonly string[]
-  readonly hasHealthcheck: boolean
+  readonly healthcheck: Healthcheck | undefined
   readonly mounts: readonly { source: string; target: string }[]
   /** As compose names it when it stands alone, where nothing else is said. */
   readonly containerName?: string
 }
 
+/** What happens to an app: it answers otherwise, its container has ended or ends again and again, or its port is closed. */
+export type Hurt = Partial<App> | 'exited' | 'restarting' | 'refuses'
+
+export interface Question {
+  readonly ip: string
+  readonly port: number
+  readonly path: string
+  readonly host: string
+  readonly tls?: boolean
+}
+
+/** `afterMs`: how long whoever asks waits for it. */
+export type Answer = { readonly status: number; readonly afterMs?: number } | { readonly fault: string }
+
+/** What an app answers. */
+export function answerOf(container: FakeContainer, question: Omit<Question, 'ip'>): Answer {
+  const { mode, pages, hosts, speaks } = container.app
+  const { port, path, host, tls = false } = question
+  if (!container.isListening || port !== APP_PORT) return { fault: 'ECONNREFUSED' }
+  if (speaks === 'fastcgi') return { fault: 'ECONNRESET' }
+  if (tls && speaks !== 'https') return { fault: 'EPROTO' }
+  if (mode === 'hangs') return { status: 200, afterMs: Infinity }
+  container.asked += 1
+  if (!tls && speaks === 'https') return { status: 400 }
+  if (mode === 'sick' || (mode === 'flaps' && container.asked % 2 === 0)) return { status: 500 }
+  if (hosts && !hosts.includes(host.replace(/:\d+$/, ''))) return { status: 400 }
+  return { status: pages[path] ?? pages['*'] ?? 200 }
+}
+
+/** Whether a client who asks for a page that there is gets it. */
+export function answers(container: FakeContainer): boolean {
+  const { mode, pages } = container.app
+  return container.isListening && !['sick', 'flaps', 'hangs'].includes(mode) && (pages['*'] ?? 200) < 500
+}
+
+// A command without a URL asks whatever the app is sure to answer.
+function isWellBy(container: FakeContainer, { test }: Healthcheck): boolean {
+  const path = /https?:\/\/[^/\s]+(\/[^\s"']*)/.exec(test.join(' '))?.[1]
+  if (path === undefined) return answers(container)
+  const answer = answerOf(container, { port: APP_PORT, path, host: 'localhost' })
+  return 'status' in answer && answer.status < 400 && answer.afterMs === undefined
+}
+
 export class Containers {
   readonly #clock: VirtualClock
   readonly #all: FakeContainer[] = []
+  readonly #isDualStack: boolean
   #count = 0
   #starts = 0
   /** Whether the engine answers nobody, and how often it has gone. */
@@ -66,8 +115,9 @@ export class Containers {
   /** Told of what happens: a story for whoever reads a failed test, and requests that were cut off. */
   onChange: (what: string, container: FakeContainer) => void = () => {}
 
-  constructor(clock: VirtualClock) {
+  constructor(clock: VirtualClock, isDualStack = false) {
     this.#clock = clock
+    this.#isDualStack = isDualStack
   }
 
   create(service: string, options: CreateOptions): FakeContainer {
@@ -83,10 +133,13 @@ export class Containers {
       env: { ...options.image.env, ...withoutNulls(options.env) },
       hash: options.hash,
       composeFiles: options.composeFiles,
-      hasHealthcheck: options.hasHealthcheck,
+      healthcheck: options.healthcheck,
       mounts: options.mounts,
       pinned: new Map(),
       ip: `172.18.${Math.floor(this.#count / 200)}.${(this.#count % 200) + 10}`,
+      ip6: this.#isDualStack ? `fd00:18::${(this.#count + 15).toString(16)}` : undefined,
+      app: options.image,
+      asked: 0,
       pid: 0,
       state: 'created',
       exitCode: 0,
@@ -107,13 +160,10 @@ export class Containers {
     this.#starts += 1
     container.pid = this.#starts * 1000
     container.startedAt = this.#clock.now()
-    container.health = container.hasHealthcheck ? 'starting' : undefined
+    container.health = container.healthcheck && 'starting'
     this.#changed('starts', container)
-    const { mode, startMs } = container.image
-    const later = (ms: number, run: () => void) =>
-      this.#clock.after(ms, () => {
-        if (container.state === 'running') run()
-      })
+    const { mode, startMs, crashMs } = container.image
+    const later = (ms: number, run: () => void) => this.#later(container, ms, run)
     if (mode === 'exits') {
       container.log.push('cannot reach the database')
       later(startMs, () => this.stop(container, 3))
@@ -123,18 +173,54 @@ export class Containers {
       container.isListening = mode !== 'never-listens'
       this.#changed('listens', container)
     })
-    if (container.hasHealthcheck)
-      later(startMs + HEALTHCHECK_MS, () => {
-        container.health = mode === 'sick' ? 'unhealthy' : 'healthy'
-        this.#changed(container.health, container)
-      })
-    if (mode === 'crashes') later(startMs + CRASH_MS, () => this.stop(container, 4))
+    this.#check(container, 0)
+    if (mode === 'crashes') later(startMs + crashMs, () => this.stop(container, 4))
     if (mode === 'restarts')
-      later(startMs + CRASH_MS, () => {
+      later(startMs + crashMs, () => {
         this.stop(container, 4)
         container.restarts += 1
         this.start(container)
       })
+  }
+
+  // What is to come of this start of a container, if it still runs by then.
+  #later(container: FakeContainer, ms: number, run: () => void): void {
+    const { pid } = container
+    this.#clock.after(ms, () => {
+      if (container.state === 'running' && container.pid === pid) run()
+    })
+  }
+
+  // As Docker does it: the first look after an interval; what fails in the start period does not count; a success ends that period.
+  #check(container: FakeContainer, failed: number): void {
+    const { healthcheck } = container
+    if (!healthcheck) return
+    const isStarting = () => this.#clock.now() - container.startedAt < healthcheck.startPeriodMs
+    const { intervalMs, startIntervalMs, retries } = healthcheck
+    this.#later(container, isStarting() && startIntervalMs > 0 ? startIntervalMs : intervalMs, () => {
+      const isWell = isWellBy(container, healthcheck)
+      const failures = isWell || (container.health === 'starting' && isStarting()) ? 0 : failed + 1
+      const health = isWell ? 'healthy' : failures >= retries ? 'unhealthy' : container.health
+      if (health !== container.health) {
+        container.health = health
+        this.#changed(health ?? '', container)
+      }
+      // Nothing comes of more looks, until something happens to the app.
+      if (failures > 0 ? failures < retries : health === 'starting') this.#check(container, failures)
+    })
+  }
+
+  /** Something happens to an app that ran. */
+  hurt(container: FakeContainer, how: Hurt): void {
+    if (typeof how === 'object') container.app = { ...container.app, ...how }
+    else if (how === 'refuses') container.isListening = false
+    else {
+      this.stop(container, 139)
+      container.state = how
+      if (how === 'restarting') container.restarts = 5
+    }
+    this.#changed(`is hurt: ${JSON.stringify(how)}`, container)
+    this.#check(container, 0)
   }
 
   stop(container: FakeContainer, exitCode: number): void {
@@ -192,7 +278,9 @@ export class Containers {
   }
 
   byIp(ip: string): FakeContainer | undefined {
-    return this.#all.find((container) => container.ip === ip && container.state === 'running')
+    return this.#all.find(
+      (container) => (container.ip === ip || container.ip6 === ip) && container.state === 'running',
+    )
   }
 
   /** As Docker's DNS answers: only for what runs. */
@@ -213,6 +301,11 @@ export class Containers {
   }
 }
 
+// The one place that knows how the agent is told of addresses.
+function addressesOf({ ip }: FakeContainer): Container['addresses'] {
+  return { [NETWORK]: ip }
+}
+
 export function asContainer(fake: FakeContainer): Container {
   const isRunning = fake.state === 'running'
   return {
@@ -227,8 +320,9 @@ export function asContainer(fake: FakeContainer): Container {
     restarts: fake.restarts,
     startedAt: new Date(fake.startedAt).toISOString(),
     health: fake.health,
+    healthcheck: fake.healthcheck,
     pid: isRunning ? fake.pid : 0,
-    addresses: isRunning ? { [NETWORK]: fake.ip } : {},
+    addresses: isRunning ? addressesOf(fake) : {},
     aliases: [fake.service, fake.name],
     mounts: fake.mounts,
     configHash: fake.hash,

@@ -1,19 +1,21 @@
 // The Engine and Http ports of the fake world. Every answer takes its time, as the real ones were measured.
 
-import type { Engine, Http } from '../../../agent/ports.ts'
+import type { Engine } from '../../../agent/ports.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { VirtualClock } from './clock.ts'
 import { asContainer, STOP_MS, type Containers, type FakeContainer } from './containers.ts'
+import type { HttpWorld } from './http.ts'
 import type { FakeImages } from './images.ts'
 import type { FakeNginx } from './nginx.ts'
+import { LIST } from '../../../agent/roll/configuration.ts'
+import { askedInside, runProgram, type ProgramName } from './programs.ts'
 import type { Traffic } from './traffic.ts'
 
-interface World {
-  readonly clock: VirtualClock
-  readonly containers: Containers
+interface World extends HttpWorld {
   readonly images: FakeImages
-  readonly nginx: FakeNginx
   readonly traffic: Traffic
+  /** What nginx's image brings to ask by. */
+  readonly programs: readonly ProgramName[]
 }
 
 /** What may be done to a container. */
@@ -89,6 +91,8 @@ export function fakeEngine(world: World): Engine {
     if (container?.state === 'running') return container
     throw new Problem('nginx-not-running', `container ${id} does not run`)
   }
+  const nginxIn = (id: string): FakeNginx | undefined =>
+    world.nginxes.find(({ container }) => container === containers.byId(id))
   return {
     ...fakeContainers(clock, containers),
     ...answered(containers, {
@@ -131,41 +135,51 @@ export function fakeEngine(world: World): Engine {
       },
       async processes({ id }, signal) {
         await clock.sleep(1, signal)
-        const container = known(id)
-        if (container.service === 'nginx') return world.nginx.processes()
-        return [{ pid: container.pid, parent: 1, title: 'app' }]
+        const { pid } = known(id)
+        return nginxIn(id)?.processes() ?? [{ pid, parent: 1, title: 'app' }]
       },
       async exec(id, argv, signal) {
         await clock.sleep(80, signal)
-        const isProxy = running(id).service === 'nginx'
-        if (isProxy && argv.join(' ') === 'nginx -T') return world.nginx.dump()
-        if (isProxy && argv.join(' ') === 'nginx -t') return { ...world.nginx.dump(), stdout: '' }
-        if (isProxy && argv.join(' ') === 'nginx -s reload') {
-          world.nginx.hangUp()
+        const container = running(id)
+        const nginx = nginxIn(id)
+        if (nginx && argv.join(' ') === 'nginx -T') return nginx.dump()
+        if (nginx && argv.join(' ') === 'nginx -t') return { ...nginx.dump(), stdout: '' }
+        if (nginx && argv.join(' ') === 'nginx -s reload') {
+          nginx.hangUp()
           return { exitCode: 0, stdout: '', stderr: '' }
         }
+        if (nginx && argv[0] === 'sh') {
+          const script = argv[2]
+          const args = argv.slice(4)
+          if (script === LIST) return { exitCode: 0, stdout: nginx.list(args[0] ?? ''), stderr: '' }
+          const said = await askedInside(world, container, script, args, signal)
+          if (said !== undefined) return { exitCode: 0, stdout: `${said}\n`, stderr: '' }
+        }
+        if (nginx && world.programs.some((program) => program === argv[0]))
+          return await runProgram(world, container, argv, signal)
         const written = /^echo (\w+) >\/proc\/1\/fd\/1$/.exec(argv[2] ?? '')?.[1]
         if (written === undefined) return shell(argv)
-        running(id).output.push({ at: clock.now(), text: `${written}\n` })
+        container.output.push({ at: clock.now(), text: `${written}\n` })
         return { exitCode: 0, stdout: '', stderr: '' }
       },
       async readFile({ id }, path, signal) {
         await clock.sleep(1, signal)
-        return known(id).service === 'nginx' ? world.nginx.read(path) : ''
+        known(id)
+        return nginxIn(id)?.read(path) ?? ''
       },
       async hangUp(id, signal) {
         await clock.sleep(2, signal)
         running(id)
-        world.nginx.hangUp()
+        nginxIn(id)?.hangUp()
         await clock.sleep(10, signal)
       },
       async logs(id, lines, signal) {
         await clock.sleep(5, signal)
         return known(id).log.slice(-lines)
       },
-      async connections(_container, { ip, port }, signal) {
+      async connections({ id }, { ip, port }, signal) {
         await clock.sleep(1, signal)
-        return world.traffic.connections(ip, port)
+        return world.traffic.connections(id, ip, port)
       },
     } satisfies Partial<Engine>),
   }
@@ -186,33 +200,4 @@ export function shell(argv: readonly string[]): { exitCode: number; stdout: stri
   for (const [, text = '', to] of script.matchAll(/echo (\w+)( >&2)?/g))
     outputs[to === undefined ? 'stdout' : 'stderr'] += `${text}\n`
   return { exitCode: Number(/exit (\d+)/.exec(script)?.[1] ?? 0), ...outputs }
-}
-
-export function fakeHttp(world: World): Http {
-  const { clock, containers } = world
-  let turn = 0
-  return {
-    async connect({ ip, port }, _timeoutMs, signal) {
-      await clock.sleep(1, signal)
-      const container = containers.byIp(ip)
-      if (container?.isListening && port === (container.service === 'nginx' ? 80 : 3000)) return undefined
-      return container ? 'ECONNREFUSED' : 'EHOSTUNREACH'
-    },
-    async get({ ip, port }, timeoutMs, signal) {
-      await clock.sleep(3, signal)
-      const container = containers.byIp(ip)
-      if (!container?.isListening) return { fault: container ? 'ECONNREFUSED' : 'EHOSTUNREACH' }
-      if (container.service !== 'nginx' && port !== 3000) return { fault: 'ECONNREFUSED' }
-      if (container.service !== 'nginx') return { status: container.image.mode === 'sick' ? 500 : 200 }
-      if (port !== 80) return { fault: 'ECONNREFUSED' }
-      turn += 1
-      const servers = world.nginx.newest().servers.filter(({ isDown }) => !isDown)
-      const server = servers[turn % servers.length]
-      const app = server && containers.byIp(server.ip)
-      if (!app?.isListening) return { status: 502 }
-      if (app.image.mode !== 'sick') return { status: 200 }
-      await clock.sleep(Math.min(1, timeoutMs), signal)
-      return { status: 500 }
-    },
-  }
 }

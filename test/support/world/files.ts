@@ -10,18 +10,33 @@ export class FakeFiles implements Files {
   readonly #inodes = new Map<string, Inode>()
   /** Files that a write in place has left half written, since nobody was there to finish it. */
   readonly #torn = new Set<string>()
+  /** Symbolic links, by their path. */
+  readonly #links: Readonly<Record<string, string>>
+  /** The paths that there were at the beginning. */
+  readonly #own: ReadonlySet<string>
   #isFull = false
   writes = 0
 
-  constructor(texts: Readonly<Record<string, string>>) {
+  constructor(texts: Readonly<Record<string, string>>, links: Readonly<Record<string, string>> = {}) {
     for (const [path, text] of Object.entries(texts)) this.#inodes.set(path, { text })
+    this.#links = links
+    this.#own = new Set(this.#inodes.keys())
   }
 
   /** As a bind mount pins it: later renames over the path do not reach it. */
   inode(path: string): Inode {
-    const inode = this.#inodes.get(path)
+    const inode = this.#inodes.get(this.#follow(path))
     if (!inode) throw Object.assign(new Error(`ENOENT: no such file ${path}`), { code: 'ENOENT' })
     return inode
+  }
+
+  #follow(path: string): string {
+    return this.#links[path] ?? path
+  }
+
+  /** What lies beside the user's files. */
+  leftovers(): string[] {
+    return [...this.#inodes.keys()].filter((path) => !this.#own.has(path))
   }
 
   text(path: string): string {
@@ -45,18 +60,22 @@ export class FakeFiles implements Files {
   async write(path: string, text: string, how: 'in-place' | 'rename', share = 1): Promise<void> {
     this.writes += 1
     const inode = this.inode(path)
+    if (how === 'rename') this.#inodes.delete(newFile(this.#follow(path)))
     // The real one gives the old bytes back, which still fit.
     if (this.#isFull && Buffer.byteLength(text) > Buffer.byteLength(inode.text))
       throw Object.assign(new Error(`ENOSPC: no space left on device, write ${path}`), { code: 'ENOSPC' })
     if (share < 1) {
-      if (how === 'rename') return
+      if (how === 'rename') {
+        this.#inodes.set(newFile(this.#follow(path)), { text: text.slice(0, text.length * share) })
+        return
+      }
       inode.text = tornText(inode.text, text, share)
       this.#torn.add(path)
       return
     }
     this.#torn.delete(path)
     if (how === 'in-place') inode.text = text
-    else this.#inodes.set(path, { text })
+    else this.#inodes.set(this.#follow(path), { text })
   }
 
   /** Whether a file is half written at the moment. */
@@ -69,13 +88,19 @@ export class FakeFiles implements Files {
     this.#isFull = isFull
   }
 
-  /** A fake write is never broken off. */
-  async tidy(): Promise<void> {}
+  async tidy(path: string): Promise<void> {
+    this.#inodes.delete(newFile(this.#follow(path)))
+  }
 
   async real(path: string): Promise<string> {
     this.inode(path)
-    return path
+    return this.#follow(path)
   }
+}
+
+// As the real adapter names the file that it renames.
+function newFile(path: string): string {
+  return path.replace(/[^/]*$/, '.$&.ropeway-new')
 }
 
 // Byte by byte, as the disk has it: a character may be cut in two. Somewhere after the first change, so that it is neither text.

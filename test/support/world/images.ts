@@ -4,15 +4,39 @@ import { createHash } from 'node:crypto'
 import type { Image } from '../../../agent/ports.ts'
 import { Problem } from '../../../shared/problems.ts'
 
-export type Mode = 'ok' | 'exits' | 'sick' | 'never-listens' | 'crashes' | 'restarts'
+export type Mode =
+  | 'ok'
+  | 'exits'
+  /** Answers 500 to everything. */
+  | 'sick'
+  /** Answers 200, 500, 200, 500, … */
+  | 'flaps'
+  /** Takes connections, and never answers. */
+  | 'hangs'
+  | 'never-listens'
+  | 'crashes'
+  | 'restarts'
 
-export interface FakeImage extends Omit<Image, 'tags'> {
+/** How the app in a container answers. */
+export interface App {
   readonly mode: Mode
+  /** Statuses by path; `*` is for those not named. 200 where nothing is said. */
+  readonly pages: Readonly<Record<string, number>>
+  /** The host names that it knows, where it answers 400 to all others. */
+  readonly hosts: readonly string[] | undefined
+  readonly speaks: 'http' | 'https' | 'fastcgi'
+}
+
+/** An app that crashes does so this long after it listens: just after two probes found it healthy. */
+const CRASH_MS = 260
+
+export interface FakeImage extends Omit<Image, 'tags'>, App {
   readonly startMs: number
+  readonly crashMs: number
   readonly env: Readonly<Record<string, string>>
 }
 
-type FakeImageOptions = Partial<Omit<FakeImage, 'id'>>
+export type FakeImageOptions = Partial<Omit<FakeImage, 'id'>>
 
 export function sha256(text: string): string {
   return `sha256:${createHash('sha256').update(text).digest('hex')}`
@@ -24,7 +48,11 @@ export function fakeImage(name: string, options: FakeImageOptions = {}): FakeIma
     digests: [],
     platform: 'linux/amd64',
     mode: 'ok',
+    pages: {},
+    hosts: undefined,
+    speaks: 'http',
     startMs: 120,
+    crashMs: CRASH_MS,
     env: { VERSION: name },
     ...options,
   }

@@ -205,17 +205,36 @@ function withoutParameters(text: string): string {
   return text.replaceAll(/ (down|max_fails=\d+)(?=[ ;])/g, '')
 }
 
+/** What a roll may write for a name that does not resolve, of a server that it has taken out. */
+const NOWHERE = '127.0.0.1'
+
+function withNames(text: string, own: string): string {
+  const lines = own.split('\n')
+  const isNowhere = (line: string) => /^\s*server 127\.0\.0\.1:1\b.* down\b/.test(line)
+  return text
+    .split('\n')
+    .map((line, index) =>
+      isNowhere(line)
+        ? line.replace('127.0.0.1:1', /server ([^\s;]+)/.exec(lines[index] ?? '')?.[1] ?? '')
+        : line,
+    )
+    .join('\n')
+}
+
 /** What is wrong with an nginx file that a roll has had its hands on, beside the user's own; undefined when nothing is. */
 function faultOfUpstream(text: string, own: string): string | undefined {
-  if (withoutParameters(text) !== withoutParameters(own))
+  if (withoutParameters(withNames(text, own)) !== withoutParameters(own))
     return 'is not the user’s but for `down` and `max_fails`'
   const [servers, before] = [readUpstream(text), readUpstream(own)]
   if (typeof servers === 'string' || typeof before === 'string') return 'has no upstream that nginx takes'
-  const out = servers.filter(({ isDown }, index) => isDown && !before[index]?.isDown)
+  const out = servers.filter(
+    ({ isDown, host }, index) => isDown && !before[index]?.isDown && host !== NOWHERE,
+  )
   if (out.length > 1) return 'has several servers down'
   if (servers.some(({ isDown }, index) => !isDown && before[index]?.isDown))
     return 'has lost a `down` of the user’s'
-  if (out.length === 0) return text === own ? undefined : 'has nobody out, and is not the user’s'
+  if (out.length === 0 && servers.every(({ host }) => host !== NOWHERE))
+    return text === own ? undefined : 'has nobody out, and is not the user’s'
   const strict = servers.find(({ isDown, forgives }) => !isDown && !forgives)
   return strict && `has ${strict.host} without max_fails=0 while another is down`
 }

@@ -2,9 +2,10 @@
 
 import type { Process } from '../../../agent/ports.ts'
 import type { VirtualClock } from './clock.ts'
-import type { Containers, FakeContainer } from './containers.ts'
+import { answerOf, type Answer, type Containers, type FakeContainer, type Question } from './containers.ts'
 import type { FakeFiles } from './files.ts'
 import { keepaliveMinTimeout, readUpstream, type ServerLine } from './nginx-text.ts'
+import { hostsOf, locationFor, readSites, siteAt, type Location, type Site } from './sites.ts'
 
 const MAIN = '/etc/nginx/nginx.conf'
 /** As measured: new workers accept after a while, old ones are told to quit a good 100 ms later. */
@@ -12,12 +13,20 @@ const READ_MS = 5
 const START_MS = 30
 const QUIT_MS = 100
 
+/** As `limit_req` is set wherever these tests have it. */
+const LIMIT_MS = 1000
+/** What nginx's own pages are to whoever asks for one that no location has. */
+const PAGES: Readonly<Record<string, number>> = { '/': 200 }
+
 export interface LoadedServer extends ServerLine {
-  readonly ip: string
+  /** One of each family that its name has. */
+  readonly ips: readonly string[]
 }
 
 export interface Generation {
   readonly number: number
+  /** The ID of nginx's container. */
+  readonly proxy: string
   readonly servers: readonly LoadedServer[]
   readonly pids: readonly number[]
   /** The files it was loaded from. */
@@ -30,6 +39,7 @@ export interface Generation {
 
 const NOBODY: Generation = {
   number: 0,
+  proxy: '',
   servers: [],
   pids: [],
   text: '',
@@ -51,10 +61,15 @@ export class FakeNginx {
   #count = 0
   #lives = 0
   #pid: number
+  #turn = 0
+  /** When a site with a limit was asked last. */
+  readonly #askedAt = new Map<string, number>()
   /** Set to a pid of its own for an image whose PID 1 is not nginx. */
   masterPid: number
   /** Reload takes no effect while this is set: a master that does not answer. */
   isWedged = false
+  /** Something of the image's own that nginx does not take in a text: what it says, or undefined. */
+  refuse: (text: string) => string | undefined = () => undefined
   onLoad: (generation: Generation) => void = () => {}
   onQuit: (generation: Generation) => void = () => {}
 
@@ -183,6 +198,17 @@ export class FakeNginx {
     return file.text
   }
 
+  /** The files that a pattern of an include means, a line each. */
+  list(pattern: string): string {
+    const star = pattern.indexOf('*')
+    const isMeant = (path: string) =>
+      star < 0
+        ? path === pattern
+        : path.startsWith(pattern.slice(0, star)) && path.endsWith(pattern.slice(star + 1))
+    const found = this.#visible().filter(({ path }) => isMeant(path))
+    return found.map(({ path }) => `${path}\n`).join('')
+  }
+
   #visible(): { path: string; text: string }[] {
     const mounts = this.container.mounts
     const pinned = [...this.container.pinned].map(([path, { text }]) => ({ path, text }))
@@ -204,13 +230,65 @@ export class FakeNginx {
   #load(text: string): LoadedServer[] | string {
     const servers = readUpstream(text)
     if (typeof servers === 'string') return servers
-    const loaded: LoadedServer[] = []
-    for (const server of servers) {
-      const ip = /^[\d.]+$/.test(server.host) ? server.host : this.#containers.resolve(server.host)?.ip
-      if (ip === undefined) return `host not found in upstream "${server.host}:${server.port}" in ${MAIN}:18`
-      loaded.push({ ...server, ip })
-    }
-    return loaded
+    const refusal = this.refuse(text)
+    if (refusal !== undefined) return refusal
+    const loaded = servers.map((server) => ({ ...server, ips: this.#ipsOf(server.host) }))
+    const lost = [
+      ...loaded.filter(({ ips }) => ips.length === 0).map(({ host, port }) => `${host}:${port}`),
+      ...hostsOf(readSites(text), ['apps']).filter((host) => this.#ipsOf(host).length === 0),
+    ]
+    return lost.length > 0 ? `host not found in upstream "${lost[0]}" in ${MAIN}:18` : loaded
+  }
+
+  #ipsOf(host: string): string[] {
+    if (/^[\d.]+$/.test(host)) return [host]
+    const container = this.#containers.resolve(host)
+    return container ? [container.ip, ...(container.ip6 === undefined ? [] : [container.ip6])] : []
+  }
+
+  /** What whoever asks nginx gets, by what it has loaded. */
+  answer(question: Question): Answer {
+    const { servers, text } = this.newest()
+    if (servers.length === 0) return { fault: 'ECONNREFUSED' }
+    const host = question.host.replace(/:\d+$/, '')
+    const found = siteAt(readSites(text), { ...question, host })
+    if (!found) return { fault: 'ECONNREFUSED' }
+    const isTls = question.tls === true
+    if (found.tls !== isTls) return isTls ? { fault: 'EPROTO' } : { status: 400 }
+    if (this.#isOverLimit(found.site)) return { status: 503 }
+    const location = locationFor(found.site, question.path)
+    if (!location?.action) return { status: PAGES[question.path] ?? 404 }
+    return 'pass' in location.action
+      ? this.#pass(location.action.pass, location, { ...question, host })
+      : location.action
+  }
+
+  #isOverLimit({ isLimited, names }: Site): boolean {
+    if (!isLimited) return false
+    const [key, now] = [names.join(), this.#clock.now()]
+    const isOver = now - (this.#askedAt.get(key) ?? -Infinity) < LIMIT_MS
+    if (!isOver) this.#askedAt.set(key, now)
+    return isOver
+  }
+
+  // It tries no second server, so that no fault of ours hides behind that.
+  #pass(pass: string, { host, readTimeoutMs }: Location, question: Question): Answer {
+    this.#turn += 1
+    const live = this.newest().servers.filter(({ isDown }) => !isDown)
+    const server = pass === 'apps' ? live[this.#turn % live.length] : undefined
+    const [name = '', port = '80'] = pass.split(':')
+    const ips = server?.ips ?? this.#ipsOf(name)
+    const app = this.#containers.byIp(ips[this.#turn % ips.length] ?? '')
+    if (!app) return { status: 502 }
+    const isClients = host !== undefined && /^\$(host|http_host)$/.test(host)
+    const answer = answerOf(app, {
+      port: server?.port ?? Number(port),
+      path: question.path,
+      host: isClients ? question.host : (host ?? pass),
+    })
+    if ('fault' in answer) return { status: 502 }
+    const { afterMs = 0 } = answer
+    return afterMs > readTimeoutMs ? { status: 504, afterMs: readTimeoutMs } : answer
   }
 
   #reload(): void {
@@ -246,6 +324,7 @@ export class FakeNginx {
     const first = this.#pid + this.#count * 10
     const generation: Generation = {
       number: this.#count,
+      proxy: this.container.id,
       servers,
       pids: [first, first + 1],
       text,

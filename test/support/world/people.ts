@@ -117,7 +117,7 @@ export class People {
         return
       case 'scales':
         this.#touch(deed.service)
-        return this.#scale(deed.service)
+        return this.scale(deed.service)
       default:
         this.#touch(deed.service)
         return this.#stop(deed.service, deed.kind === 'restarts')
@@ -180,7 +180,8 @@ export class People {
     }
   }
 
-  #scale(service: string): void {
+  /** One more container of a service. */
+  scale(service: string): void {
     const { containers } = this.#world
     const [one] = containers.ofService(service)
     if (!one) return
@@ -190,7 +191,7 @@ export class People {
       env: one.env,
       hash: one.hash,
       composeFiles: one.composeFiles,
-      hasHealthcheck: one.hasHealthcheck,
+      healthcheck: one.healthcheck,
       mounts: one.mounts,
     })
     more.name = `hello-${service}-2`

@@ -10,6 +10,14 @@ export interface StackShape {
   readonly keepaliveMinTimeoutMs: number
   readonly image: string
   readonly hasHealthcheck: boolean
+  /** Another healthcheck than the usual, as the compose file has it. */
+  readonly healthcheck?: string
+  /** Other `server` blocks than the usual one. */
+  readonly sites?: string
+  /** More services, as lines of the compose file. */
+  readonly services?: string
+  /** A second nginx: another container of its service, or a service `edge` of its own that mounts the same file. */
+  readonly secondNginx?: 'container' | 'service'
 }
 
 export const COMPOSE_PATH = '/srv/hello/docker-compose.yml'
@@ -53,18 +61,26 @@ function httpText(shape: StackShape): string {
   upstream apps {
 ${lines.join('\n')}
   }
-  server {
+${shape.sites ?? SITE}`
+}
+
+const SITE = `  server {
     listen 80;
     server_name hello.example;
     location / { proxy_pass http://apps; }
   }
 `
-}
+
+/** The first look comes when an app listens, and what fails while it starts does not count. */
+const HEALTHCHECK = '{ test: [CMD, check], interval: 150ms, start_period: 1s, retries: 1 }'
 
 function composeText(shape: StackShape): string {
   const volume =
     shape.mount === 'file' ? './proxy/nginx.conf:/etc/nginx/nginx.conf' : './proxy/conf.d:/etc/nginx/conf.d'
-  const healthcheck = shape.hasHealthcheck ? '\n    healthcheck: { test: [CMD, check] }' : ''
+  const text = shape.healthcheck ?? (shape.hasHealthcheck ? HEALTHCHECK : undefined)
+  const healthcheck = text === undefined ? '' : `\n    healthcheck: ${text}`
+  const edge =
+    shape.secondNginx === 'service' ? `  edge:\n    image: nginx:1.30\n    volumes: [${volume}]\n` : ''
   const apps = services(shape).map(
     (service) => `  ${service}:   # one of them
     image: ${shape.image}${healthcheck}
@@ -83,5 +99,5 @@ services:
       - ${volume}
 ${apps.join('')}  cache:
     image: redis:8
-`
+${edge}${shape.services ?? ''}`
 }

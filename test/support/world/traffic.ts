@@ -2,12 +2,13 @@
 // nginx could choose, it chooses. A request to a server that does not answer has failed; nothing is retried unless a test says so.
 
 import type { VirtualClock } from './clock.ts'
-import type { Containers, FakeContainer } from './containers.ts'
+import { answers, type Containers, type FakeContainer } from './containers.ts'
 import type { FakeNginx, Generation, LoadedServer } from './nginx.ts'
 
 interface Request {
   readonly generation: Generation
-  readonly server: LoadedServer
+  readonly ip: string
+  readonly port: number
   readonly container: FakeContainer
   readonly endsAt: number
 }
@@ -20,7 +21,7 @@ export interface TrafficOptions {
 }
 
 export class Traffic {
-  readonly #nginx: FakeNginx
+  readonly #nginxes: readonly FakeNginx[]
   readonly #containers: Containers
   readonly #clock: VirtualClock
   readonly #options: TrafficOptions
@@ -28,19 +29,48 @@ export class Traffic {
   /** How many servers the user's own configuration had in, and how many were down. */
   readonly #live: number
   readonly #excused = new Set<string>()
+  /** The addresses of those that did not answer before the roll, and how many servers did. */
+  readonly #sick = new Set<string>()
+  #well: number
   sent = 0
   /** By the way that a request or an invariant failed: the first time only, the rest are counted. */
   readonly failures = new Map<string, number>()
   onFailure: (why: string) => void = () => {}
 
-  constructor(nginx: FakeNginx, containers: Containers, clock: VirtualClock, options: TrafficOptions) {
-    this.#nginx = nginx
+  constructor(
+    nginxes: readonly FakeNginx[],
+    containers: Containers,
+    clock: VirtualClock,
+    options: TrafficOptions,
+  ) {
+    this.#nginxes = nginxes
     this.#containers = containers
     this.#clock = clock
     this.#options = options
-    this.#live = nginx.newest().servers.filter(({ isDown }) => !isDown).length
-    nginx.onLoad = (generation) => this.#checkLoaded(generation)
-    nginx.onQuit = (generation) => this.#scheduleIdle(generation)
+    this.#live = this.#servers().length
+    this.#well = this.#live
+    for (const nginx of nginxes) {
+      nginx.onLoad = (generation) => this.#checkLoaded(generation)
+      nginx.onQuit = (generation) => this.#scheduleIdle(generation)
+    }
+  }
+
+  /** A roll begins: who does not answer by now is not its doing, and who does is to go on. */
+  begin(): void {
+    this.#sick.clear()
+    const containers = this.#servers().map(({ ips }) => this.#containers.byIp(ips[0] ?? ''))
+    const sick = containers.filter((container) => !container || !answers(container))
+    for (const container of sick) for (const ip of ipsOf(container)) this.#sick.add(ip)
+    this.#well = this.#live - sick.length
+  }
+
+  #servers(): readonly LoadedServer[] {
+    return this.#nginxes[0]?.newest().servers.filter(({ isDown }) => !isDown) ?? []
+  }
+
+  /** With one of those out that were well, all others of these answer; one that was sick costs nobody when it is out. */
+  get #floor(): number {
+    return Math.min(this.#live - 1, this.#well)
   }
 
   tick(): void {
@@ -54,50 +84,55 @@ export class Traffic {
   }
 
   /** Whatever becomes of requests to this container from now on is not the roll's doing. */
-  excuse({ ip }: Pick<FakeContainer, 'ip'>): void {
-    this.#excused.add(ip)
+  excuse(container: FakeContainer): void {
+    for (const ip of ipsOf(container)) this.#excused.add(ip)
   }
 
   /** From now on it is to answer again. */
-  expect({ ip }: Pick<FakeContainer, 'ip'>): void {
-    this.#excused.delete(ip)
+  expect(container: FakeContainer): void {
+    for (const ip of ipsOf(container)) this.#excused.delete(ip)
   }
 
   isExcused({ ip }: Pick<FakeContainer, 'ip'>): boolean {
-    return this.#excused.has(ip)
+    return this.#excused.has(ip) || this.#sick.has(ip)
   }
 
   #ask(isAnswered: (generation: Generation, server: LoadedServer) => boolean): void {
-    for (const generation of this.#nginx.generations()) {
+    for (const generation of this.#nginxes.flatMap((nginx) => nginx.generations())) {
       if (!generation.isAccepting) continue
       let answering = 0
       for (const server of generation.servers)
-        if (!server.isDown && (isAnswered(generation, server) || this.#excused.has(server.ip))) answering += 1
-      if (answering < this.#live - 1)
-        this.#fail(
-          `generation ${generation.number}: ${answering} servers answer, less than ${this.#live - 1}`,
-        )
+        if (!server.isDown && (isAnswered(generation, server) || this.#isExcused(server))) answering += 1
+      if (answering < this.#floor)
+        this.#fail(`generation ${generation.number}: ${answering} servers answer, less than ${this.#floor}`)
     }
   }
 
-  /** Occupies a connection to a service for a time, as one long request does. */
-  hold(service: string, ms: number): void {
-    const generation = this.#nginx.newest()
-    const server = generation.servers.find(({ host }) => host === service)
-    if (!server || !this.#send(generation, server, ms)) throw new Error(`${service} takes no request`)
+  #isExcused({ ips }: LoadedServer): boolean {
+    return ips.some((ip) => this.#excused.has(ip))
   }
 
-  connections(ip: string, port: number): number {
+  /** Occupies a connection to a service for a time, as one long request does; of a generation before the newest where that is said. */
+  hold(service: string, ms: number, whose: 'newest' | 'former' = 'newest'): void {
+    const [nginx] = this.#nginxes
+    const generation = whose === 'newest' ? nginx?.newest() : nginx?.generations()[0]
+    const server = generation?.servers.find(({ host }) => host === service)
+    if (!generation || !server || !this.#send(generation, server, ms))
+      throw new Error(`${service} takes no request`)
+  }
+
+  /** From one nginx's container to a remote. */
+  connections(proxy: string, ip: string, port: number): number {
     this.#settle()
-    return this.#inFlight.filter(({ server }) => server.ip === ip && server.port === port).length
+    const isThere = (one: Request) => one.generation.proxy === proxy && one.ip === ip && one.port === port
+    return this.#inFlight.filter(isThere).length
   }
 
   /** A container has stopped: whatever it worked on is cut off. */
   cut(container: FakeContainer): void {
     for (const request of this.#inFlight.filter((one) => one.container === container)) {
       this.#end(request)
-      if (!this.#excused.has(container.ip))
-        this.#fail(`${container.service} was stopped while it had a request`)
+      if (!this.isExcused(container)) this.#fail(`${container.service} was stopped while it had a request`)
     }
     this.#inFlight = this.#inFlight.filter((one) => one.container !== container)
   }
@@ -128,23 +163,26 @@ export class Traffic {
     this.sent += 1
     const container = this.#reach(generation, server)
     if (!container) return false
-    this.#inFlight.push({ generation, server, container, endsAt: this.#clock.now() + ms })
+    // One family after the other, as nginx does.
+    const ip = server.ips[this.sent % server.ips.length] ?? ''
+    this.#inFlight.push({ generation, ip, port: server.port, container, endsAt: this.#clock.now() + ms })
     generation.inFlight += 1
     container.inFlight += 1
     return true
   }
 
   #reach(generation: Generation, server: LoadedServer): FakeContainer | undefined {
-    const container = this.#containers.byIp(server.ip)
-    const isSick = container?.isListening === true && container.image.mode === 'sick'
-    if (container?.isListening && !isSick) return container
-    if (this.#excused.has(server.ip)) return undefined
+    const container = this.#containers.byIp(server.ips[0] ?? '')
+    if (container && answers(container)) return container
+    if (this.#isExcused(server) || server.ips.some((ip) => this.#sick.has(ip))) return undefined
+    const isSick = container?.isListening === true
     const others = generation.servers.some(
-      ({ ip, isDown }) => !isDown && ip !== server.ip && this.#containers.byIp(ip)?.isListening,
+      ({ ips, isDown }) =>
+        !isDown && ips[0] !== server.ips[0] && this.#containers.byIp(ips[0] ?? '')?.isListening,
     )
     if (!isSick && this.#options.isRetried && others) return undefined
     this.#fail(
-      `generation ${generation.number}: ${server.host} at ${server.ip} ${isSick ? 'answers 500' : 'refuses a request'}`,
+      `generation ${generation.number}: ${server.host} at ${server.ips[0]} ${isSick ? 'answers 500' : 'refuses a request'}`,
     )
     return undefined
   }
@@ -163,4 +201,8 @@ export class Traffic {
     this.failures.set(why, count + 1)
     if (count === 0) this.onFailure(why)
   }
+}
+
+function ipsOf(container: Pick<FakeContainer, 'ip' | 'ip6'> | undefined): string[] {
+  return container ? [container.ip, ...(container.ip6 === undefined ? [] : [container.ip6])] : []
 }
