@@ -128,7 +128,7 @@ test('behind a status page, a catch-all, another site and a rate limit, with a H
   })
   const load = { path: '/v1/hello', host: 'www.shop.example' }
   const [result, events] = await underLoad('hardened', 'ropeway-test-app:v2', load)
-  expect(finalOf(events)).toMatchObject({ type: 'succeeded', changed: true })
+  expect(finalOf(events), JSON.stringify(finalOf(events))).toMatchObject({ type: 'succeeded', changed: true })
   noneFailed(result)
 })
 
@@ -138,7 +138,7 @@ describe('a stack with an instance that is ill', () => {
     const text = await ill.read('docker-compose.yml')
     await ill.write(
       'docker-compose.yml',
-      text.replace(/image: ropeway-test-app\S*/, `image: ropeway-test-app:${image}`),
+      text.replace(/(app1:\n\s+image: )\S+/, `$1ropeway-test-app:${image}`),
     )
     await ill.compose('up', '-d', '--no-deps', '--pull', 'never', 'app1')
     await ill.compose('exec', '-T', 'nginx', 'nginx', '-s', 'reload')
@@ -150,7 +150,7 @@ describe('a stack with an instance that is ill', () => {
     expect(finalOf(events)).toMatchObject({ type: 'succeeded', changed: true })
     expect(orderOf(events)).toEqual(['app1', 'app2'])
     // Its own 500s, as long as it was in; never a 502.
-    expect(new Set(result.failures.map(({ why }) => why))).toEqual(new Set(['status 500']))
+    expect(result.failures.filter(({ why }) => why !== 'status 500')).toEqual([])
   })
 
   test('one that has crashed is brought back by the deploy that mends it', async () => {

@@ -70,10 +70,12 @@ describe('what is right', () => {
           proxy: {},
           instances: undefined,
           health: {
-            path: '/',
-            status: { min: 200, max: 399 },
-            intervalMs: 100,
-            successes: 2,
+            by: undefined,
+            path: undefined,
+            host: undefined,
+            status: undefined,
+            intervalMs: 250,
+            successes: 7,
             timeoutMs: 60_000,
           },
           drainTimeoutMs: 30_000,
@@ -100,7 +102,7 @@ stacks:
     project: hello
     proxy: { service: nginx, config: ./proxy/nginx.conf, upstream: apps }
     instances: [app1, app2]
-    health: { path: /up?x=1, status: 200, interval: 1s, successes: 3, timeout: 2m }
+    health: { path: /up?x=1, host: shop.example, status: 200, interval: 1s, successes: 3, timeout: 2m }
     drain: { timeout: 10s }
     soak: 1.5s
     deadline: 20m
@@ -124,7 +126,9 @@ stacks:
       proxy: { service: 'nginx', config: join(path, '../proxy/nginx.conf'), upstream: 'apps' },
       instances: ['app1', 'app2'],
       health: {
+        by: undefined,
         path: '/up?x=1',
+        host: 'shop.example',
         status: { min: 200, max: 200 },
         intervalMs: 1000,
         successes: 3,
@@ -200,7 +204,7 @@ stacks:
   hello:
     compose: ./missing.yml
     helth: {}
-    health: { path: up, status: 700, interval: 5, successes: 0 }
+    health: { path: up, status: 700, interval: 5, successes: 0, host: 'a b', tcp: true }
     instances: [app1, app1]
     allow: { images: ["hello:v1"], env: ["A-B"] }
     triggers:
@@ -229,6 +233,7 @@ stacks:
       'line 6: stacks.hello.compose: there is no file DIR/missing.yml',
       'line 7: stacks.hello.helth: is not a key that Ropeway knows',
       'line 8: stacks.hello.health.path: should begin with / and have no spaces',
+      'line 8: stacks.hello.health.host: is not the name of a host',
       'line 8: stacks.hello.health.status: should be a status as 200 or a range as 200-399',
       'line 8: stacks.hello.health.interval: should be a duration as 100ms, 60s, 2m or 1h',
       'line 8: stacks.hello.health.successes: Too small: expected number to be >=1',
