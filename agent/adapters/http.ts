@@ -2,6 +2,7 @@
 
 import http from 'node:http'
 import https from 'node:https'
+import { isIP } from 'node:net'
 import type { Http } from '../ports.ts'
 
 export function httpClient(): Http {
@@ -24,7 +25,10 @@ export function httpClient(): Http {
         }
         // The certificate is the user's business with the outside; here only "does it answer" is asked.
         const request = tls
-          ? https.get({ ...options, servername: host, rejectUnauthorized: false }, onResponse)
+          ? https.get(
+              { ...options, servername: isIP(host) ? '' : host, rejectUnauthorized: false },
+              onResponse,
+            )
           : http.get(options, onResponse)
         request.on('error', (error: NodeJS.ErrnoException) => {
           if (signal.aborted) reject(signal.reason)
