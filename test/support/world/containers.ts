@@ -228,7 +228,7 @@ export function asContainer(fake: FakeContainer): Container {
     startedAt: new Date(fake.startedAt).toISOString(),
     health: fake.health,
     pid: isRunning ? fake.pid : 0,
-    addresses: isRunning ? { [NETWORK]: fake.ip } : {},
+    addresses: isRunning ? { [NETWORK]: [fake.ip] } : {},
     aliases: [fake.service, fake.name],
     mounts: fake.mounts,
     configHash: fake.hash,
