@@ -117,7 +117,7 @@ export async function seedNginxConf(): Promise<string> {
  * what compose makes of the folder's: a new one, unless it is given.
  */
 export async function startStack(
-  files: Record<string, string> = {},
+  files: Record<string, string | Uint8Array> = {},
   composeFiles: readonly string[] = ['docker-compose.yml'],
   givenFolder?: string,
 ): Promise<Stack> {
