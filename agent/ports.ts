@@ -22,8 +22,8 @@ export interface Container {
   readonly healthcheck?: Healthcheck | undefined
   /** Process id of PID 1 as the engine's host sees it, 0 when not running. */
   readonly pid: number
-  /** Address in each network, by the network's name. */
-  readonly addresses: Readonly<Record<string, string>>
+  /** Its addresses in each network, by the network's name: IPv4 before IPv6, as it has them. */
+  readonly addresses: Readonly<Record<string, readonly string[]>>
   /** Names by which other containers of a network reach it. */
   readonly aliases: readonly string[]
   readonly mounts: readonly Mount[]
@@ -54,6 +54,11 @@ export interface Image {
   readonly id: string
   /** `repository@sha256:…`, one for each repository it was pulled from or pushed to. */
   readonly digests: readonly string[]
+  /**
+   * The same, of an engine that makes one of every name, where the image was built here too, and does not tell which (a containerd image store
+   * without `Identity`): only the registry knows whether it has it. Empty on any other.
+   */
+  readonly unproven: readonly string[]
   /** `repository:tag`, as the host names it today. */
   readonly tags: readonly string[]
   /** As `linux/amd64`. */
@@ -64,6 +69,12 @@ export interface Process {
   readonly pid: number
   readonly parent: number
   readonly title: string
+}
+
+/** Where a connection goes to: an IPv4 or IPv6 address, and a port. */
+export interface Remote {
+  readonly ip: string
+  readonly port: number
 }
 
 /** The Docker engine. */
@@ -79,12 +90,20 @@ export interface Engine {
   platform(signal: AbortSignal): Promise<string>
   /** Lets `repository:tag` name this image on the host. */
   tag(id: string, ref: string, signal: AbortSignal): Promise<void>
-  /** Pulls with the host's own docker login. Throws `image-not-found`, `platform-missing` or `pull-failed`. */
+  /**
+   * Pulls with the host's own docker login; what passes by itself, as a registry's 503, is tried again. Throws `image-not-found`,
+   * `platform-missing`, `pull-failed` or `engine-unreachable`.
+   */
   pull(
     ref: string,
     onProgress: (progress: { done: number; layers: number }) => void,
     signal: AbortSignal,
   ): Promise<void>
+  /**
+   * Whether the registry of a `repository@sha256:…` has it. Asks for content that is here already, so nothing else can come of it. Throws as
+   * `pull`, where the registry does not say.
+   */
+  isInRegistry(digest: string, signal: AbortSignal): Promise<boolean>
   /** The IDs of the images that any container of the engine was made from, whatever its project and state. */
   imagesInUse(signal: AbortSignal): Promise<ReadonlySet<string>>
   /** Takes a name (`repository:tag`, `repository@sha256:…`) off an image, which goes with its last name. False when nothing has that name, or a container keeps the image. */
@@ -97,24 +116,21 @@ export interface Engine {
   /** Removes a container, running or not; one that is gone already is none to worry about. */
   remove(id: string, signal: AbortSignal): Promise<void>
   processes(container: Container, signal: AbortSignal): Promise<Process[]>
+  /** Runs a program in a container. `stdout` byte for byte, one character a byte (`decoded` makes text of it); `stderr` as text. */
   exec(
     id: string,
     argv: readonly string[],
     signal: AbortSignal,
   ): Promise<{ exitCode: number; stdout: string; stderr: string }>
-  /** A file as the container's processes see it. */
+  /** A file as the container's processes see it, one character a byte. */
   readFile(container: Container, path: string, signal: AbortSignal): Promise<string>
   /** Sends SIGHUP to the container's PID 1. */
   hangUp(id: string, signal: AbortSignal): Promise<void>
   logs(id: string, lines: number, signal: AbortSignal): Promise<string[]>
   /** What a container has written to its standard output since a time (milliseconds since 1970): at most the last LOG_BYTES_MAX. */
   outputSince(id: string, sinceMs: number, signal: AbortSignal): Promise<string>
-  /** ESTABLISHED TCP connections from within the container's network to a remote address. */
-  connections(
-    container: Container,
-    remote: { ip: string; port: number },
-    signal: AbortSignal,
-  ): Promise<number>
+  /** How many ESTABLISHED TCP connections there are from within the container's network to these, at one moment. */
+  connections(container: Container, remotes: readonly Remote[], signal: AbortSignal): Promise<number>
 }
 
 /** What `docker compose config` says of a stack. */
@@ -166,10 +182,14 @@ export interface Compose {
   endOrphans(stack: StackConfig, signal: AbortSignal): Promise<void>
 }
 
+/** How a file's bytes become a string: as UTF-8 with its byte order mark, if any; or one character a byte, as nginx's texts are carried. */
+export type Encoding = 'utf-8' | 'bytes'
+
 export interface Files {
-  read(path: string): Promise<string>
+  /** Throws `compose-invalid` for a file that is not UTF-8, where it is to be: read so, it could not be written back as it was. */
+  read(path: string, encoding?: Encoding): Promise<string>
   /** Replaces a file's content durably: in place (same inode) for a file that is bind-mounted by itself, else by an atomic rename. */
-  write(path: string, text: string, how: 'in-place' | 'rename'): Promise<void>
+  write(path: string, text: string, how: 'in-place' | 'rename', encoding?: Encoding): Promise<void>
   /** Removes what a write that was killed has left beside the file. */
   tidy(path: string): Promise<void>
   /** The path with every link followed. */

@@ -22,7 +22,12 @@ export function readContainer(inspected: Docker.ContainerInspectInfo): Container
     healthcheck: healthcheckOf(Config.Healthcheck),
     pid: State.Pid,
     addresses: Object.fromEntries(
-      networks.map(([name, { IPAddress }]) => [name, IPAddress]).filter(([, ip]) => ip),
+      networks
+        .map(([name, { IPAddress, GlobalIPv6Address }]) => [
+          name,
+          [IPAddress, GlobalIPv6Address].filter(Boolean),
+        ])
+        .filter(([, ips]) => ips?.length),
     ),
     aliases: networks.flatMap(([, { Aliases }]) => Aliases ?? []),
     mounts: (Mounts ?? []).map(({ Source, Destination }) => ({ source: Source, target: Destination })),

@@ -9,13 +9,13 @@ import type Docker from 'dockerode'
 import { imageRef } from '../../shared/image.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { Container, Engine } from '../ports.ts'
-import { run } from './command.ts'
-import { lastLines } from './compose.ts'
 import { LOG_ENTRIES_MAX, endOfLog, linesOfLog } from './container-log.ts'
 import { readContainer } from './container.ts'
 import { call, containerProblem, isNotFound, isStatus, stoppedProblem } from './engine-call.ts'
+import { readImage } from './image.ts'
 import { countEstablished } from './proc-net.ts'
 import { hostConnections, hostFile, hostProcesses } from './proc.ts'
+import { isPullable, pullImage } from './pull.ts'
 
 /** A removal takes some 50 ms. */
 const REMOVAL_POLL_MS = 25
@@ -81,9 +81,7 @@ export function dockerEngine(): Engine {
     async image(ref, signal) {
       try {
         const found = await ask(signal, (docker) => docker.getImage(ref).inspect())
-        const { Id, RepoDigests, RepoTags, Os, Architecture } = found
-        const platform = `${Os}/${Architecture}`
-        return { id: Id, digests: RepoDigests ?? [], tags: RepoTags ?? [], platform }
+        return readImage(found)
       } catch (error) {
         if (isNotFound(error)) return undefined
         throw error
@@ -100,29 +98,8 @@ export function dockerEngine(): Engine {
       await ask(signal, (docker) => docker.getImage(id).tag({ repo: written, tag: tag ?? 'latest' }))
     },
 
-    async pull(ref, onProgress, signal) {
-      const layers = new Map<string, boolean>()
-      const onLine = (line: string) => {
-        const match = /^([0-9a-f]{12}): (.+)$/.exec(line.trim())
-        if (!match?.[1] || !match[2]) return
-        layers.set(match[1], /^(Pull complete|Already exists)/.test(match[2]))
-        onProgress({ done: [...layers.values()].filter(Boolean).length, layers: layers.size })
-      }
-      const { exitCode, stderr } = await run('docker', ['pull', ref], { signal, onLine })
-      if (exitCode === 0) return
-      if (/no matching manifest/i.test(stderr))
-        throw new Problem('platform-missing', `${ref} has no image for this host’s platform`, {
-          log: lastLines(stderr),
-          cure: 'build it for this platform too',
-        })
-      const isMissing = /manifest unknown|not found|does not exist|denied/i.test(stderr)
-      throw new Problem(isMissing ? 'image-not-found' : 'pull-failed', `docker pull ${ref} failed`, {
-        log: lastLines(stderr),
-        cure: isMissing
-          ? 'check the name and tag, and that this host is logged in to the registry (`docker login`)'
-          : 'check that this host reaches the registry',
-      })
-    },
+    pull: (ref, onProgress, signal) => pullImage(ref, onProgress, signal),
+    isInRegistry: (digest, signal) => isPullable(digest, signal),
 
     async imagesInUse(signal) {
       const listed = await ask(signal, (docker) => docker.listContainers({ all: true }))
@@ -226,8 +203,9 @@ export function dockerEngine(): Engine {
       }
     },
 
-    async connections(container, remote, signal) {
-      return countEstablished(await connectionTable(container, exec, signal), remote)
+    async connections(container, remotes, signal) {
+      if (remotes.length === 0) return 0
+      return countEstablished(await connectionTable(container, exec, signal), remotes)
     },
   }
 }
@@ -271,9 +249,10 @@ function openLog(container: Docker.Container, sinceMs: number): Promise<Readable
 
 async function demultiplex(docker: Docker, stream: NodeJS.ReadWriteStream): Promise<[string, string]> {
   const streams = [new PassThrough(), new PassThrough()] as const
-  const texts = streams.map(async (out) => Buffer.concat(await Array.fromAsync<Buffer>(out)).toString('utf8'))
+  const outputs = streams.map(async (out) => Buffer.concat(await Array.fromAsync<Buffer>(out)))
   docker.modem.demuxStream(stream, ...streams)
   await finished(stream, { writable: false })
   for (const out of streams) out.end()
-  return [(await texts[0]) ?? '', (await texts[1]) ?? '']
+  const [stdout, stderr] = await Promise.all(outputs)
+  return [stdout?.toString('latin1') ?? '', stderr?.toString('utf8') ?? '']
 }

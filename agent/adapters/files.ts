@@ -2,21 +2,36 @@
 
 import { chmod, chown, open, readFile, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import type { Files } from '../ports.ts'
+import { Problem } from '../../shared/problems.ts'
+import type { Encoding, Files } from '../ports.ts'
 
 export function hostFiles(): Files {
   return {
-    read: (path) => readFile(path, 'utf8'),
+    read: async (path, encoding = 'utf-8') => decode(await readFile(path), path, encoding),
     real: (path) => realpath(path),
     // A file that is gone is somebody else's affair.
     tidy: async (path) => await rm(newFile(await realpath(path).catch(() => path)), { force: true }),
-    write: (path, text, how) => (how === 'in-place' ? writeInPlace(path, text) : writeByRename(path, text)),
+    write: async (path, text, how, encoding = 'utf-8') => {
+      const bytes = Buffer.from(text, encoding === 'bytes' ? 'latin1' : 'utf8')
+      await (how === 'in-place' ? writeInPlace(path, bytes) : writeByRename(path, bytes))
+    },
+  }
+}
+
+function decode(bytes: Buffer, path: string, encoding: Encoding): string {
+  if (encoding === 'bytes') return bytes.toString('latin1')
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch (cause) {
+    throw new Problem('compose-invalid', `${path} is not UTF-8`, {
+      cure: `save it as UTF-8; \`iconv -f utf-8 ${path}\` says where it is not`,
+      cause,
+    })
   }
 }
 
 // A single-file bind mount pins the inode: a renamed file would never be seen in the container.
-async function writeInPlace(path: string, text: string): Promise<void> {
-  const bytes = Buffer.from(text, 'utf8')
+async function writeInPlace(path: string, bytes: Buffer): Promise<void> {
   const file = await open(path, 'r+')
   try {
     const before = await file.readFile()
@@ -43,7 +58,7 @@ function newFile(target: string): string {
   return join(dirname(target), `.${basename(target)}.ropeway-new`)
 }
 
-async function writeByRename(path: string, text: string): Promise<void> {
+async function writeByRename(path: string, bytes: Buffer): Promise<void> {
   const target = await realpath(path)
   const { mode, uid, gid } = await stat(target)
   const temporary = newFile(target)
@@ -52,7 +67,7 @@ async function writeByRename(path: string, text: string): Promise<void> {
     await rm(temporary, { force: true })
     const file = await open(temporary, 'wx', mode)
     try {
-      await file.writeFile(text)
+      await file.writeFile(bytes)
       await file.sync()
     } finally {
       await file.close()

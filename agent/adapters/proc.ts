@@ -8,7 +8,7 @@ import type { Container, Process } from '../ports.ts'
 export async function hostConnections(container: Container): Promise<string | undefined> {
   if (!(await isVisible(container))) return undefined
   try {
-    const tcp = await readFile(`/proc/${container.pid}/net/tcp`, 'utf8')
+    const tcp = await readFile(`/proc/${container.pid}/net/tcp`, 'latin1')
     return `${tcp}\n${await readOrEmpty(`/proc/${container.pid}/net/tcp6`)}` // a host without IPv6 has no tcp6
   } catch {
     return undefined
@@ -21,7 +21,7 @@ export async function hostProcesses(container: Container): Promise<Process[] | u
   return await tree(container.pid, 0)
 }
 
-/** A file as the container sees it, mounts and all. Undefined when a link is on the way: it would be followed in the host's tree. */
+/** A file as the container sees it, mounts and all, one character a byte. Undefined when a link is on the way: it would be followed in the host's tree. */
 export async function hostFile(container: Container, path: string): Promise<string | undefined> {
   if (!(await isVisible(container))) return undefined
   const root = `/proc/${container.pid}/root`
@@ -31,7 +31,7 @@ export async function hostFile(container: Container, path: string): Promise<stri
       const part = await lstat(`${root}/${parts.slice(0, index + 1).join('/')}`)
       if (part.isSymbolicLink()) return undefined
     }
-    return await readFile(root + path, 'utf8')
+    return await readFile(root + path, 'latin1')
   } catch {
     return undefined
   }

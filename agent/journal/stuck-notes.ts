@@ -104,7 +104,7 @@ function makeFolder(path: string): void {
 }
 
 /** Whole or not at all, for the owner alone: env values are inside. */
-function writeDurably(path: string, text: string): void {
+function writeDurably(path: string, text: string | Uint8Array): void {
   const aside = `${path}.new`
   try {
     const file = openSync(aside, 'w', 0o600)

@@ -1,9 +1,11 @@
 // What `nginx -T` prints, taken apart into the files that nginx has read.
 
+import { decoded } from './bytes.ts'
 import { parseTree } from './tokens.ts'
 
 export interface ConfigFile {
   readonly path: string
+  /** One character a byte. */
   readonly text: string
 }
 
@@ -18,7 +20,7 @@ export interface ConfigFile {
 export function parseDump(output: string): ConfigFile[] {
   const text = output.replace(/(?<=\n)(?:nginx: [^\n]*(?:\n|$))+$/, '')
   const headers = [...text.matchAll(/^# configuration file (\/[^\n]*):\n/gm)].map((match) => ({
-    path: match[1] ?? '',
+    path: decoded(match[1] ?? ''),
     start: match.index,
     body: match.index + match[0].length,
   }))

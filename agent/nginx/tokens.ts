@@ -1,7 +1,9 @@
 // nginx's configuration language as a tree that remembers where every word stands, so that an edit touches nothing else.
 // The rules are those of ngx_conf_read_token in nginx's src/core/ngx_conf_file.c.
 
-/** A word of a directive: `value` without quotes and escapes, `[start, end)` with them. */
+import { decoded } from './bytes.ts'
+
+/** A word of a directive: `value` as people read it, without quotes and escapes; `[start, end)` in the bytes, with them. */
 export interface Word {
   readonly value: string
   readonly start: number
@@ -30,7 +32,7 @@ export interface Tree {
 const TOKEN =
   /[ \t\r\n]+|#[^\n]*|[;{}]|"(?:\\[^]|[^"\\])*"|'(?:\\[^]|[^'\\])*'|["'][^]*|(?:\\[^]?|\$\{*|[^ \t\r\n;{\\$])+/y
 
-/** Reads a file. Never throws: nginx judges its syntax, this only finds the way in it. */
+/** Reads a file, one character a byte. Never throws: nginx judges its syntax, this only finds the way in it. */
 export function parseTree(text: string): Tree {
   const root: Directive[] = []
   const open = [root]
@@ -77,7 +79,7 @@ export function parseTree(text: string): Tree {
         const quote = token[0] === '"' || token[0] === "'" ? token[0] : ''
         // The token pattern takes a quote that is left open to the end of the file.
         if (quote !== '' && !/^(["'])(?:\\[^]|(?!\1)[^\\])*\1$/.test(token)) isWhole = false
-        words.push({ value: unescaped(quote === '' ? token : token.slice(1, -1)), start, end })
+        words.push({ value: decoded(unescaped(quote === '' ? token : token.slice(1, -1))), start, end })
       }
     }
   }

@@ -1,7 +1,7 @@
 // Asks a member, or nginx itself: from where the agent stands, or from inside nginx's container where the agent reaches no container,
 // as with a rootless engine or one in a virtual machine.
 
-import type { Container, Ports } from '../ports.ts'
+import type { Container, Ports, Remote } from '../ports.ts'
 
 /** One question: a healthy app answers well within it, a wedged one must not hold the gate. */
 const ASK_MS_MAX = 2_000
@@ -11,11 +11,6 @@ export const DOOR_MS_MAX = 5_000
 const EXEC_MS_MAX = 3_000
 
 export type From = 'agent' | 'nginx'
-
-export interface Remote {
-  readonly ip: string
-  readonly port: number
-}
 
 export interface HttpTarget extends Remote {
   readonly path: string

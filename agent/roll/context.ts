@@ -4,14 +4,14 @@ import { Problem } from '../../shared/problems.ts'
 import { changedTexts, composeTextsWith, type FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
 import { editUpstream } from '../nginx/upstream.ts'
-import type { Container, Files, Image, Ports } from '../ports.ts'
+import type { Container, Encoding, Files, Image, Ports, Remote } from '../ports.ts'
 import { remotesAt, type Gates } from './gates.ts'
 import { addressesFrom, type Instance, type Observed } from './observe.ts'
 import type { Preflight } from './preflight.ts'
 import { wantedOf, type AllWanted } from './wanted.ts'
 
 /** An image that was fetched, and how the compose file names it. */
-export type PinnedImage = Omit<Image, 'platform'> & { readonly text: string }
+export type PinnedImage = Omit<Image, 'platform' | 'unproven'> & { readonly text: string }
 
 export interface RollState {
   readonly deployId: string
@@ -30,7 +30,7 @@ export interface RollState {
   readonly out: Set<string>
   /** The IDs of each instance's containers as they were seen or made last, to notice anybody else's. Undefined on the way back, which heals. */
   known: Map<string, readonly string[]> | undefined
-  /** What the files hold by our own last write, to notice anybody else's. */
+  /** What the files hold by our own last write, to notice anybody else's; nginx's is one character a byte. */
   nginxText: string
   composeTexts: FileTexts
   /** The wanted images once they were pulled, by the text that asks for them. */
@@ -130,7 +130,7 @@ export async function writeCompose(roll: RollState, updated: ReadonlySet<string>
         cure: 'see what they wrote, then deploy again',
       })
     if (current === text) onWritten()
-    else await writeFile(files, path, text, 'rename', onWritten)
+    else await writeFile(files, path, text, ['rename', 'utf-8'], onWritten)
   }
   roll.updated.clear()
   for (const service of updated) roll.updated.add(service)
@@ -141,13 +141,13 @@ export async function writeFile(
   files: Files,
   path: string,
   text: string,
-  how: 'in-place' | 'rename',
+  [how, encoding]: readonly ['in-place' | 'rename', Encoding],
   onWritten: () => void,
 ): Promise<void> {
   try {
-    await files.write(path, text, how)
+    await files.write(path, text, how, encoding)
   } catch (error) {
-    if ((await files.read(path).catch(() => undefined)) === text) onWritten()
+    if ((await files.read(path, encoding).catch(() => undefined)) === text) onWritten()
     throw error
   }
   onWritten()
@@ -178,12 +178,8 @@ export async function lookAround(roll: RollState, signal: AbortSignal): Promise<
   return all.filter((one) => !isProxy(one))
 }
 
-/** Where nginx reaches the service now: every `ip:port`. */
-export function remotesOf(
-  roll: RollState,
-  service: string,
-  containers: readonly Container[],
-): { ip: string; port: number }[] {
+/** Where nginx reaches the service now: every address of both families, with every port. */
+export function remotesOf(roll: RollState, service: string, containers: readonly Container[]): Remote[] {
   const ips = containers.flatMap((container) => addressesFrom(roll.observed.proxy.container, container))
   return remotesAt(instanceOf(roll, service), ips)
 }

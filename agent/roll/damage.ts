@@ -3,6 +3,7 @@
 import type { Damage } from '../../shared/events.ts'
 import { reportOf } from '../../shared/problems.ts'
 import type { FileTexts } from '../compose/texts.ts'
+import { asBytes } from '../nginx/bytes.ts'
 import type { Container } from '../ports.ts'
 import { composeTexts, missingIn, nginxTextWith, remotesOf, type RollState } from './context.ts'
 import { within } from './run-steps.ts'
@@ -97,7 +98,8 @@ async function filesOf(state: RollState): Promise<FileState[]> {
   ]
   return await Promise.all(
     Object.keys(before).map(async (path): Promise<FileState> => {
-      const text = await state.ports.files.read(path).catch(() => undefined)
+      const encoding = path === file.hostPath ? 'bytes' : 'utf-8'
+      const text = await state.ports.files.read(path, encoding).catch(() => undefined)
       if (text === undefined) return { path, state: 'unreadable' }
       if (text === before[path]) return { path, state: 'as-before' }
       if (text === wanted[path]) return { path, state: 'as-wanted' }
@@ -114,9 +116,10 @@ function repairOf(
   stuck: StuckNotes,
 ): string[] {
   const { file } = observed.proxy
-  const before: FileTexts = { ...observed.composeTexts, [file.hostPath]: file.text }
   const differing = files.filter(({ state }) => state !== 'as-before').map(({ path }) => path)
-  const copies = keep(stuck, Object.fromEntries(differing.map((path) => [path, before[path] ?? ''])))
+  const contentOf = (path: string) =>
+    path === file.hostPath ? asBytes(file.text) : (observed.composeTexts[path] ?? '')
+  const copies = keep(stuck, Object.fromEntries(differing.map((path) => [path, contentOf(path)])))
   const putBack = files
     .filter(({ path }) => differing.includes(path))
     .map(({ path, state }) => {
@@ -142,7 +145,7 @@ function repairOf(
   ]
 }
 
-function keep(stuck: StuckNotes, files: FileTexts): FileTexts | undefined {
+function keep(stuck: StuckNotes, files: Parameters<StuckNotes['keep']>[0]): FileTexts | undefined {
   try {
     return stuck.keep(files)
   } catch {

@@ -2,20 +2,11 @@
 // runs now, before anything moves. The answers are kept, and judge later: a good roll passes them, and nobody is asked for more than
 // was there before.
 
-import { isIPv6 } from 'node:net'
 import { Problem } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
 import { isLoopback, type Door } from '../nginx/doors.ts'
-import type { Container, Ports } from '../ports.ts'
-import {
-  askerFrom,
-  DOOR_MS_MAX,
-  type Answer,
-  type Asker,
-  type From,
-  type Remote,
-  type Unanswered,
-} from './ask.ts'
+import type { Container, Ports, Remote } from '../ports.ts'
+import { askerFrom, DOOR_MS_MAX, type Answer, type Asker, type From, type Unanswered } from './ask.ts'
 import { askedByHealthcheck } from './healthcheck.ts'
 import { addressesFrom, type Instance, type Observed } from './observe.ts'
 
@@ -152,7 +143,7 @@ export function remotesAt({ servers }: Pick<Instance, 'servers'>, ips: readonly 
   return ips.flatMap((ip) => [...ports].map((port) => ({ ip, port })))
 }
 
-const familyOf = (ip: string): Family => (isIPv6(ip) ? 6 : 4)
+const familyOf = (ip: string): Family => (ip.includes(':') ? 6 : 4)
 
 interface Asked extends Omit<Gates, 'doors'> {
   /** Set where no member was heard at all: each was silent, or could not be asked. */
@@ -502,5 +493,5 @@ function ipOf(address: string, from: From, proxy: Container): string | undefined
   if (!EVERY.includes(address)) return address === 'localhost' ? '127.0.0.1' : address
   if (from === 'nginx') return address === '::' ? '::1' : '127.0.0.1'
   const own = addressesFrom(proxy, proxy)
-  return own.find((ip) => (address === '::') === isIPv6(ip)) ?? own[0]
+  return own.find((ip) => (address === '::') === ip.includes(':')) ?? own[0]
 }

@@ -1,5 +1,6 @@
 // Where the lines of an access log really are: nginx's standard output, as its official image has it, or a file in its container.
 
+import { decoded } from '../nginx/bytes.ts'
 import type { Unusable } from '../nginx/log-format.ts'
 import type { RollState } from './context.ts'
 
@@ -49,7 +50,7 @@ async function follow(roll: RollState, path: string, signal: AbortSignal): Promi
   let target = path
   for (let links = 0; links < LINKS_MAX && !OUTPUT.includes(target); links += 1) {
     const { exitCode, stdout } = await roll.ports.engine.exec(roll.proxy.id, ['readlink', target], signal)
-    const next = stdout.trim()
+    const next = decoded(stdout).trim()
     if (exitCode !== 0 || !next.startsWith('/')) break
     target = next
   }
@@ -87,7 +88,7 @@ async function run(
   signal: AbortSignal,
 ): Promise<string | Unusable> {
   const { exitCode, stdout, stderr } = await roll.ports.engine.exec(roll.proxy.id, argv, signal)
-  if (exitCode === 0) return stdout
-  const why = (stderr.trim() || stdout.trim()).split('\n')[0] ?? ''
+  if (exitCode === 0) return decoded(stdout)
+  const why = (stderr.trim() || decoded(stdout).trim()).split('\n')[0] ?? ''
   return { unusable: `the access log ${path} cannot be read in ${roll.proxy.name}: ${why}` }
 }

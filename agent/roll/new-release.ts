@@ -5,7 +5,7 @@ import { forgetOld, keepImages } from './kept-images.ts'
 import type { Progress } from './record.ts'
 import { envKeys, isNewest, isSameVersion, type NewRelease, type ReleasedServices } from './release.ts'
 import type { RollContext } from './roll.ts'
-import { digestOf, pinnedText } from './steps/pull.ts'
+import { fullName } from './steps/pull.ts'
 import { wantedOf } from './wanted.ts'
 
 /** Records it, once for each deploy. Its number: of the newest release, where that is the same version. */
@@ -77,9 +77,8 @@ async function servicesBefore(
     if (!container || said?.image === undefined) continue
     const { imageId } = container
     const image = await ports.engine.image(imageId, signal)
-    const isPullable = image !== undefined && digestOf(said.image, image) !== undefined
     services[service] = {
-      image: isPullable ? pinnedText(said.image, image) : imageId,
+      image: fullName({ image: said.image, imageId }, image),
       imageId,
       env: Object.fromEntries(keys.map((key) => [key, said.env[key] ?? null])),
     }

@@ -29,7 +29,7 @@ export interface Proxy {
   readonly settings: NginxSettings
   /** How requests come to the upstream. */
   readonly approach: Approach
-  /** The file with the upstream: on the host, as nginx sees it, its bytes, and how it must be written. */
+  /** The file with the upstream: on the host, as nginx sees it, one character a byte, and how it must be written. */
   readonly file: {
     readonly hostPath: string
     readonly path: string
@@ -274,7 +274,7 @@ async function findFile(
 
 async function readHostFile(hostPath: string, path: string, proxy: Container, ports: Ports): Promise<string> {
   try {
-    return await ports.files.read(hostPath)
+    return await ports.files.read(hostPath, 'bytes')
   } catch (cause) {
     throw new Problem(
       'nginx-not-mounted',
@@ -287,8 +287,8 @@ async function readHostFile(hostPath: string, path: string, proxy: Container, po
   }
 }
 
-/** The addresses by which nginx reaches a container: those in the networks that they share. */
+/** The addresses by which nginx reaches a container: those of both families in the networks that they share. */
 export function addressesFrom(proxy: Container, container: Container): string[] {
   const shared = Object.entries(container.addresses).filter(([network]) => network in proxy.addresses)
-  return shared.map(([, ip]) => ip)
+  return shared.flatMap(([, ips]) => ips)
 }

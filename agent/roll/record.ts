@@ -6,7 +6,7 @@ import { problemSchema } from '../../shared/events.ts'
 import { stepSchema, type Step } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
-import type { Container, Ports } from '../ports.ts'
+import type { Container, Encoding, Ports } from '../ports.ts'
 import { composeTexts, missingIn, nginxTextWith, type RollState } from './context.ts'
 import type { Gates } from './gates.ts'
 import type { Observed } from './observe.ts'
@@ -177,9 +177,10 @@ export async function resumeRoll(
   const { observed, gates, wanted, order, images } = progress
   const containers = await ports.engine.containers(observed.model.project, signal)
   // One that cannot be read is as good as one that somebody else has written.
-  const read = async (path: string) => await ports.files.read(path).catch(() => '')
+  const read = async (path: string, encoding: Encoding) =>
+    await ports.files.read(path, encoding).catch(() => '')
   const texts: Record<string, string> = {}
-  for (const path of stack.compose) texts[path] = await read(path)
+  for (const path of stack.compose) texts[path] = await read(path, 'utf-8')
   const state: RollState = {
     deployId,
     stack,
@@ -192,7 +193,7 @@ export async function resumeRoll(
     updated: new Set(),
     out: new Set(),
     known: undefined,
-    nginxText: await read(observed.proxy.file.hostPath),
+    nginxText: await read(observed.proxy.file.hostPath, 'bytes'),
     composeTexts: texts,
     images: new Map(Object.entries(images)),
     retiring: [],

@@ -15,6 +15,13 @@ export interface Subject {
   run<T>(work: Promise<T>): Promise<T>
   /** What tells one file from another that has taken its path. */
   inode(path: string): Promise<unknown>
+  /** Makes a link that leads to a file. */
+  link(path: string, target: string): Promise<void>
+  /** Leaves beside a file what a write of it by rename that was killed leaves; whether that is there. */
+  leaveHalf(path: string): Promise<void>
+  hasHalf(path: string): Promise<boolean>
+  /** The name of an image that a registry has and the engine has not, and its digest. */
+  pushed(): Promise<{ ref: string; digest: string }>
   /** Has both apps work on a request through nginx for a while. */
   hold(ms: number): Promise<void>
   remove(): Promise<void>
@@ -31,7 +38,7 @@ function signal(): AbortSignal {
 }
 
 function addressOf({ addresses }: Container): string {
-  return Object.values(addresses)[0] ?? ''
+  return Object.values(addresses)[0]?.[0] ?? ''
 }
 
 export function testPorts(begin: () => Promise<Subject>): void {
@@ -165,18 +172,53 @@ export function testPorts(begin: () => Promise<Subject>): void {
     expect(result).toEqual({ exitCode: 3, stdout: 'out\n', stderr: 'err\n' })
   })
 
-  test('nginx’s dump names each file and shows it whole', async () => {
-    const { id } = await one('nginx')
-    const { exitCode, stdout } = await run(({ engine }) => engine.exec(id, ['nginx', '-T'], signal()))
-    const text = await run(({ files }) => files.read(subject.nginxPath))
-    expect(exitCode).toBe(0)
-    expect(stdout).toContain(`# configuration file /etc/nginx/nginx.conf:\n${text}\n`)
+  test('nginx’s files byte for byte, whatever they hold: on the host, in the container, in nginx’s dump', async () => {
+    const nginx = await one('nginx')
+    const before = await run(({ files }) => files.read(subject.nginxPath, 'bytes'))
+    for (const text of [`${before}# \xf6\xdf \xc3\xb6\n`, before]) {
+      await run(({ files }) => files.write(subject.nginxPath, text, 'in-place', 'bytes'))
+      expect(await run(({ files }) => files.read(subject.nginxPath, 'bytes'))).toBe(text)
+      const seen = await run(({ engine }) => engine.readFile(nginx, '/etc/nginx/nginx.conf', signal()))
+      expect(seen).toBe(text)
+      const dump = await run(({ engine }) => engine.exec(nginx.id, ['nginx', '-T'], signal()))
+      expect(dump.exitCode).toBe(0)
+      expect(dump.stdout).toContain(`# configuration file /etc/nginx/nginx.conf:\n${text}\n`)
+    }
   })
 
-  test('a file as the container sees it', async () => {
-    const nginx = await one('nginx')
-    const seen = await run(({ engine }) => engine.readFile(nginx, '/etc/nginx/nginx.conf', signal()))
-    expect(seen).toBe(await run(({ files }) => files.read(subject.nginxPath)))
+  test('a text that is not UTF-8 is refused, not guessed at', async () => {
+    const before = await run(({ files }) => files.read(composePath(), 'bytes'))
+    await run(({ files }) => files.write(composePath(), `${before}# \xf6\xdf\n`, 'rename', 'bytes'))
+    await expect(run(({ files }) => files.read(composePath()))).rejects.toMatchObject({
+      code: 'compose-invalid',
+    })
+    await run(({ files }) => files.write(composePath(), before, 'rename', 'bytes'))
+  })
+
+  test('what a killed write has left is tidied away, also by a link’s name', async () => {
+    const link = `${composePath()}.link`
+    await subject.link(link, composePath())
+    expect(await run(({ files }) => files.real(link))).toBe(
+      await run(({ files }) => files.real(composePath())),
+    )
+    for (const path of [composePath(), link]) {
+      await subject.leaveHalf(composePath())
+      expect(await subject.hasHalf(composePath())).toBe(true)
+      await run(({ files }) => files.tidy(path))
+      expect(await subject.hasHalf(composePath())).toBe(false)
+    }
+  })
+
+  test('a pull brings what a registry has, and the registry says what that is', async () => {
+    const { ref, digest } = await subject.pushed()
+    expect(await run(({ engine }) => engine.image(ref, signal()))).toBeUndefined()
+    await run(({ engine }) => engine.pull(ref, () => {}, signal()))
+    const image = await run(({ engine }) => engine.image(ref, signal()))
+    const pinned = `${ref.replace(/:[^:/]+$/, '')}@${digest}`
+    expect([...(image?.digests ?? []), ...(image?.unproven ?? [])]).toContain(pinned)
+    expect(await run(({ engine }) => engine.isInRegistry(pinned, signal()))).toBe(true)
+    const other = `${ref.replace(/:[^:/]+$/, '')}@sha256:${NOBODY}`
+    expect(await run(({ engine }) => engine.isInRegistry(other, signal()))).toBe(false)
   })
 
   test('a hang-up makes the master start new workers, and the old ones quit', async () => {
@@ -212,11 +254,11 @@ export function testPorts(begin: () => Promise<Subject>): void {
     if (!nginx || !app1) throw new Error('the stack does not run')
     await subject.hold(1500)
     const count = (port: number) =>
-      run(({ engine }) => engine.connections(nginx, { ip: addressOf(app1), port }, signal()))
+      run(({ engine }) => engine.connections(nginx, [{ ip: addressOf(app1), port }], signal()))
     expect(await count(3000)).toBeGreaterThanOrEqual(1)
     expect(await count(3001)).toBe(0)
     expect(
-      await run(({ engine }) => engine.connections(nginx, { ip: '192.0.2.1', port: 3000 }, signal())),
+      await run(({ engine }) => engine.connections(nginx, [{ ip: '192.0.2.1', port: 3000 }], signal())),
     ).toBe(0)
   })
 
@@ -411,6 +453,7 @@ export function testPorts(begin: () => Promise<Subject>): void {
       run: ({ compose }, stop) =>
         compose.run(subject.stack, 'app2', { command: ['sleep', '5'], name: 'nobody', replaced: {} }, stop),
       exec: ({ engine }, stop) => engine.exec(nginx.id, ['sleep', '5'], stop),
+      isInRegistry: ({ engine }, stop) => engine.isInRegistry(`127.0.0.1:9/nobody@sha256:${NOBODY}`, stop),
       pull: ({ engine }, stop) => engine.pull('127.0.0.1:9/nobody:v0', () => {}, stop),
       logs: ({ engine }, stop) => engine.logs(nginx.id, 5, stop),
       model: ({ compose }, stop) => compose.model(subject.stack, {}, stop),

@@ -1,21 +1,27 @@
 // The real adapters on a real engine do for the agent what the fake world does.
 
-import { chmod, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, chmod, stat, symlink, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { realPorts } from '../../agent/adapters/index.ts'
 import type { StackConfig } from '../../agent/config/config.ts'
 import { testPorts } from '../contract/ports.ts'
-import { buildApp, docker, startStack, until, type Stack } from '../support/stack.ts'
+import { startRegistry, type Registry } from '../support/registry.ts'
+import { freePort } from '../support/ropeway.ts'
+import { buildApp, docker, endAll, startStack, until, type Stack } from '../support/stack.ts'
 import { STACK_DEFAULTS } from '../support/stack-config.ts'
 
 const ports = realPorts()
 const signal = new AbortController().signal
 let stack: Stack
+let registry: Registry
+
+const halfOf = (path: string) => join(dirname(path), `.${basename(path)}.ropeway-new`)
 
 beforeAll(buildApp, 300_000)
 
 testPorts(async () => {
+  registry = await startRegistry(await freePort())
   stack = await startStack()
   const config: StackConfig = {
     name: 'hello',
@@ -33,6 +39,17 @@ testPorts(async () => {
     nginxPath: join(stack.folder, 'proxy/nginx.conf'),
     run: (work) => work,
     inode: async (path) => (await stat(path)).ino,
+    link: (path, target) => symlink(target, path),
+    leaveHalf: (path) => writeFile(halfOf(path), 'half of it'),
+    hasHalf: (path) =>
+      access(halfOf(path)).then(
+        () => true,
+        () => false,
+      ),
+    pushed: async () => ({
+      ref: `${registry.address}/app:v1`,
+      digest: await registry.pushUnique('ropeway-test-app:v1', 'app:v1'),
+    }),
     hold: async (ms) => {
       // Nobody waits for the answers: the stack may be gone before them.
       for (let n = 0; n < 4; n += 1) fetch(`http://${stack.ip}/?ms=${ms}`, { method: 'POST' }).catch(() => {})
@@ -41,13 +58,17 @@ testPorts(async () => {
       const of = (service: string | undefined) => containers.find((one) => one.service === service)
       await until(async () => {
         const counts = apps.map((app) => {
-          const ip = Object.values(of(app)?.addresses ?? {})[0] ?? ''
-          return ports.engine.connections(of(nginx)!, { ip, port: 3000 }, signal)
+          const ip = Object.values(of(app)?.addresses ?? {})[0]?.[0] ?? ''
+          return ports.engine.connections(of(nginx)!, [{ ip, port: 3000 }], signal)
         })
         return (await Promise.all(counts)).every((count) => count > 0)
       }, 'both apps work')
     },
-    remove: () => stack.remove(),
+    remove: () =>
+      endAll(
+        () => registry.stop(),
+        () => stack.remove(),
+      ),
   }
 })
 

@@ -64,7 +64,7 @@ beforeAll(async () => {
     compose: stacks[name].composeFiles[0],
     allow: { images: ['ropeway-test-app'], env: ['MESSAGE'] },
     // As they are by default, which here is the point.
-    health: { timeout: '5s', interval: '250ms', successes: 7, ...health },
+    health: { timeout: '10s', interval: '250ms', successes: 7, ...health },
   })
   ropeway = await startRopeway({ stacks: { api: of('api'), hardened: of('hardened'), ill: of('ill') } })
 })

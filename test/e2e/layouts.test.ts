@@ -1,7 +1,7 @@
 // Stacks as people have them: every way to mount and write the two files, other nginx versions, other numbers of instances. One agent
 // for all of them.
 
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { under, type LoadOptions } from '../support/load.ts'
@@ -9,7 +9,7 @@ import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway
 import { SEED_COMPOSE, seedNginxConf, endAll, startStack, type Stack } from '../support/stack.ts'
 
 interface Layout {
-  readonly files: Record<string, string>
+  readonly files: Record<string, string | Uint8Array>
   readonly composeFiles?: readonly string[]
   /** More of the stack's ropeway.yml. */
   readonly config?: object
@@ -46,6 +46,31 @@ services:
     <<: *app
     environment: { <<: *env, 'MESSAGE': 'app2,v1', OTHER: x } # a flow map
 `
+
+/** Other test runs on this machine have networks of their own. */
+const PREFIX = `fd00:${process.pid.toString(16)}:`
+
+/**
+ * A network of both families in which nginx reaches its servers by IPv6 alone. Each address keeps its MAC: older engines tell no neighbour when
+ * one has moved to another.
+ */
+const OVER_IPV6 = `${SEED_COMPOSE.replace(
+  '    volumes:',
+  `    extra_hosts: ['app1:${PREFIX}:11', 'app2:${PREFIX}:12']\n    volumes:`,
+).replaceAll(
+  /  app(.):\n/g,
+  (service, n: string) =>
+    `${service}    mac_address: '02:42:00:00:00:1${n}'\n    networks: { default: { ipv6_address: '${PREFIX}:1${n}' } }\n`,
+)}networks:
+  default:
+    enable_ipv6: true
+    ipam: { config: [{ subnet: '${PREFIX}:/64' }] }
+`
+
+/** With a comment in ISO 8859-1, as older editors write it: no UTF-8. */
+function latin1(nginxConf: string): Buffer {
+  return Buffer.from(`# Größe\n${nginxConf}`, 'latin1')
+}
 
 function layouts(nginxConf: string) {
   const instances = ['app1', 'app2', 'app3']
@@ -97,6 +122,9 @@ function layouts(nginxConf: string) {
         'docker-compose.yml': SEED_COMPOSE.replace('nginx:1.30', 'nginx:1.22'),
         'proxy/nginx.conf': nginxConf.replace(/.*keepalive_min_timeout.*\n/g, ''),
       },
+    },
+    ipv6: {
+      files: { 'docker-compose.yml': OVER_IPV6, 'proxy/nginx.conf': latin1(nginxConf) },
     },
     init: {
       files: {
@@ -233,6 +261,13 @@ test('a server that its user has marked down is updated and stays down', async (
 test('an nginx without keepalive_min_timeout gives a warning, and loses nothing but idle connections', async () => {
   const { events } = await rolls('old', { load: { kind: 'fresh', connections: 4 } })
   expect(warningsOf(events)).toEqual(['no-keepalive-min-timeout'])
+})
+
+test('requests that go by IPv6, longer than old workers live, and an nginx.conf that is not UTF-8', async () => {
+  const { stack, events } = await rolls('ipv6', { load: { kind: 'idle', connections: 8, ms: 2500 } })
+  const drains = stepsOf(events).filter(({ step }) => step.kind === 'drain')
+  expect(drains.map(({ facts }) => facts)).toEqual([{ cut: 0 }, { cut: 0 }])
+  expect(await readFile(join(stack.folder, 'proxy/nginx.conf'))).toEqual(latin1(await seedNginxConf()))
 })
 
 test('an nginx whose master is not the first process of its container', async () => {

@@ -10,7 +10,7 @@ set -euo pipefail
 
 # The suites that are known to hold what we need; the names stay when they age.
 COMPOSE_SUITE=trixie  # the oldest with compose >= 2.26
-NEWEST_SUITE=forky    # engine 28, compose 2.40, nginx 1.30
+NEWEST_SUITE=forky    # engine 28, compose 2.40, nginx 1.30; with the image store of fresh installs
 OLD_SUITE=bookworm    # nginx 1.22, and a small root for node
 NODE_MAJOR=26
 # Part of the cached images' file names: raise it when a recipe below changes.
@@ -158,7 +158,12 @@ start_engine() {
   # What an abruptly ended run left: processes, socket, pidfile, bridge.
   stop_engine "$NAME"
   mkdir -p "$RUN" "$STATE/$NAME-data" /run/containerd
-  echo '{}' >"$RUN/$NAME.json"
+  # Docker 29 has the containerd image store where nobody has images yet: the newest engine has it too.
+  if [ "$NAME" = newest ]; then
+    echo '{"features":{"containerd-snapshotter":true}}'
+  else
+    echo '{}'
+  fi >"$RUN/$NAME.json"
   bridge=$(bridge_of "$NAME")
   ip link add name "$bridge" type bridge
   ip addr add "$SUBNET.0.1/24" dev "$bridge"

@@ -130,7 +130,7 @@ export async function seedNginxConf(): Promise<string> {
  * what compose makes of the folder's: a new one, unless it is given. `door` is where the stack answers 200.
  */
 export async function startStack(
-  files: Record<string, string> = {},
+  files: Record<string, string | Uint8Array> = {},
   composeFiles: readonly string[] = ['docker-compose.yml'],
   givenFolder?: string,
   door: Door = {},

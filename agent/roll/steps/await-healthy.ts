@@ -11,11 +11,13 @@ import type { StepHandler } from './index.ts'
 
 /** Docker's verdict is not waited for longer than this after the probe's time is over: a healthcheck that says nothing by then hangs. */
 const VERDICT_MS_MAX = 15 * 60_000
+/** The former version was well, so on the way back it is waited for at least so long: to give up means to be stuck. */
+const BACK_MS_MIN = 30_000
 /** Until the first answer the app is only starting: ask often, it costs next to nothing and ends the wait sooner. */
 const START_POLL_MS = 20
 
 export const awaitHealthy: StepHandler<'await-healthy'> = {
-  deadlineMs: (_step, { stack }) => stack.health.timeoutMs + VERDICT_MS_MAX + 60_000,
+  deadlineMs: (_step, { stack }) => Math.max(stack.health.timeoutMs, BACK_MS_MIN) + VERDICT_MS_MAX + 60_000,
   async do({ service }, { roll, report, signal }) {
     const { clock } = roll.ports
     const { health } = roll.stack
@@ -34,12 +36,13 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
       if (isSteady && !starting) return { probes: inARow }
       // The probe has its time; Docker, once it is the only one to wait for, as long as its healthcheck may take.
       const waitedMs = clock.now() - startedAt
+      const timeoutMs = Math.max(health.timeoutMs, roll.updated.has(service) ? 0 : BACK_MS_MIN)
       const longestMs = starting && isSteady ? Math.min(verdictMs(starting), VERDICT_MS_MAX) : 0
       const waiting = fault ?? (starting ? 'starting' : 'it has not answered well often enough in a row')
-      if (waitedMs >= Math.max(health.timeoutMs, longestMs))
+      if (waitedMs >= Math.max(timeoutMs, longestMs))
         throw new Problem(
           'container-unhealthy',
-          `${service} was not healthy within ${Math.max(health.timeoutMs, longestMs) / 1000} s: ${waiting}`,
+          `${service} was not healthy within ${Math.max(timeoutMs, longestMs) / 1000} s: ${waiting}`,
           {
             log: await logsOf(roll, containers[0], signal),
             cure:

@@ -2,7 +2,7 @@
 
 import { imageRef, isImageId, parseImage } from '../../../shared/image.ts'
 import { Problem } from '../../../shared/problems.ts'
-import type { Container, Image } from '../../ports.ts'
+import type { Container, Engine, Image } from '../../ports.ts'
 import type { RollState } from '../context.ts'
 import type { StepHandler } from './index.ts'
 
@@ -24,8 +24,8 @@ export const pull: StepHandler<'pull'> = {
       })
     const { digest } = imageRef(text)
     const local = await engine.image(text, signal)
-    // An image without a digest of its repository was built or named here: what that name means in a registry is somebody else's.
-    const isHostOnly = local !== undefined && digestOf(text, local) === undefined
+    // What was built or named here is not looked for elsewhere: what that name means in a registry is somebody else's.
+    const isHostOnly = local !== undefined && !(await isOfRegistry(text, local, engine, signal))
     const isThere = local !== undefined && (isHostOnly || digest !== undefined)
     if (!isThere) await engine.pull(text, (progress) => report({ ...progress }), signal)
     const image = isThere ? local : await engine.image(text, signal)
@@ -35,6 +35,30 @@ export const pull: StepHandler<'pull'> = {
     roll.images.set(text, { ...image, text: pinned })
     return { pinned }
   },
+}
+
+/** The registry that a name without one means. */
+const DOCKER_HUB = 'docker.io/'
+
+// Whether the image came from the registry that its name means, or went there. Where nobody but that registry knows, it is asked for this very
+// content: of whoever has the name there, nothing else can come of it.
+async function isOfRegistry(
+  text: string,
+  image: Image,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (digestOf(text, image.digests) !== undefined) return true
+  const digest = digestOf(text, image.unproven)
+  if (digest === undefined) return false
+  const { written, repository } = imageRef(text)
+  try {
+    return await engine.isInRegistry(`${written}@${digest}`, signal)
+  } catch (error) {
+    // Who builds on a host that reaches no registry names none. Who names one means it.
+    if (signal.aborted || !repository.startsWith(DOCKER_HUB)) throw error
+    return false
+  }
 }
 
 // A registry gives what it has, were it for another platform. Where the host runs such images already, it can: by emulation.
@@ -62,24 +86,32 @@ async function keptById(roll: RollState, text: string, signal: AbortSignal): Pro
   return await engine.image(id, signal)
 }
 
-/** `repository:tag@digest` for an image that has a digest in the repository that the text names. */
-export function pinnedText(text: string, image: Image): string {
+/** `repository:tag@digest` for an image that came from the repository that the text names. */
+export function pinnedText(text: string, { digests, unproven }: Image): string {
   const wanted = imageRef(text)
   if (wanted.digest !== undefined) return text
-  const digest = digestOf(text, image)
+  const digest = digestOf(text, [...digests, ...unproven])
   if (digest === undefined)
     throw new Problem('image-not-found', `${text} has no digest in its own repository`)
   return `${wanted.written}:${wanted.tag ?? 'latest'}@${digest}`
 }
 
-/** What a container runs, in full: as it was made from where that has a digest, else by its image's, and by the ID where no registry has it. */
-export function fullName({ image: text, imageId }: Container, image: Image | undefined): string {
+/**
+ * What a container runs, in full: as it was made from where that has a digest, else by its image's, and by the ID where no registry is known to
+ * have it.
+ */
+export function fullName(
+  { image: text, imageId }: Pick<Container, 'image' | 'imageId'>,
+  image: Image | undefined,
+): string {
   if (parseImage(text)?.digest !== undefined) return text
-  return image !== undefined && digestOf(text, image) !== undefined ? pinnedText(text, image) : imageId
+  return image !== undefined && digestOf(text, image.digests) !== undefined
+    ? pinnedText(text, image)
+    : imageId
 }
 
-/** The image's digest in the repository that the text names. */
-export function digestOf(text: string, image: Image): string | undefined {
+/** Of `repository@digest`s, the digest in the repository that the text names. */
+export function digestOf(text: string, digests: readonly string[]): string | undefined {
   const { repository } = imageRef(text)
-  return image.digests.map((entry) => parseImage(entry)).find((ref) => ref?.repository === repository)?.digest
+  return digests.map((entry) => parseImage(entry)).find((ref) => ref?.repository === repository)?.digest
 }

@@ -65,7 +65,7 @@ async function load(roll: RollState, text: string, signal: AbortSignal): Promise
 async function writeNginx(roll: RollState, text: string, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
   const { hostPath, how } = roll.observed.proxy.file
-  const current = await roll.ports.files.read(hostPath)
+  const current = await roll.ports.files.read(hostPath, 'bytes')
   if (current !== roll.nginxText && current !== text)
     throw new Problem('nginx-changed', `somebody else changed ${hostPath} during the roll`, {
       cure: 'see what they wrote, then deploy again',
@@ -75,7 +75,7 @@ async function writeNginx(roll: RollState, text: string, signal: AbortSignal): P
     roll.nginxText = text
   }
   if (current === text) onWritten()
-  else await writeFile(roll.ports.files, hostPath, text, how, onWritten)
+  else await writeFile(roll.ports.files, hostPath, text, [how, 'bytes'], onWritten)
 }
 
 // nginx reloads a stale file without a word, so the bytes in the container are compared first.

@@ -16,7 +16,7 @@ export const verify: StepHandler<'verify'> = {
   async do(_step, { roll, signal }) {
     const { files } = roll.ports
     const { file } = roll.observed.proxy
-    if ((await files.read(file.hostPath)) !== file.text)
+    if ((await files.read(file.hostPath, 'bytes')) !== file.text)
       throw new Problem('nginx-changed', `${file.hostPath} is not what the roll left`, {
         cure: 'see who changed it',
       })

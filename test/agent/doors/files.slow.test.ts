@@ -136,9 +136,9 @@ test('a table of connections is counted, whatever it looks like', () => {
     '   0: 0100007F:1F90 0200007F:0050 01 00000000:00000000 00:00000000 00000000  0 0 1 1 0 100 0 0 10 0\n'
   fc.assert(
     fc.property(fc.oneof(damaged(fc.constant(row.repeat(3))), anyText), (table) => {
-      const count = countEstablished(table, { ip: '127.0.0.2', port: 80 })
+      const count = countEstablished(table, [{ ip: '127.0.0.2', port: 80 }])
       expect(count).toBeLessThanOrEqual(table.split('\n').length)
     }),
   )
-  expect(countEstablished(row.repeat(3), { ip: '127.0.0.2', port: 80 })).toBe(3)
+  expect(countEstablished(row.repeat(3), [{ ip: '127.0.0.2', port: 80 }])).toBe(3)
 })

@@ -93,6 +93,17 @@ describe('a stack that no question suits as it stands is rolled all the same:', 
   })
 })
 
+test('an app that listens on IPv4 alone is asked there alone, whatever Docker’s DNS tells nginx', async () => {
+  const world = new FakeWorld({ isDualStack: true })
+  const { get } = world.ports.http
+  Object.assign(world.ports.http, {
+    get: async (...[target, ...rest]: Parameters<typeof get>) =>
+      target.ip.includes(':') ? { fault: 'ECONNREFUSED' } : await get(target, ...rest),
+  })
+  const life = await world.roll({ env: { MESSAGE: '{service},v2' } })
+  expect(life.end, world.story()).toMatchObject({ type: 'succeeded', changed: true })
+})
+
 describe('what cannot be judged is refused before anything moves, with the key that settles it:', () => {
   test.each<[string, WorldOptions, RegExp]>([
     ['every Host is refused', { app: { hosts: ['secret.example'] }, sites: site('_') }, /health\.host/],

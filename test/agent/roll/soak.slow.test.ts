@@ -3,6 +3,7 @@ import type { Engine } from '../../../agent/ports.ts'
 import type { Facts } from '../../../shared/events.ts'
 import type { Step } from '../../../shared/plan.ts'
 import { FakeWorld, type WorldOptions } from '../../support/fake-world.ts'
+import { overIPv6, six } from '../../support/world/ipv6.ts'
 import { proxyPath, stackFiles } from '../../support/world/stack-files.ts'
 
 const V2 = { env: { MESSAGE: '{service},v2' } }
@@ -96,6 +97,15 @@ test('a good version passes, and the step says how many requests it was judged b
   expect(reads[0]).toBeLessThan(1500)
   expect(Math.max(...reads)).toBeGreaterThanOrEqual(SOAK_MS)
   expect(await world.faultsAfter('changed')).toEqual([])
+})
+
+test('requests that nginx sent by IPv6 count too', async () => {
+  const { world, engine, linesSince } = soaking({ stack: { soakMs: 2_000 } })
+  overIPv6(world, true)
+  engine.outputSince = async (_id, sinceMs) =>
+    linesSince(sinceMs).replaceAll(/ ([\d.]+):3000/g, (_, ip) => ` [${six(ip)}]:3000`)
+  const { events } = await world.roll(V2)
+  expect(soaks(events).map(({ requests }) => Number(requests) > 50)).toEqual([true, true])
 })
 
 test('a version that fails a third of its requests is undone early, and the others never were', async () => {

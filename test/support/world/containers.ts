@@ -302,8 +302,8 @@ export class Containers {
 }
 
 // The one place that knows how the agent is told of addresses.
-function addressesOf({ ip }: FakeContainer): Container['addresses'] {
-  return { [NETWORK]: ip }
+function addressesOf({ ip, ip6 }: FakeContainer): Container['addresses'] {
+  return { [NETWORK]: [ip, ...(ip6 === undefined ? [] : [ip6])] }
 }
 
 export function asContainer(fake: FakeContainer): Container {

@@ -100,8 +100,8 @@ export function fakeEngine(world: World): Engine {
         await clock.sleep(2, signal)
         const image = images.find(ref)
         if (!image) return undefined
-        const { id, digests, platform } = image
-        return { id, digests, platform, tags: images.tagsOf(id) }
+        const { id, platform } = image
+        return { id, platform, tags: images.tagsOf(id), ...images.originOf(image) }
       },
       async platform(signal) {
         await clock.sleep(1, signal)
@@ -119,6 +119,10 @@ export function fakeEngine(world: World): Engine {
         onProgress({ done: 1, layers: 2 })
         await clock.sleep(100, signal)
         images.pull(ref)
+      },
+      async isInRegistry(digest, signal) {
+        await clock.sleep(50, signal)
+        return images.isPushed(digest)
       },
       async imagesInUse(signal) {
         await clock.sleep(5, signal)
@@ -177,9 +181,9 @@ export function fakeEngine(world: World): Engine {
         await clock.sleep(5, signal)
         return known(id).log.slice(-lines)
       },
-      async connections({ id }, { ip, port }, signal) {
+      async connections({ id }, remotes, signal) {
         await clock.sleep(1, signal)
-        return world.traffic.connections(id, ip, port)
+        return remotes.reduce((sum, { ip, port }) => sum + world.traffic.connections(id, ip, port), 0)
       },
     } satisfies Partial<Engine>),
   }

@@ -190,7 +190,8 @@ export class Faults {
     }
     if (kind === 'crash') return await this.#die()
     if (kind === 'crash-midway' && method === 'files.write') {
-      await real(...args, MIDWAY_SHARES[nth % MIDWAY_SHARES.length])
+      const [path, text, how, encoding] = args
+      await real(path, text, how, encoding, MIDWAY_SHARES[nth % MIDWAY_SHARES.length])
       return await this.#die()
     }
     if (kind === 'crash-midway' || kind === 'crash-alone') {

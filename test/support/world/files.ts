@@ -1,37 +1,35 @@
 // A host's file system: paths that lead to inodes, which is all that tells an in-place write from a rename.
 
-import type { Files } from '../../../agent/ports.ts'
+import { decoded } from '../../../agent/nginx/bytes.ts'
+import type { Encoding, Files } from '../../../agent/ports.ts'
+import { Problem } from '../../../shared/problems.ts'
 
 export interface Inode {
+  /** One character a byte. */
   text: string
 }
 
 export class FakeFiles implements Files {
   readonly #inodes = new Map<string, Inode>()
+  readonly #links = new Map<string, string>()
   /** Files that a write in place has left half written, since nobody was there to finish it. */
   readonly #torn = new Set<string>()
-  /** Symbolic links, by their path. */
-  readonly #links: Readonly<Record<string, string>>
   /** The paths that there were at the beginning. */
   readonly #own: ReadonlySet<string>
   #isFull = false
   writes = 0
 
   constructor(texts: Readonly<Record<string, string>>, links: Readonly<Record<string, string>> = {}) {
-    for (const [path, text] of Object.entries(texts)) this.#inodes.set(path, { text })
-    this.#links = links
+    for (const [path, text] of Object.entries(texts)) this.replace(path, text)
+    for (const [path, target] of Object.entries(links)) this.#links.set(path, target)
     this.#own = new Set(this.#inodes.keys())
   }
 
   /** As a bind mount pins it: later renames over the path do not reach it. */
   inode(path: string): Inode {
-    const inode = this.#inodes.get(this.#follow(path))
+    const inode = this.#inodes.get(this.#target(path))
     if (!inode) throw Object.assign(new Error(`ENOENT: no such file ${path}`), { code: 'ENOENT' })
     return inode
-  }
-
-  #follow(path: string): string {
-    return this.#links[path] ?? path
   }
 
   /** What lies beside the user's files. */
@@ -40,33 +38,54 @@ export class FakeFiles implements Files {
   }
 
   text(path: string): string {
-    return this.inode(path).text
+    return decoded(this.inode(path).text)
   }
 
   paths(folder: string): string[] {
     return [...this.#inodes.keys()].filter((path) => path.startsWith(`${folder}/`)).toSorted()
   }
 
-  /** What somebody else does, by an editor that replaces the file. */
-  replace(path: string, text: string): void {
-    this.#inodes.set(path, { text })
+  link(path: string, target: string): void {
+    this.#links.set(path, target)
   }
 
-  async read(path: string): Promise<string> {
-    return this.text(path)
+  #target(path: string): string {
+    return this.#links.get(path) ?? path
+  }
+
+  /** What somebody else does, by an editor that replaces the file. */
+  replace(path: string, text: string): void {
+    this.#inodes.set(path, { text: bytesOf(text, 'utf-8') })
+  }
+
+  async read(path: string, encoding: Encoding = 'utf-8'): Promise<string> {
+    const { text } = this.inode(path)
+    if (encoding === 'bytes') return text
+    const read = decoded(text)
+    // Only what is no UTF-8 comes back as it is.
+    if (read === text && /[\x80-\xff]/.test(text))
+      throw new Problem('compose-invalid', `${path} is not UTF-8`)
+    return read
   }
 
   /** `share`: the part of it that is written before whoever writes is gone. */
-  async write(path: string, text: string, how: 'in-place' | 'rename', share = 1): Promise<void> {
+  async write(
+    path: string,
+    written: string,
+    how: 'in-place' | 'rename',
+    encoding: Encoding = 'utf-8',
+    share = 1,
+  ): Promise<void> {
     this.writes += 1
     const inode = this.inode(path)
-    if (how === 'rename') this.#inodes.delete(newFile(this.#follow(path)))
+    if (how === 'rename') this.#inodes.delete(newFile(this.#target(path)))
+    const text = bytesOf(written, encoding)
     // The real one gives the old bytes back, which still fit.
-    if (this.#isFull && Buffer.byteLength(text) > Buffer.byteLength(inode.text))
+    if (this.#isFull && text.length > inode.text.length)
       throw Object.assign(new Error(`ENOSPC: no space left on device, write ${path}`), { code: 'ENOSPC' })
     if (share < 1) {
       if (how === 'rename') {
-        this.#inodes.set(newFile(this.#follow(path)), { text: text.slice(0, text.length * share) })
+        this.#inodes.set(newFile(this.#target(path)), { text: text.slice(0, text.length * share) })
         return
       }
       inode.text = tornText(inode.text, text, share)
@@ -75,7 +94,7 @@ export class FakeFiles implements Files {
     }
     this.#torn.delete(path)
     if (how === 'in-place') inode.text = text
-    else this.#inodes.set(this.#follow(path), { text })
+    else this.#inodes.set(this.#target(path), { text })
   }
 
   /** Whether a file is half written at the moment. */
@@ -89,24 +108,27 @@ export class FakeFiles implements Files {
   }
 
   async tidy(path: string): Promise<void> {
-    this.#inodes.delete(newFile(this.#follow(path)))
+    this.#inodes.delete(newFile(this.#target(path)))
   }
 
   async real(path: string): Promise<string> {
     this.inode(path)
-    return this.#follow(path)
+    return this.#target(path)
   }
 }
 
-// As the real adapter names the file that it renames.
+// As the real one calls it.
 function newFile(path: string): string {
   return path.replace(/[^/]*$/, '.$&.ropeway-new')
 }
 
-// Byte by byte, as the disk has it: a character may be cut in two. Somewhere after the first change, so that it is neither text.
+// Somewhere after the first change, so that it is neither text.
 function tornText(before: string, after: string, share: number): string {
-  const [old, next] = [Buffer.from(before), Buffer.from(after)]
-  const start = next.findIndex((byte, index) => byte !== old[index])
-  const at = start < 0 ? next.length : start + 1 + Math.floor((next.length - start) * share)
-  return Buffer.concat([next.subarray(0, at), old.subarray(at)]).toString('utf8')
+  const start = [...after].findIndex((byte, index) => byte !== before[index])
+  const at = start < 0 ? after.length : start + 1 + Math.floor((after.length - start) * share)
+  return after.slice(0, at) + before.slice(at)
+}
+
+function bytesOf(text: string, encoding: Encoding): string {
+  return encoding === 'bytes' ? text : Buffer.from(text).toString('latin1')
 }

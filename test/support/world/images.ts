@@ -30,7 +30,7 @@ export interface App {
 /** An app that crashes does so this long after it listens: just after two probes found it healthy. */
 const CRASH_MS = 260
 
-export interface FakeImage extends Omit<Image, 'tags'>, App {
+export interface FakeImage extends Omit<Image, 'tags' | 'unproven'>, App {
   readonly startMs: number
   readonly crashMs: number
   readonly env: Readonly<Record<string, string>>
@@ -61,6 +61,8 @@ export function fakeImage(name: string, options: FakeImageOptions = {}): FakeIma
 export class FakeImages {
   readonly #local = new Map<string, FakeImage>()
   readonly #registry = new Map<string, FakeImage>()
+  /** Of a store that makes a digest of every name that an image has here, and does not tell which a registry knows. */
+  isContainerd = false
 
   /** An image that was built on this host. */
   build(ref: string, image: FakeImage = fakeImage(ref)): FakeImage {
@@ -90,6 +92,10 @@ export class FakeImages {
     for (const digest of image.digests) this.#local.set(digest, image)
   }
 
+  isPushed(digest: string): boolean {
+    return this.#registry.has(key(digest))
+  }
+
   tag(id: string, ref: string): void {
     const image = this.#local.get(id)
     if (!image) throw new Problem('image-not-found', `no such image ${id}`)
@@ -107,6 +113,15 @@ export class FakeImages {
     this.#local.delete(key(ref))
     if (isLast) this.#local.delete(image.id)
     return true
+  }
+
+  /** What the engine says of where an image is from. */
+  originOf({ id, digests }: FakeImage): Pick<Image, 'digests' | 'unproven'> {
+    if (!this.isContainerd) return { digests, unproven: [] }
+    const names = this.tagsOf(id).map(
+      (tag) => `${tag.replace(/:[^:/]+$/, '')}@${sha256(`manifest of ${id}`)}`,
+    )
+    return { digests: [], unproven: [...new Set([...digests, ...names])] }
   }
 
   tagsOf(id: string): string[] {

@@ -50,8 +50,12 @@ export class FakeStuckNotes implements StuckNotes {
     this.#note = undefined
   }
 
-  keep(files: FileTexts): FileTexts {
-    this.kept.push(files)
+  keep(files: Parameters<StuckNotes['keep']>[0]): FileTexts {
+    const texts = Object.entries(files).map(([path, content]) => [
+      path,
+      typeof content === 'string' ? content : new TextDecoder().decode(content),
+    ])
+    this.kept.push(Object.fromEntries(texts))
     return Object.fromEntries(Object.keys(files).map((path) => [path, `/var/lib/ropeway/stuck${path}`]))
   }
 

@@ -218,7 +218,7 @@ export class FakeNginx {
         this.#files
           .paths(source)
           .filter((path) => path.endsWith('.conf'))
-          .map((path) => ({ path: target + path.slice(source.length), text: this.#files.text(path) })),
+          .map((path) => ({ path: target + path.slice(source.length), text: this.#files.inode(path).text })),
       )
     const own = Object.entries(this.#image)
       .filter(([path]) => !this.container.pinned.has(path))
