@@ -1,7 +1,7 @@
 // A container as the agent needs it, of what the engine says of one.
 
 import type Docker from 'dockerode'
-import type { Container } from '../ports.ts'
+import type { Container, Healthcheck } from '../ports.ts'
 
 export function readContainer(inspected: Docker.ContainerInspectInfo): Container {
   const { Config, State, NetworkSettings, Mounts } = inspected
@@ -19,6 +19,7 @@ export function readContainer(inspected: Docker.ContainerInspectInfo): Container
     restarts: inspected.RestartCount,
     startedAt: State.StartedAt,
     health: healthOf(State.Health?.Status),
+    healthcheck: healthcheckOf(Config.Healthcheck),
     pid: State.Pid,
     addresses: Object.fromEntries(
       networks.map(([name, { IPAddress }]) => [name, IPAddress]).filter(([, ip]) => ip),
@@ -37,4 +38,21 @@ function splitEnv(entry: string): [string, string] {
 
 function healthOf(status: string | undefined): Container['health'] {
   return status === 'starting' || status === 'healthy' || status === 'unhealthy' ? status : undefined
+}
+
+const MS_NS = 1e6
+
+// The engine says 0 for its own defaults.
+function healthcheckOf(check: Docker.HealthConfig | undefined): Healthcheck | undefined {
+  const { Test: test = [], Interval, Timeout, Retries, StartPeriod } = check ?? {}
+  if (test.length === 0 || test[0] === 'NONE') return undefined
+  const startInterval = check && 'StartInterval' in check ? Number(check.StartInterval) : 0
+  return {
+    test,
+    intervalMs: (Interval || 30_000 * MS_NS) / MS_NS,
+    timeoutMs: (Timeout || 30_000 * MS_NS) / MS_NS,
+    retries: Retries || 3,
+    startPeriodMs: (StartPeriod ?? 0) / MS_NS,
+    startIntervalMs: startInterval / MS_NS,
+  }
 }
