@@ -46,6 +46,10 @@ export function testPorts(begin: () => Promise<Subject>): void {
     if (!container) throw new Error(`there is no container of ${service}`)
     return container
   }
+  const get = async (service: string, port: number, tls = false) => {
+    const target = { ip: addressOf(await one(service)), port, path: '/', host: 'localhost', tls }
+    return await run(({ http }) => http.get(target, 2000, signal()))
+  }
   const composePath = (): string => subject.stack.compose[0] ?? ''
   const edit = async (from: string, to: string): Promise<string> => {
     const before = await run(({ files }) => files.read(composePath()))
@@ -239,17 +243,12 @@ export function testPorts(begin: () => Promise<Subject>): void {
   })
 
   test('an answer has a status, a refusal is a fault, as is TLS where none is spoken', async () => {
-    const { app2, nginx } = await all()
-    const get = (container: Container | undefined, port: number, tls = false) => {
-      const target = { ip: container ? addressOf(container) : '', port, path: '/', host: 'localhost', tls }
-      return run(({ http }) => http.get(target, 2000, signal()))
-    }
-    expect(await get(app2, 3000)).toEqual({ status: 200 })
-    expect(await get(app2, 3001)).toEqual({ fault: 'ECONNREFUSED' })
-    expect(await get(app2, 3000, true)).toEqual({ fault: 'EPROTO' })
-    expect(await get(nginx, 80)).toEqual({ status: 200 })
-    expect(await get(nginx, 81)).toEqual({ fault: 'ECONNREFUSED' })
-    expect(await get(nginx, 80, true)).toEqual({ fault: 'EPROTO' })
+    expect(await get('app2', 3000)).toEqual({ status: 200 })
+    expect(await get('app2', 3001)).toEqual({ fault: 'ECONNREFUSED' })
+    expect(await get('app2', 3000, true)).toEqual({ fault: 'EPROTO' })
+    expect(await get('nginx', 80)).toEqual({ status: 200 })
+    expect(await get('nginx', 81)).toEqual({ fault: 'ECONNREFUSED' })
+    expect(await get('nginx', 80, true)).toEqual({ fault: 'EPROTO' })
   })
 
   test('from inside nginx’s container curl gets the same', async () => {
