@@ -45,17 +45,18 @@ function healthOf(status: string | undefined): Container['health'] {
   return status === 'starting' || status === 'healthy' || status === 'unhealthy' ? status : undefined
 }
 
-const NS_PER_MS = 1_000_000
+const MS_NS = 1e6
 
-function healthcheckOf(written: Docker.HealthConfig | undefined): Healthcheck | undefined {
-  if (!written?.Test?.length) return undefined
-  const ms = (ns: number | undefined) => (ns ?? 0) / NS_PER_MS
+// The engine says 0 for its own defaults.
+function healthcheckOf(check: Docker.HealthConfig | undefined): Healthcheck | undefined {
+  const { Test: test = [], Interval, Timeout, Retries, StartPeriod, StartInterval } = check ?? {}
+  if (test.length === 0 || test[0] === 'NONE') return undefined
   return {
-    test: written.Test,
-    intervalMs: ms(written.Interval),
-    timeoutMs: ms(written.Timeout),
-    retries: written.Retries ?? 0,
-    startPeriodMs: ms(written.StartPeriod),
-    startIntervalMs: ms(written.StartInterval),
+    test,
+    intervalMs: (Interval || 30_000 * MS_NS) / MS_NS,
+    timeoutMs: (Timeout || 30_000 * MS_NS) / MS_NS,
+    retries: Retries || 3,
+    startPeriodMs: (StartPeriod ?? 0) / MS_NS,
+    startIntervalMs: (StartInterval ?? 0) / MS_NS,
   }
 }

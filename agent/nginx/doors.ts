@@ -26,6 +26,7 @@ export interface Approach {
   readonly doors: readonly Door[]
 }
 
+const HOST = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/i
 /** So many doors are asked: each costs a request or two in every roll, and further ones tell no more. */
 const DOORS_MAX = 4
 /** A label for a host that a wildcard lets through. */
@@ -58,6 +59,7 @@ export function approachOf(
 
 const isSame = (one: Door, other: Door) => JSON.stringify(one) === JSON.stringify(other)
 const isServer = ({ name, block }: Directive) => name === 'server' && block !== undefined
+const valueOf = ({ directive }: Place) => directive.words[1]?.value ?? ''
 const isLocation = ({ name }: Directive) => name === 'location'
 
 // Where none names it, one with a variable may mean it.
@@ -66,7 +68,6 @@ function passesTo(places: readonly Place[], upstream: string): Place[] {
     const isStream = within[0]?.name === 'stream'
     return !block && (PASS.test(name) || (isStream && name === 'proxy_pass'))
   })
-  const valueOf = ({ directive }: Place) => directive.words[1]?.value ?? ''
   const named = all.filter((pass) => targetOf(valueOf(pass)).toLowerCase() === upstream.toLowerCase())
   return named.length > 0 ? named : all.filter((pass) => valueOf(pass).includes('$'))
 }
@@ -76,20 +77,18 @@ function protocolOf(passes: readonly Place[]): Approach['speaks'] {
     ({ directive, within }) => directive.name === 'proxy_pass' && within[0]?.name !== 'stream',
   )
   if (http.length === 0) return 'tcp'
-  const isTls = ({ directive }: Place) => /^https:/i.test(directive.words[1]?.value ?? '')
-  return http.every(isTls) ? 'https' : 'http'
+  return http.every((pass) => /^https:/i.test(valueOf(pass))) ? 'https' : 'http'
 }
 
 /** Names that a client may ask for, of a `server_name`: as written, or one that a wildcard lets through. A regular expression gives none. */
 function hostsOf(names: readonly string[]): string[] {
-  const isHost = (name: string) => /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/i.test(name)
   const found = names.map((name) => {
     if (name.startsWith('.')) return name.slice(1)
     return name.replace(/^\*\./, `${ANY_LABEL}.`).replace(/\.\*$/, '.example')
   })
   // As written before what was made up.
   const written = found.filter((name) => names.includes(name))
-  return [...new Set([...written, ...found])].filter(isHost)
+  return [...new Set([...written, ...found])].filter((name) => HOST.test(name))
 }
 
 // By `proxy_set_header Host`, which counts where the innermost block that sets any header stands; else by the name in the pass.

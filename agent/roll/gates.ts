@@ -248,7 +248,6 @@ function choose(
   const chosen = candidates[well]
   if (chosen) return judge(stack, observed, from, at(well), chosen, [])
 
-  const isOwn = (one: number) => one >= 400 && one < 500 && !REFUSALS.includes(one)
   const known = status === undefined ? candidates.findIndex((_, index) => statusesOf(index).some(isOwn)) : -1
   const compared = candidates[known]
   if (compared) {
@@ -287,6 +286,9 @@ function choose(
     },
   ])
 }
+
+/** An answer of the app itself, though not of a page. */
+const isOwn = (status: number) => status >= 400 && status < 500 && !REFUSALS.includes(status)
 
 const isIn = (ranges: readonly StatusRange[], status: number) =>
   ranges.some(({ min, max }) => status >= min && status <= max)

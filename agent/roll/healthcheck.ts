@@ -28,10 +28,6 @@ export function askedByHealthcheck({ healthcheck, env }: Container): AskedByHeal
   return { path: path === '' ? '/' : path, host: HOST_HEADER.exec(command)?.[1] ?? authority }
 }
 
-/** As Docker has it where a healthcheck leaves one out (moby's daemon/health.go). */
-const DEFAULT_INTERVAL_MS = 30_000
-const DEFAULT_TIMEOUT_MS = 30_000
-const DEFAULT_RETRIES = 3
 /** A look that is due takes a moment to be made and noted. */
 const MARGIN_MS = 5_000
 
@@ -40,8 +36,7 @@ const MARGIN_MS = 5_000
  * healthcheck. `start_interval` is left out: engines before 25 do not know it.
  */
 export function verdictMs({ healthcheck }: Container): number {
-  if (!healthcheck || healthcheck.test[0] === 'NONE') return 0
+  if (!healthcheck) return 0
   const { intervalMs, timeoutMs, retries, startPeriodMs } = healthcheck
-  const look = (intervalMs || DEFAULT_INTERVAL_MS) + (timeoutMs || DEFAULT_TIMEOUT_MS)
-  return startPeriodMs + look * (retries || DEFAULT_RETRIES) + MARGIN_MS
+  return startPeriodMs + (intervalMs + timeoutMs) * retries + MARGIN_MS
 }

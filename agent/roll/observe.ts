@@ -85,12 +85,13 @@ export async function observe(stack: StackConfig, ports: Ports, signal: AbortSig
   return { ...seenSoFar, hashes: await hashes }
 }
 
+const namesOf = ({ service, name, aliases }: Container) => [service, name, ...aliases]
+
 // By which nginx would reach them, if they ran.
 function stoppedNames(containers: readonly Container[]): Set<string> {
-  const names = ({ service, name, aliases }: Container) => [service, name, ...aliases]
   const running = containers.filter(({ state }) => state === 'running')
   const stopped = containers.filter(({ state }) => state !== 'running')
-  return new Set(stopped.flatMap(names)).difference(new Set(running.flatMap(names)))
+  return new Set(stopped.flatMap(namesOf)).difference(new Set(running.flatMap(namesOf)))
 }
 
 function findProxy(stack: StackConfig, model: ComposeModel, containers: readonly Container[]): Container {

@@ -53,6 +53,10 @@ export function testPorts(begin: () => Promise<Subject>): void {
     if (!container) throw new Error(`there is no container of ${service}`)
     return container
   }
+  const get = async (service: string, port: number, tls = false) => {
+    const target = { ip: addressOf(await one(service)), port, path: '/', host: 'localhost', tls }
+    return await run(({ http }) => http.get(target, 2000, signal()))
+  }
   const composePath = (): string => subject.stack.compose[0] ?? ''
   const edit = async (from: string, to: string): Promise<string> => {
     const before = await run(({ files }) => files.read(composePath()))
@@ -274,8 +278,25 @@ export function testPorts(begin: () => Promise<Subject>): void {
         await run(({ files }) => files.write(path, next, how))
         expect(await run(({ files }) => files.read(path))).toBe(next)
         expect((await subject.inode(path)) === inode).toBe(isSame)
+        await run(({ files }) => files.tidy(path))
+        expect(await run(({ files }) => files.real(path))).toBe(path)
       }
     }
+  })
+
+  test('an answer has a status, a refusal is a fault, as is TLS where none is spoken', async () => {
+    expect(await get('app2', 3000)).toEqual({ status: 200 })
+    expect(await get('app2', 3001)).toEqual({ fault: 'ECONNREFUSED' })
+    expect(await get('app2', 3000, true)).toEqual({ fault: 'EPROTO' })
+    expect(await get('nginx', 80)).toEqual({ status: 200 })
+    expect(await get('nginx', 81)).toEqual({ fault: 'ECONNREFUSED' })
+    expect(await get('nginx', 80, true)).toEqual({ fault: 'EPROTO' })
+  })
+
+  test('a program that a container has not is an exit code', async () => {
+    const { id } = await one('nginx')
+    const { exitCode } = await run(({ engine }) => engine.exec(id, ['ropeway-nobody'], signal()))
+    expect([126, 127]).toContain(exitCode)
   })
 
   test('what compose makes of the files, and of other texts in their place', async () => {
@@ -427,12 +448,25 @@ export function testPorts(begin: () => Promise<Subject>): void {
     await run(({ compose }) => compose.endOrphans(subject.stack, signal()))
   })
 
-  test('an answer has a status, a refusal is a fault', async () => {
-    const ip = addressOf(await one('app2'))
-    const get = (port: number) =>
-      run(({ http }) => http.get({ ip, port, path: '/', host: 'localhost' }, 2000, signal()))
-    expect(await get(3000)).toEqual({ status: 200 })
-    expect(await get(3001)).toEqual({ fault: 'ECONNREFUSED' })
+  test('a healthcheck as the compose file has it, with Docker’s own defaults', async () => {
+    const text = await edit(
+      '    expose:',
+      '    healthcheck: { test: [CMD, "true"], interval: 1m30s, start_period: 2s }\n    expose:',
+    )
+    await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+    const { health, healthcheck } = await one('app1')
+    expect(healthcheck).toEqual({
+      test: ['CMD', 'true'],
+      intervalMs: 90_000,
+      timeoutMs: 30_000,
+      retries: 3,
+      startPeriodMs: 2000,
+      startIntervalMs: 0,
+    })
+    expect(health).toBe('starting')
+    await run(({ files }) => files.write(composePath(), text, 'rename'))
+    await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+    expect((await one('app1')).healthcheck).toBeUndefined()
   })
 
   test('an abort ends each wait at once, with its reason', async () => {

@@ -57,16 +57,19 @@ type Name = keyof typeof STACKS
 const stacks = {} as Record<Name, Stack>
 let ropeway: Ropeway
 
+const configOf = (name: Name, health: object = {}) => ({
+  compose: stacks[name].composeFiles[0],
+  allow: { images: ['ropeway-test-app'], env: ['MESSAGE'] },
+  // As they are by default, which here is the point.
+  health: { timeout: '10s', interval: '250ms', successes: 7, ...health },
+})
+
 beforeAll(async () => {
   for (const [name, { files, door }] of Object.entries(STACKS))
     stacks[name as Name] = await startStack(files, undefined, undefined, door)
-  const of = (name: Name, health: object = {}) => ({
-    compose: stacks[name].composeFiles[0],
-    allow: { images: ['ropeway-test-app'], env: ['MESSAGE'] },
-    // As they are by default, which here is the point.
-    health: { timeout: '10s', interval: '250ms', successes: 7, ...health },
+  ropeway = await startRopeway({
+    stacks: { api: configOf('api'), hardened: configOf('hardened'), ill: configOf('ill') },
   })
-  ropeway = await startRopeway({ stacks: { api: of('api'), hardened: of('hardened'), ill: of('ill') } })
 })
 afterEach((context) => ropeway.explain(context))
 afterAll(() => endAll(() => ropeway?.stop(), ...Object.values(stacks).map((stack) => () => stack.remove())))
@@ -132,18 +135,15 @@ test('behind a status page, a catch-all, another site and a rate limit, with a H
   noneFailed(result)
 })
 
-describe('a stack with an instance that is ill', () => {
-  const setApp1 = async (image: string) => {
-    const { ill } = stacks
-    const text = await ill.read('docker-compose.yml')
-    await ill.write(
-      'docker-compose.yml',
-      text.replace(/(app1:\n\s+image: )\S+/, `$1ropeway-test-app:${image}`),
-    )
-    await ill.compose('up', '-d', '--no-deps', '--pull', 'never', 'app1')
-    await ill.compose('exec', '-T', 'nginx', 'nginx', '-s', 'reload')
-  }
+const setApp1 = async (image: string) => {
+  const { ill } = stacks
+  const text = await ill.read('docker-compose.yml')
+  await ill.write('docker-compose.yml', text.replace(/(app1:\n\s+image: )\S+/, `$1ropeway-test-app:${image}`))
+  await ill.compose('up', '-d', '--no-deps', '--pull', 'never', 'app1')
+  await ill.compose('exec', '-T', 'nginx', 'nginx', '-s', 'reload')
+}
 
+describe('a stack with an instance that is ill', () => {
   test('the sick one is rolled first, so that one always answers', async () => {
     await setApp1('sick')
     const [result, events] = await underLoad('ill', 'ropeway-test-app:v2')

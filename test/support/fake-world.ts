@@ -6,7 +6,7 @@ import type { Ports } from '../../agent/ports.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import { VirtualClock } from './world/clock.ts'
 import { FakeCompose, healthcheckOf } from './world/compose.ts'
-import { Containers, type FakeContainer, type Hurt } from './world/containers.ts'
+import { answers, Containers, type FakeContainer, type Hurt } from './world/containers.ts'
 import { fakeEngine } from './world/engine.ts'
 import { fakeHttp } from './world/http.ts'
 import { FakeDeploy, type DeployOptions, type Life } from './world/deploy.ts'
@@ -78,6 +78,8 @@ export class FakeWorld {
   #before: string
   /** Containers that have not answered since the engine restarted. */
   readonly #excused = new Set<string>()
+  /** The services and containers that did not answer when the deploy began: whether they run by now says nothing of it. */
+  #ill: { readonly services: readonly string[]; readonly ids: readonly string[] } = { services: [], ids: [] }
   #deploys = 0
   #deploy: FakeDeploy | undefined
 
@@ -147,6 +149,8 @@ export class FakeWorld {
   /** A deploy comes; nothing happens until the agent lives. */
   begin(request: AnyRequest, options: Omit<DeployOptions, 'id' | 'request'> = {}): FakeDeploy {
     this.#deploys += 1
+    const ill = this.containers.all().filter((one) => this.instances.includes(one.service) && !answers(one))
+    this.#ill = { services: ill.map(({ service }) => service), ids: ill.map(({ id }) => id) }
     this.#before = this.picture()
     this.traffic.begin()
     this.moments.begin(request, this.releases.list())
@@ -190,9 +194,10 @@ export class FakeWorld {
   /** What a person could see of the stack: files, versions, and what nginx has loaded. */
   picture(): string {
     const paths = [...this.stack.compose, this.proxyPath]
-    const services = this.containers
-      .all()
-      .map(({ service, imageId, env, state }) => `${service} ${imageId} ${JSON.stringify(env)} ${state}`)
+    const services = this.containers.all().map(({ service, imageId, env, state }) => {
+      const now = this.#ill.services.includes(service) ? '' : ` ${state}`
+      return `${service} ${imageId} ${JSON.stringify(env)}${now}`
+    })
     const loaded = this.nginx.newest().servers.map(({ host, isDown }) => `${host}${isDown ? ' down' : ''}`)
     return [...paths.map((path) => this.files.text(path)), ...services.toSorted(), ...loaded].join('\n')
   }
@@ -241,7 +246,8 @@ export class FakeWorld {
           yield `compose would recreate ${service}: another image`
         if (/^[0-9a-f]{12}_/.test(one.name))
           yield `${service} has a container with a makeshift name, ${one.name}`
-        if (one.state !== 'running' && !touched.has(service)) yield `${service} is ${one.state}`
+        if (one.state !== 'running' && !touched.has(service) && !this.#ill.ids.includes(one.id))
+          yield `${service} is ${one.state}`
         if (instances.includes(service)) versions.add(`${one.imageId} ${one.env['MESSAGE']?.split(',')[1]}`)
       }
     }

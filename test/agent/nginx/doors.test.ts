@@ -34,9 +34,9 @@ describe('what nginx speaks to the upstream', () => {
   })
 })
 
+const to = (location: string, rest = 'server_name a.example;', listen = 'listen 80;') =>
+  `server { ${listen} ${rest} location ${location} { proxy_pass http://apps; } }`
 describe('where a request leads to the upstream', () => {
-  const to = (location: string, rest = 'server_name a.example;', listen = 'listen 80;') =>
-    `server { ${listen} ${rest} location ${location} { proxy_pass http://apps; } }`
   test.each<[string, string, string[]]>([
     [
       'its own server alone',

@@ -4,7 +4,13 @@ import { listensOf, parseTimeMs, readSettings, type Listen } from '../../../agen
 import { MAIN, main, seed } from './files.ts'
 
 const listensIn = (files: Parameters<typeof placesOf>[0]): Omit<Listen, 'server'>[] =>
-  listensOf(placesOf(files)).map(({ server: _, ...listen }) => listen)
+  listensOf(placesOf(files)).map(({ address, port, tls, names, isDefault }) => ({
+    address,
+    port,
+    tls,
+    names,
+    isDefault,
+  }))
 
 describe('readSettings', () => {
   test('the seed listens on port 80 as localhost and sets no times', () => {

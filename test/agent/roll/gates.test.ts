@@ -19,6 +19,8 @@ const orderOf = (life: Life) =>
 const warningsOf = (life: Life) =>
   life.events.flatMap((event) => (event.type === 'warning' ? [event.problem.code] : []))
 
+const shown = (life: Life, world: FakeWorld) => `${JSON.stringify(life.end)}\n${world.story()}`
+
 describe('a stack that no question suits as it stands is rolled all the same:', () => {
   test.each<[string, WorldOptions, string[]]>([
     ['nothing but 404', { app: { pages: { '*': 404 } } }, ['health-by-comparison']],
@@ -144,7 +146,6 @@ describe('a stack that is sick before:', () => {
       )
     return { world, failures }
   }
-  const shown = (life: Life, world: FakeWorld) => `${JSON.stringify(life.end)}\n${world.story()}`
 
   test.each(Object.keys(HURTS))(
     'an instance that %s is rolled first, and another always answers',

@@ -27,8 +27,11 @@ test.each<[string[], string | undefined]>([
 
 test.each<[string, Healthcheck | undefined, number]>([
   ['none', undefined, 0],
-  ['one that is switched off', { ...TIMES, test: ['NONE'] }, 0],
-  ['Docker’s own times', { ...TIMES, test: ['CMD', 'x'] }, 185_000],
+  [
+    'Docker’s own times',
+    { ...TIMES, test: ['CMD', 'x'], intervalMs: 30_000, timeoutMs: 30_000, retries: 3 },
+    185_000,
+  ],
   [
     'times of its own',
     { ...TIMES, test: ['CMD', 'x'], intervalMs: 90_000, timeoutMs: 1000, retries: 1, startPeriodMs: 10_000 },

@@ -29,6 +29,8 @@ const ROLL_MS = 3000
 /** Against hanging only: on a machine that does something else too, each takes its time. */
 const TEST_MS_MAX = 600_000
 const KILLS_MAX = Number(process.env['ROPEWAY_KILLS'] ?? Infinity)
+/** Said in each test's name: a part is not the whole. */
+const PART = KILLS_MAX === Infinity ? '' : ` (only ${KILLS_MAX} of the deploys, by ROPEWAY_KILLS)`
 
 const random = randomOf('the kill suite')
 const rounds: Round[] = []
@@ -77,7 +79,7 @@ async function tell(stories: readonly Story[]): Promise<void> {
 }
 
 test(
-  'killed at every step boundary, there and back',
+  `killed at every step boundary, there and back${PART}`,
   async () => {
     await tell(boundaryStories())
   },
@@ -85,7 +87,7 @@ test(
 )
 
 test(
-  'killed in the middle of the writes',
+  `killed in the middle of the writes${PART}`,
   async () => {
     await tell(writeStories())
   },
@@ -93,7 +95,7 @@ test(
 )
 
 test(
-  'killed in the middle of a compose call',
+  `killed in the middle of a compose call${PART}`,
   async () => {
     await tell(composeStories())
   },
@@ -101,7 +103,7 @@ test(
 )
 
 test(
-  'killed at random instants, and again at some of its recovery',
+  `killed at random instants, and again at some of its recovery${PART}`,
   async () => {
     await tell(randomStories(random, RANDOM_STORIES, ROLL_MS))
   },
@@ -109,7 +111,7 @@ test(
 )
 
 test(
-  'killed late, and again at every step of its recovery',
+  `killed late, and again at every step of its recovery${PART}`,
   async () => {
     await tell(recoveryStories(random))
   },

@@ -3,6 +3,7 @@
 import fc from 'fast-check'
 import type { CommandConfig } from '../../../agent/config/config.ts'
 import type { AnyRequest } from '../../../shared/request.ts'
+import type { Hurt } from './containers.ts'
 import type { Fault, FaultKind, Method } from './faults.ts'
 import type { Deed } from './people.ts'
 import type { Tale, TaleStack } from './tale.ts'
@@ -160,4 +161,42 @@ const deploy: fc.Arbitrary<Trial> = fc
 export const tale: fc.Arbitrary<Tale> = fc.record({
   stack,
   deploys: fc.array(deploy, { minLength: 1, maxLength: 4 }),
+})
+
+// What else may be of a stack, and happen to it.
+const hurt = fc.constantFrom<Hurt[]>(
+  { mode: 'sick' },
+  { mode: 'flaps' },
+  { mode: 'hangs' },
+  { pages: { '/': 404 } },
+  'refuses',
+)
+const otherRequest: fc.Arbitrary<AnyRequest> = fc.oneof(
+  fc.record({ image: fc.constantFrom('flaps', 'hangs').map((tag) => `ghcr.io/acme/hello:${tag}`) }),
+  fc.record({ image: fc.constantFrom(...IMAGES), force: fc.constant(true) }),
+)
+const spoiled = fc.record({
+  atMs: fc.integer({ min: 0, max: ROLL_MS }),
+  deed: fc.record({ kind: fc.constant('spoils nginx' as const), ms: fc.constantFrom(500, 5000) }),
+})
+const otherDeploy: fc.Arbitrary<Trial> = fc
+  .record({
+    deploy,
+    other: fc.option(otherRequest, { freq: 1 }),
+    sick: fc.option(hurt, { freq: 1, nil: undefined }),
+    spoiled: fc.option(spoiled, { freq: 1 }),
+  })
+  .map(({ deploy: usual, other, sick, spoiled: more }) => ({
+    ...usual,
+    request: other ?? usual.request,
+    sick,
+    deeds: [...(usual.deeds ?? []), ...(more ? [more] : [])],
+  }))
+
+/** As `tale`, of stacks that are sick before a deploy, and have more about them. */
+export const otherTale: fc.Arbitrary<Tale> = fc.record({
+  stack: fc
+    .record({ stack, isDualStack: fc.boolean(), isTls: fc.boolean() })
+    .map(({ stack: usual, ...more }) => ({ ...usual, ...more })),
+  deploys: fc.array(otherDeploy, { minLength: 1, maxLength: 4 }),
 })

@@ -199,7 +199,7 @@ function knownIn(containers: Containers, id: string): FakeContainer {
 export function shell(argv: readonly string[]): { exitCode: number; stdout: string; stderr: string } {
   const [program, flag, script = ''] = argv
   if (program !== 'sh' || flag !== '-c')
-    return { exitCode: 127, stdout: '', stderr: `${program}: not found\n` }
+    return { exitCode: 126, stdout: `exec: "${program}": executable file not found in $PATH\n`, stderr: '' }
   const outputs = { stdout: '', stderr: '' }
   for (const [, text = '', to] of script.matchAll(/echo (\w+)( >&2)?/g))
     outputs[to === undefined ? 'stdout' : 'stderr'] += `${text}\n`

@@ -210,11 +210,10 @@ const NOWHERE = '127.0.0.1'
 
 function withNames(text: string, own: string): string {
   const lines = own.split('\n')
-  const isNowhere = (line: string) => /^\s*server 127\.0\.0\.1:1\b.* down\b/.test(line)
   return text
     .split('\n')
     .map((line, index) =>
-      isNowhere(line)
+      /^\s*server 127\.0\.0\.1:1\b.* down\b/.test(line)
         ? line.replace('127.0.0.1:1', /server ([^\s;]+)/.exec(lines[index] ?? '')?.[1] ?? '')
         : line,
     )

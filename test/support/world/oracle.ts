@@ -40,7 +40,7 @@ export function expectationOf(world: FakeWorld, request: AnyRequest, isAutomatic
 }
 
 /** How images end up, by their tag. */
-const BAD = /:(exits|sick|never-listens)$/
+const BAD = /:(exits|sick|flaps|hangs|never-listens)$/
 const DOUBTFUL = /:(crashes|restarts)$/
 
 function endOf(world: FakeWorld, request: AnyRequest, wanted: Expectation['wanted']): Expectation['end'] {

@@ -15,6 +15,8 @@ export type Deed =
     }
   | { readonly kind: 'holds the lock'; readonly ms: number }
   | { readonly kind: 'pushes'; readonly image: string }
+  /** nginx takes no text with a server `down` for a while. */
+  | { readonly kind: 'spoils nginx'; readonly ms: number }
 
 /** An image that crashes by itself. */
 const CRASHING = ['crashes', 'restarts']
@@ -105,6 +107,12 @@ export class People {
         const anew = this.#world.images.push(deed.image, fakeImage(`${deed.image}, build ${this.#deeds}`))
         this.pushed.add(anew.id)
         return this.#world.moments.mayRun(anew.id)
+      }
+      case 'spoils nginx': {
+        const { nginx, clock } = this.#world
+        nginx.refuse = (text) => (/ down[ ;]/.test(text) ? 'no such parameter' : undefined)
+        clock.after(deed.ms, () => (nginx.refuse = () => undefined))
+        return
       }
       case 'holds the lock':
         if (this.#world.locks.holder !== undefined) return

@@ -1,7 +1,7 @@
 // The simulation by chance: tales are told until one goes wrong, and that one is made as short as it can be.
 
 import fc from 'fast-check'
-import { tale } from './chance.ts'
+import { otherTale, tale } from './chance.ts'
 import { storyOf } from './story.ts'
 import { tell, withoutIdle, type Tale } from './tale.ts'
 
@@ -20,16 +20,24 @@ export interface Simulated {
 export interface SimulateOptions {
   readonly seed: number
   readonly tales: number
+  /** Of stacks that are sick before a deploy, and have more about them. */
+  readonly isOther?: boolean
   /** Where to begin, of a simulation that was had before. */
   readonly path?: string | undefined
   readonly isShrunk?: boolean
 }
 
-export async function simulate({ seed, tales, path, isShrunk = true }: SimulateOptions): Promise<Simulated> {
+export async function simulate({
+  seed,
+  tales,
+  path,
+  isOther = false,
+  isShrunk = true,
+}: SimulateOptions): Promise<Simulated> {
   const startedAt = performance.now()
   const ends = new Map<string, number>()
   let [rolls, transitions, shrinksUntil] = [0, 0, Infinity]
-  const property = fc.asyncProperty(tale, async (one) => {
+  const property = fc.asyncProperty(isOther ? otherTale : tale, async (one) => {
     if (performance.now() > shrinksUntil) return
     const told = await tell(one)
     if (shrinksUntil === Infinity) {

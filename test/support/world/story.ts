@@ -29,6 +29,8 @@ function describeStack({
   hasHealthcheck,
   hasDown,
   hasOverride,
+  isDualStack,
+  isTls,
   config,
   ...rest
 }: TaleStack): string {
@@ -38,6 +40,8 @@ function describeStack({
     hasHealthcheck && 'with a healthcheck',
     hasDown && instances > 2 && 'app2 is down',
     hasOverride && 'two compose files',
+    isDualStack && 'both IP families',
+    isTls && 'TLS',
     `requests take ${rest.requestMs} ms`,
     rest.keepaliveMinTimeoutMs > 0 && `keepalive_min_timeout ${rest.keepaliveMinTimeoutMs} ms`,
     ...Object.entries(config).map(([key, value]) => value !== undefined && `${key} ${JSON.stringify(value)}`),
@@ -45,9 +49,10 @@ function describeStack({
   return `A stack: ${facts.filter(Boolean).join(', ')}.`
 }
 
-function describeTrial({ request, isAutomatic, lives, awayMs, deeds = [] }: Trial): string {
+function describeTrial({ request, isAutomatic, sick, lives, awayMs, deeds = [] }: Trial): string {
   const parts = [
     `${describeRequest(request)}${isAutomatic ? ', by a trigger' : ''}`,
+    sick === undefined ? '' : `the last instance is hurt before: ${JSON.stringify(sick)}`,
     ...lives.map((faults, index) => {
       const met = faults.map(describeFault).join(' and ')
       return index === 0 ? met : `then, after ${awayMs} ms, ${met || 'it is back'}`

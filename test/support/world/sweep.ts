@@ -3,6 +3,7 @@
 import type { CommandConfig } from '../../../agent/config/config.ts'
 import type { AnyRequest } from '../../../shared/request.ts'
 import { FakeWorld, type Life, type WorldOptions } from '../fake-world.ts'
+import type { Hurt } from './containers.ts'
 import type { FakeDeploy } from './deploy.ts'
 import { isFaultOf, type Call, type Fault, type FaultKind } from './faults.ts'
 import { tryDeploy } from './trial.ts'
@@ -11,6 +12,8 @@ export interface Scene {
   readonly world: WorldOptions
   /** What was deployed before, with nothing going wrong. */
   readonly before?: readonly AnyRequest[]
+  /** Who does not answer by then. */
+  readonly sick?: { readonly service: string; readonly how: Hurt }
   readonly request: AnyRequest
 }
 
@@ -24,27 +27,28 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     world: { instances: 2, mount: 'directory', hasHealthcheck: true },
     request: { image: 'ghcr.io/acme/hello:v2' },
   },
-  'three instances, a mounted file, image and env': {
+  'three instances, one of them sick, a mounted file, image and env': {
     world: { instances: 3, mount: 'file' },
+    sick: { service: 'app3', how: { mode: 'sick' } },
     request: { image: 'ghcr.io/acme/hello:v2', env: { MESSAGE: '{service},v2' } },
   },
   'four instances, a mounted folder, env, one of them down': {
     world: { instances: 4, mount: 'directory', down: ['app3'] },
     request: { env: { MESSAGE: '{service},v2' } },
   },
-  'two instances, two compose files, image and env': {
+  'two instances, two compose files with an anchor, image and env': {
     world: {
       instances: 2,
       files: {
         '/srv/hello/override.yml':
-          "services:\n  app1:\n    image: 'hello:v1'\n  app2:\n    image: 'hello:v1' # pinned\n",
+          "x-own: &own\n  expose: [3001]\nservices:\n  app1:\n    <<: *own\n    image: 'hello:v1'\n  app2:\n    image: 'hello:v1' # pinned\n",
       },
       stack: { compose: ['/srv/hello/docker-compose.yml', '/srv/hello/override.yml'] },
     },
     request: { image: 'hello:v2', env: { MESSAGE: '{service},v2' } },
   },
-  'two instances, a mounted file, image, a soak': {
-    world: { instances: 2, mount: 'file', stack: { soakMs: 300 } },
+  'two instances of both IP families, a mounted file, image, a soak': {
+    world: { instances: 2, mount: 'file', isDualStack: true, stack: { soakMs: 300 } },
     request: { image: 'hello:v2' },
   },
   'two instances, commands before and after, recreated by force': {
@@ -53,7 +57,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
       mount: 'directory',
       stack: { before: command('migrate'), after: command('warm-up') },
     },
-    request: { env: { MESSAGE: '{service},v1' }, force: true },
+    request: { image: 'ghcr.io/acme/hello:v1', force: true },
   },
   'three instances, back to the release before, of two images': {
     world: { instances: 3, mount: 'file', stack: { releasesKept: 2 } },
@@ -87,13 +91,13 @@ export async function judge(world: FakeWorld, life: Life): Promise<string[]> {
 }
 
 /** A scene with its stage set: what was deployed before is there. */
-export async function stage({ world: options, before = [] }: Scene): Promise<FakeWorld> {
+export async function stage({ world: options, before = [], sick }: Scene): Promise<FakeWorld> {
   const world = new FakeWorld(options)
   for (const request of before) {
     const { end } = await world.roll(request)
     if (end?.type !== 'succeeded') throw new Error(`the stage is not set: ${JSON.stringify(end)}`)
   }
-  return world
+  return sick ? world.hurt(sick.service, sick.how) : world
 }
 
 /** The calls of a run that nothing disturbs. */

@@ -21,6 +21,8 @@ export interface TaleStack {
   /** Whether the user has a server down, where that leaves two. */
   readonly hasDown: boolean
   readonly hasOverride: boolean
+  readonly isDualStack?: boolean
+  readonly isTls?: boolean
   readonly requestMs: number
   readonly config: Partial<Pick<StackConfig, 'soakMs' | 'deadlineMs' | 'releasesKept' | 'before' | 'after'>>
 }
@@ -42,6 +44,12 @@ export function withoutIdle(tale: Tale, { deploys }: Told): Tale {
   return { ...tale, deploys: happened }
 }
 
+const TLS_SITE = `  server {
+    listen 443 ssl;
+    server_name hello.example;
+    location / { proxy_set_header Host $host; proxy_pass http://apps; }
+  }
+`
 export const OVERRIDE_PATH = '/srv/hello/override.yml'
 
 export async function tell(tale: Tale): Promise<Told> {
@@ -75,12 +83,13 @@ async function tidied(world: FakeWorld, { textsBefore }: Expectation, status: st
   return [...world.inconsistencies(), ...world.failures()].map((one) => `after tidying up: ${one}`)
 }
 
-function worldOf({ image, hasDown, hasOverride, config, ...shape }: TaleStack): FakeWorld {
+function worldOf({ image, hasDown, hasOverride, config, isTls = false, ...shape }: TaleStack): FakeWorld {
   const services = Array.from({ length: shape.instances }, (_, index) => `app${index + 1}`)
   const override = services.map((service) => `  ${service}:\n    image: '${image}' # pinned\n`).join('')
   const world = new FakeWorld({
     ...shape,
     image,
+    ...(isTls ? { sites: TLS_SITE } : {}),
     down: hasDown && shape.instances > 2 ? ['app2'] : [],
     ...(hasOverride ? { files: { [OVERRIDE_PATH]: `services:\n${override}` } } : {}),
     stack: {

@@ -2,6 +2,7 @@
 
 import type { AnyRequest } from '../../../shared/request.ts'
 import type { FakeWorld } from '../fake-world.ts'
+import type { Hurt } from './containers.ts'
 import type { FakeDeploy } from './deploy.ts'
 import type { Fault } from './faults.ts'
 import { expectationOf, judgeEnd, wrongDamage, type Expectation } from './oracle.ts'
@@ -10,6 +11,8 @@ import type { Deed } from './people.ts'
 export interface Trial {
   readonly request: AnyRequest
   readonly isAutomatic?: boolean
+  /** The last instance does not answer by then. */
+  readonly sick?: Hurt | undefined
   /** What goes wrong in each life of the agent; in the one after them nothing does. */
   readonly lives: readonly (readonly Fault[])[]
   /** How long the agent is away after a crash. */
@@ -27,6 +30,7 @@ export interface Tried {
 export async function tryDeploy(world: FakeWorld, trial: Trial): Promise<Tried> {
   const { request, isAutomatic = false, lives, awayMs, deeds = [] } = trial
   world.people.forget()
+  if (trial.sick !== undefined) world.hurt(world.instances.at(-1) ?? '', trial.sick)
   const expected = expectationOf(world, request, isAutomatic)
   const deploy = world.begin(request, { isAutomatic })
   const cancels = deeds.map(({ atMs, deed }) => world.clock.after(atMs, () => world.people.do(deed)))
