@@ -126,11 +126,12 @@ export interface Compose {
     replaced: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<ComposeModel>
-  /** compose's own hash of each service, as it labels the containers that it makes. */
-  hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, string>>>
+  /** By service, compose's own hashes for a container that is as its files say: the one by a plain `up`, then that by `up --no-deps` where it differs. */
+  hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>
   /**
-   * Makes one service run as its files say, nothing else, pulling nothing; with `recreate` anew also where that would change nothing. Whatever
-   * an interrupted recreate has left is cleared up first; its container has its own name afterwards. Throws `compose-failed`.
+   * Makes one service run as its files say, nothing else, pulling nothing; with `recreate` anew also where that would change nothing. Nothing
+   * that it depends on is started, stopped or recreated, nor what depends on it. Whatever an interrupted recreate has left is cleared up first;
+   * its container has its own name afterwards. Throws `compose-failed`.
    */
   up(
     stack: StackConfig,

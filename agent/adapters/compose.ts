@@ -9,7 +9,9 @@ import { Problem } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Compose, ComposeModel, ComposeService, Ports } from '../ports.ts'
 import { run, type CommandOptions } from './command.ts'
+import { readHashes, RESOLVED, withTwins } from './compose-hash.ts'
 import { upInOrder, type ServiceNames } from './compose-up.ts'
+import { dependenciesOf, isAsDefined } from './dependencies.ts'
 import { endOrphans, markOf } from './orphans.ts'
 
 const serviceSchema = z.looseObject({
@@ -42,9 +44,9 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
     stack: StackConfig,
     files: readonly string[],
     options: readonly string[],
-    signal: AbortSignal,
+    how: CommandOptions,
   ) => {
-    const { exitCode, stdout, stderr } = await compose(stack, files, ['config', ...options], { signal })
+    const { exitCode, stdout, stderr } = await compose(stack, files, ['config', ...options], how)
     if (exitCode === 0) return stdout
     throw new Problem('compose-invalid', `docker compose refuses ${stack.compose.join(', ')}`, {
       log: lastLines(stderr),
@@ -56,7 +58,7 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
   const models = new Map<string, ComposeModel>()
   const model: Compose['model'] = async (stack, replaced, signal) => {
     const seen = await withReplaced(stack, replaced, async (files) =>
-      readModel(await config(stack, files, ['--format', 'json'], signal)),
+      readModel(await config(stack, files, ['--format', 'json'], { signal })),
     )
     models.set(keyOf(stack), seen)
     return seen
@@ -66,20 +68,41 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
     const definition = serviceSchema.safeParse(services[service]?.definition)
     return { project, service, containerName: definition.data?.container_name }
   }
+  const hashes: Compose['hashes'] = async (stack, signal) => {
+    const input = withTwins(await config(stack, stack.compose, ['--format', 'json'], { signal }))
+    // Each is in the model since it was wanted, whatever its profiles.
+    const options = ['--hash', '*', ...RESOLVED]
+    return readHashes(await config({ ...stack, profiles: ['*'] }, ['-'], options, { signal, input }))
+  }
+
+  // Whether an `up` has to be told of the service's dependencies, since compose hashes them too, and would change none of them.
+  const mayName = async (stack: StackConfig, service: string, signal: AbortSignal): Promise<boolean> => {
+    const said = models.get(keyOf(stack)) ?? (await model(stack, {}, signal))
+    const dependencies = dependenciesOf(said, service)
+    if (dependencies.length === 0) return false
+    const known = await hashes(stack, signal)
+    if ((known[service]?.length ?? 0) < 2) return false
+    const containers = await ports.engine.containers(said.project, signal, dependencies)
+    const areAsDefined = await Promise.all(
+      dependencies.map(async (name) => {
+        const defined = said.services[name]
+        const image = await ports.engine.image(defined?.image ?? `${said.project}-${name}`, signal)
+        const own = containers.filter((one) => one.service === name)
+        return defined !== undefined && isAsDefined(defined, known[name]?.[0], image?.id, own)
+      }),
+    )
+    return areAsDefined.every(Boolean)
+  }
 
   return {
     model,
 
-    async hashes(stack, signal) {
-      const lines = (await config(stack, stack.compose, ['--hash', '*'], signal)).trim().split('\n')
-      return Object.fromEntries(lines.map((line) => line.split(' ')).filter((pair) => pair.length === 2))
-    },
+    hashes,
 
     async up(stack, service, signal, { recreate = false } = {}) {
-      const args = ['up', '--detach', '--no-deps', '--no-build', '--pull', 'never']
-      if (recreate) args.push('--force-recreate')
-      const up = async () => {
-        const { exitCode, stderr } = await compose(stack, stack.compose, [...args, service], { signal })
+      const call = async (...options: string[]) => {
+        const args = ['up', '--no-build', '--pull', 'never', ...options, service]
+        const { exitCode, stderr } = await compose(stack, stack.compose, args, { signal })
         if (exitCode === 0) return undefined
         return new Problem(
           isEngineAway(stderr) ? 'engine-unreachable' : 'compose-failed',
@@ -89,6 +112,12 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
           },
         )
       }
+      const force = recreate ? ['--force-recreate'] : []
+      // In two calls a container gets the hash that a plain `up` gives, and nothing that it depends on is started: a migration has run.
+      const up = (await mayName(stack, service, signal))
+        ? async () =>
+            (await call('--no-start', ...force)) ?? (await call('--detach', '--no-deps', '--no-recreate'))
+        : async () => await call('--detach', '--no-deps', ...force)
       await upInOrder(await namesOf(stack, service, signal), ports, up, signal)
     },
 
@@ -121,6 +150,7 @@ function composeArgs(stack: StackConfig, files: readonly string[]): string[] {
     '--project-directory',
     dirname(stack.compose[0] ?? '.'),
     ...(stack.project === undefined ? [] : ['-p', stack.project]),
+    ...stack.profiles.flatMap((profile) => ['--profile', profile]),
   ]
 }
 

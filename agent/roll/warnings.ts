@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { StackConfig } from '../config/config.ts'
 import type { Ports } from '../ports.ts'
-import type { Observed } from './observe.ts'
+import { areAsDefined, type Observed } from './observe.ts'
 
 export interface Warning {
   readonly code: string
@@ -44,7 +44,7 @@ function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Gene
         message: `nginx reaches ${service} past the upstream too (${uses.join(', ')}): those requests are not protected`,
         cure: `send them to upstream ${proxy.upstream.name}`,
       }
-    if (containers.some(({ configHash }) => configHash !== undefined && configHash !== hashes[service]))
+    if (!areAsDefined(containers, hashes[service]))
       yield {
         code: 'compose-drift',
         message: `service ${service} does not run as the compose file says: the roll will apply what else has changed there`,

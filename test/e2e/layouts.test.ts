@@ -46,6 +46,25 @@ services:
     <<: *app
     environment: { <<: *env, 'MESSAGE': 'app2,v1', OTHER: x } # a flow map
 `
+// A database, a migration that has run, and an nginx that compose restarts with its apps: none is the roll's affair.
+const DEPENDING = `services:
+  db: { image: nginx:1.30, healthcheck: { test: [CMD, 'true'], interval: 1s } }
+  migrate: { image: nginx:1.30, command: ['true'], depends_on: { db: { condition: service_healthy } } }
+  nginx:
+    image: nginx:1.30
+    volumes: ['${SEED_MOUNT}']
+    depends_on:
+      app1: { condition: service_started, restart: true }
+      app2: { condition: service_started, restart: true }
+  app1: &app
+    image: ropeway-test-app:v1
+    env_file: app.env
+    environment: { MESSAGE: 'app1,v1' }
+    depends_on: { db: { condition: service_healthy }, migrate: { condition: service_completed_successfully } }
+  app2:
+    <<: *app
+    environment: { MESSAGE: 'app2,v1' }
+`
 
 function layouts(nginxConf: string) {
   const instances = ['app1', 'app2', 'app3']
@@ -98,6 +117,7 @@ function layouts(nginxConf: string) {
         'proxy/nginx.conf': nginxConf.replace(/.*keepalive_min_timeout.*\n/g, ''),
       },
     },
+    depending: { files: { 'docker-compose.yml': DEPENDING, 'app.env': 'LOG=on\n' } },
     init: {
       files: {
         'docker-compose.yml': SEED_COMPOSE.replace('    volumes:', '    init: true\n    volumes:'),
@@ -156,10 +176,22 @@ async function rolls(
   expect(new Set(await stack.answers(12))).toEqual(
     new Set(answering.map((service) => `Hi there, I love ! ${service},v2`)),
   )
-  const before = await stack.containers()
-  await stack.compose('up', '-d', '--pull', 'never')
-  expect(await stack.containers()).toEqual(before)
+  await upByHandIsNoOp(stack)
   return { stack, events }
+}
+
+/** compose starts a container again that is there to end, at each `up`. */
+async function upByHandIsNoOp(stack: Stack): Promise<void> {
+  const seen = async () =>
+    Object.fromEntries(
+      Object.entries(await stack.containers()).map(([name, one]) => [
+        name,
+        name === 'migrate' ? one.id : one,
+      ]),
+    )
+  const before = await seen()
+  await stack.compose('up', '-d', '--pull', 'never')
+  expect(await seen()).toEqual(before)
 }
 
 const warningsOf = (events: Awaited<ReturnType<typeof rolls>>['events']) =>
@@ -212,8 +244,26 @@ test('an image behind an anchor is written for each service by itself', async ()
   expect(after['app2']?.imageId).toBe(after['app1']?.imageId)
   // The anchor stays what it was.
   expect(await stack.read('docker-compose.yml')).toContain('image: &image "ropeway-test-app:v1"\n')
-  await stack.compose('up', '-d', '--pull', 'never')
-  expect(await stack.containers()).toEqual(after)
+  await upByHandIsNoOp(stack)
+})
+
+test('what the instances depend on is left alone, forward and on the way back, and so is what depends on them', async () => {
+  const stack = stacks.depending
+  const others = async () => {
+    const { db, migrate, nginx } = await stack.containers()
+    return { db, migrate, nginx }
+  }
+  const before = await others()
+  const failed = await ropeway.roll('depending', { image: 'ropeway-test-app:exits' })
+  expect(finalOf(failed)).toMatchObject({ type: 'failed' })
+  expect(await others()).toEqual(before)
+  await upByHandIsNoOp(stack)
+  const between = await others()
+  const events = await ropeway.roll('depending', { ...VERSION, force: true })
+  expect(finalOf(events)).toMatchObject({ type: 'succeeded', changed: true })
+  expect(await others()).toEqual(between)
+  await upByHandIsNoOp(stack)
+  expect(warningsOf(events)).toEqual([])
 })
 
 test('three instances cost four reloads', async () => {

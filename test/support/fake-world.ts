@@ -282,6 +282,8 @@ const STACK: StackConfig = {
   name: 'hello',
   compose: [stackFiles.COMPOSE_PATH],
   project: undefined,
+  envFiles: undefined,
+  profiles: [],
   proxy: {},
   instances: undefined,
   health: { path: '/', status: { min: 200, max: 399 }, intervalMs: 100, successes: 2, timeoutMs: 5000 },

@@ -59,10 +59,13 @@ export class FakeCompose implements Compose {
     }
   }
 
-  async hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
+  async hashes(
+    stack: StackConfig,
+    signal: AbortSignal,
+  ): Promise<Readonly<Record<string, readonly string[]>>> {
     await this.#clock.sleep(90, signal)
     return Object.fromEntries(
-      Object.entries(this.read(stack).services).map(([name, { hash }]) => [name, hash]),
+      Object.entries(this.read(stack).services).map(([name, { hash }]) => [name, [hash]]),
     )
   }
 
