@@ -29,6 +29,8 @@ export interface Container {
   readonly configHash: string | undefined
   /** The compose files that it was made from, as absolute paths. */
   readonly composeFiles: readonly string[]
+  /** The files that were named by `--env-file`, as absolute paths; none where compose read `.env` by itself. */
+  readonly envFiles: readonly string[]
 }
 
 export interface Mount {
@@ -58,6 +60,12 @@ export interface Engine {
   ping(signal: AbortSignal): Promise<void>
   /** The containers of a compose project, running or not, without one-off ones: all, or those of some services. */
   containers(project: string, signal: AbortSignal, services?: readonly string[]): Promise<Container[]>
+  /** The `--env-file` files that the newest container was made with, of those made from these compose files. */
+  envFiles(
+    composeFiles: readonly string[],
+    project: string | undefined,
+    signal: AbortSignal,
+  ): Promise<readonly string[]>
   /** One container by its ID or name, as it is now, or undefined when there is none. */
   container(id: string, signal: AbortSignal): Promise<Container | undefined>
   image(ref: string, signal: AbortSignal): Promise<Image | undefined>
@@ -117,6 +125,15 @@ export interface ComposeService {
   readonly mounts: readonly Mount[]
   /** The whole definition, to compare only. */
   readonly definition: unknown
+  /** What it has of variables that are not set, and that compose took for blank. Only of a model with no texts replaced. */
+  readonly blanks: readonly Blank[]
+}
+
+/** A use of a variable that is not set. */
+export interface Blank {
+  readonly variable: string
+  /** The variable of the service's environment that it makes up; undefined where it is used anywhere else. */
+  readonly env: string | undefined
 }
 
 export interface Compose {

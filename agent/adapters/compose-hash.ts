@@ -14,7 +14,7 @@ export function withTwins(json: string): string {
   const model = JSON.parse(json) as { services: Record<string, Record<string, unknown>> }
   const twins = Object.entries(model.services)
     .filter(([, { depends_on }]) => isRecord(depends_on))
-    .map(([name, { depends_on: _, ...rest }]) => [`${TWIN}${name}`, rest])
+    .map(([name, service]) => [`${TWIN}${name}`, { ...service, depends_on: undefined }])
   return JSON.stringify({ ...model, services: { ...model.services, ...Object.fromEntries(twins) } })
 }
 

@@ -8,6 +8,7 @@ import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Compose, ComposeModel, ComposeService, Ports } from '../ports.ts'
+import { valuesFor, withBlanks } from './blanks.ts'
 import { run, type CommandOptions } from './command.ts'
 import { readHashes, RESOLVED, withTwins } from './compose-hash.ts'
 import { upInOrder, type ServiceNames } from './compose-up.ts'
@@ -37,8 +38,14 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
     args: readonly string[],
     options: CommandOptions,
   ) => {
-    const [path, env] = await Promise.all([plugin(), markOf(stack)])
-    return await run(path, [...composeArgs(stack, files), ...args], { ...options, env })
+    const [path, mark, envFiles] = await Promise.all([
+      plugin(),
+      markOf(stack),
+      // What it was started with is what its files are to be read with.
+      stack.envFiles ?? ports.engine.envFiles(stack.compose, stack.project, options.signal),
+    ])
+    const env = { ...options.env, ...mark }
+    return await run(path, [...composeArgs(stack, files, envFiles), ...args], { ...options, env })
   }
   const config = async (
     stack: StackConfig,
@@ -47,19 +54,26 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
     how: CommandOptions,
   ) => {
     const { exitCode, stdout, stderr } = await compose(stack, files, ['config', ...options], how)
-    if (exitCode === 0) return stdout
+    if (exitCode === 0) return { stdout, stderr }
     throw new Problem('compose-invalid', `docker compose refuses ${stack.compose.join(', ')}`, {
       log: lastLines(stderr),
-      cure: 'run `docker compose config` there and mend what it says',
+      cure: /env file/.test(stderr)
+        ? `correct stacks.${stack.name}.env_files; where it is left out, its containers were started with that file`
+        : 'run `docker compose config` there and mend what it says',
     })
   }
 
   // Of the last look at each stack's files: a roll looks before it touches anything, and a call takes 90 ms.
   const models = new Map<string, ComposeModel>()
   const model: Compose['model'] = async (stack, replaced, signal) => {
-    const seen = await withReplaced(stack, replaced, async (files) =>
-      readModel(await config(stack, files, ['--format', 'json'], { signal })),
-    )
+    const read = async (files: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+      const { stdout, stderr } = await config(stack, files, ['--format', 'json'], { signal, env })
+      return [readModel(stdout), valuesFor(stderr)] as const
+    }
+    const [said, values] = await withReplaced(stack, replaced, (files) => read(files))
+    const isAsked = Object.keys(replaced).length === 0 && Object.keys(values).length > 0
+    const valued = isAsked ? await read(stack.compose, values).catch(refused) : undefined
+    const seen = isAsked ? withBlanks(said, valued?.[0], values) : said
     models.set(keyOf(stack), seen)
     return seen
   }
@@ -69,10 +83,10 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
     return { project, service, containerName: definition.data?.container_name }
   }
   const hashes: Compose['hashes'] = async (stack, signal) => {
-    const input = withTwins(await config(stack, stack.compose, ['--format', 'json'], { signal }))
+    const input = withTwins((await config(stack, stack.compose, ['--format', 'json'], { signal })).stdout)
     // Each is in the model since it was wanted, whatever its profiles.
     const options = ['--hash', '*', ...RESOLVED]
-    return readHashes(await config({ ...stack, profiles: ['*'] }, ['-'], options, { signal, input }))
+    return readHashes((await config({ ...stack, profiles: ['*'] }, ['-'], options, { signal, input })).stdout)
   }
 
   // Whether an `up` has to be told of the service's dependencies, since compose hashes them too, and would change none of them.
@@ -139,13 +153,19 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
   }
 }
 
-function keyOf({ compose, project }: StackConfig): string {
-  return JSON.stringify([compose, project])
+function keyOf({ compose, project, envFiles, profiles }: StackConfig): string {
+  return JSON.stringify([compose, project, envFiles, profiles])
 }
 
-function composeArgs(stack: StackConfig, files: readonly string[]): string[] {
+function refused(error: unknown): undefined {
+  if (error instanceof Problem && error.code === 'compose-invalid') return undefined
+  throw error
+}
+
+function composeArgs(stack: StackConfig, files: readonly string[], envFiles: readonly string[]): string[] {
   return [
     ...files.flatMap((file) => ['-f', file]),
+    ...envFiles.flatMap((file) => ['--env-file', file]),
     // Always named, so that a copy of a file elsewhere is read as if it stood here.
     '--project-directory',
     dirname(stack.compose[0] ?? '.'),
@@ -247,6 +267,7 @@ function readService(service: z.infer<typeof serviceSchema>): ComposeService {
     env: Object.fromEntries(env),
     mounts: (service.volumes ?? []).map(({ source, target }) => ({ source: source ?? '', target })),
     definition: service,
+    blanks: [],
   }
 }
 

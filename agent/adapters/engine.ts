@@ -12,7 +12,7 @@ import type { Container, Engine } from '../ports.ts'
 import { run } from './command.ts'
 import { lastLines } from './compose.ts'
 import { LOG_ENTRIES_MAX, endOfLog, linesOfLog } from './container-log.ts'
-import { readContainer } from './container.ts'
+import { CONFIG_FILES, envFilesIn, readContainer } from './container.ts'
 import { call, containerProblem, isNotFound, isStatus, stoppedProblem } from './engine-call.ts'
 import { countEstablished } from './proc-net.ts'
 import { hostConnections, hostFile, hostProcesses } from './proc.ts'
@@ -76,6 +76,15 @@ export function dockerEngine(): Engine {
       )
       const all = await Promise.all(wanted.map(({ Id }) => inspect(Id, signal)))
       return all.filter((container) => container !== undefined)
+    },
+
+    async envFiles(composeFiles, project, signal) {
+      const label = ['com.docker.compose.oneoff=False', `${CONFIG_FILES}=${composeFiles.join(',')}`]
+      if (project !== undefined) label.push(`com.docker.compose.project=${project}`)
+      const listed = await ask(signal, (docker) => docker.listContainers({ all: true, filters: { label } }))
+      // One that compose found as it should be keeps the label of the call that made it.
+      const [newest] = listed.toSorted((a, b) => b.Created - a.Created)
+      return envFilesIn(newest?.Labels ?? {})
     },
 
     async image(ref, signal) {

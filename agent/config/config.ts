@@ -17,7 +17,7 @@ export interface StackConfig {
   /** Absolute paths, as for `docker compose -f`. */
   readonly compose: readonly string[]
   readonly project: string | undefined
-  /** Absolute paths, as for `docker compose --env-file`; undefined: those that its containers were started with. */
+  /** Absolute paths, as for `docker compose --env-file`; undefined: those that its newest container was started with. */
   readonly envFiles: readonly string[] | undefined
   /** As for `docker compose --profile`. */
   readonly profiles: readonly string[]

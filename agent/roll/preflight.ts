@@ -23,6 +23,7 @@ import {
   wantedOf,
   type AllWanted,
 } from './wanted.ts'
+import { checkBlanks } from './unset.ts'
 import { warningsOf, type Warning } from './warnings.ts'
 
 export interface Preflight {
@@ -94,6 +95,7 @@ export async function preflight(
   const after = (count: number) =>
     composeTextsWith(observed.composeTexts, order.slice(0, count), (service) => wantedOf(wanted, service))
   await checkTexts(stack, observed, after, targets.toReversed(), ports, signal)
+  checkBlanks(stack, observed, order)
 
   // An image's tag may have moved, so a request that names one is only known to change nothing once it was pulled.
   const images = imagesOf(wanted)

@@ -17,7 +17,11 @@ export async function warningsOf(
   ports: Ports,
   signal: AbortSignal,
 ): Promise<Warning[]> {
-  return [...warn(stack, observed), ...(await warnOfMovedTags(observed, ports, signal))]
+  return [
+    ...warn(stack, observed),
+    ...(await warnOfEnvFiles(stack, observed, ports, signal)),
+    ...(await warnOfMovedTags(observed, ports, signal)),
+  ]
 }
 
 function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Generator<Warning> {
@@ -57,6 +61,33 @@ function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Gene
         cure: `list the same files in stacks.${stack.name}.compose`,
       }
   }
+}
+
+function envFilesIn(files: readonly string[]): string {
+  return files.length === 0 ? 'no --env-file' : `--env-file ${files.join(', ')}`
+}
+
+// Only where something differs: a container that compose found as it should be keeps the label of the call that made it.
+async function warnOfEnvFiles(
+  stack: StackConfig,
+  { instances, hashes }: Observed,
+  { engine }: Ports,
+  signal: AbortSignal,
+): Promise<Warning[]> {
+  const drifted = instances.filter(({ service, containers }) => !areAsDefined(containers, hashes[service]))
+  if (drifted.length === 0) return []
+  const used = stack.envFiles ?? (await engine.envFiles(stack.compose, stack.project, signal))
+  return drifted.flatMap(({ service, containers: [one] }) =>
+    !one || isDeepStrictEqual(one.envFiles, used)
+      ? []
+      : [
+          {
+            code: 'env-files-differ',
+            message: `service ${service} was started with ${envFilesIn(one.envFiles)}, the roll uses ${envFilesIn(used)}`,
+            cure: `list the right ones in stacks.${stack.name}.env_files`,
+          },
+        ],
+  )
 }
 
 async function warnOfMovedTags(

@@ -70,6 +70,9 @@ export function testPorts(begin: () => Promise<Subject>): void {
     expect(addressOf(app)).toMatch(/^\d+\.\d+\.\d+\.\d+$/)
     expect(app.aliases).toContain('app1')
     expect(app.composeFiles).toEqual(subject.stack.compose)
+    expect(app.envFiles).toEqual([])
+    const { compose, project } = subject.stack
+    expect(await run(({ engine }) => engine.envFiles(compose, project, signal()))).toEqual([])
     expect((await one('nginx')).mounts).toContainEqual({
       source: subject.nginxPath,
       target: '/etc/nginx/nginx.conf',
@@ -406,6 +409,7 @@ export function testPorts(begin: () => Promise<Subject>): void {
     const waits: Record<string, (ports: Ports, signal: AbortSignal) => Promise<unknown>> = {
       containers: ({ engine }, stop) => engine.containers(subject.project, stop),
       container: ({ engine }, stop) => engine.container(nginx.id, stop),
+      envFiles: ({ engine }, stop) => engine.envFiles(subject.stack.compose, undefined, stop),
       image: ({ engine }, stop) => engine.image('nginx:1.30', stop),
       platform: ({ engine }, stop) => engine.platform(stop),
       imagesInUse: ({ engine }, stop) => engine.imagesInUse(stop),

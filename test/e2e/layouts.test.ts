@@ -3,7 +3,7 @@
 
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { under, type LoadOptions } from '../support/load.ts'
 import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
 import { SEED_COMPOSE, seedNginxConf, endAll, startStack, type Stack } from '../support/stack.ts'
@@ -65,6 +65,13 @@ const DEPENDING = `services:
     <<: *app
     environment: { MESSAGE: 'app2,v1' }
 `
+// LEVEL is set nowhere when the stack is started.
+const OVERRIDE = `services:
+  app1:
+    environment: ['LEVEL=\${LEVEL}']
+  app2:
+    environment: ['MESSAGE=app2,v1'] # here for app2
+`
 
 function layouts(nginxConf: string) {
   const instances = ['app1', 'app2', 'app3']
@@ -89,7 +96,8 @@ function layouts(nginxConf: string) {
     several: {
       files: {
         'docker-compose.yml': SEED_COMPOSE,
-        'override.yml': "services:\n  app2:\n    environment: ['MESSAGE=app2,v1'] # here for app2\n",
+        'override.yml': OVERRIDE,
+        'prod.env': 'LEVEL=info\n',
       },
       composeFiles: ['docker-compose.yml', 'override.yml'],
     },
@@ -181,7 +189,7 @@ async function rolls(
 }
 
 /** compose starts a container again that is there to end, at each `up`. */
-async function upByHandIsNoOp(stack: Stack): Promise<void> {
+async function upByHandIsNoOp(stack: Stack, ...options: string[]): Promise<void> {
   const seen = async () =>
     Object.fromEntries(
       Object.entries(await stack.containers()).map(([name, one]) => [
@@ -190,7 +198,7 @@ async function upByHandIsNoOp(stack: Stack): Promise<void> {
       ]),
     )
   const before = await seen()
-  await stack.compose('up', '-d', '--pull', 'never')
+  await stack.compose(...options, 'up', '-d', '--pull', 'never')
   expect(await seen()).toEqual(before)
 }
 
@@ -218,10 +226,29 @@ test('nginx.conf mounted by itself keeps its inode', async () => {
   await rolls('several')
   expect((await stat(path)).ino).toBe(ino)
   // Each file was edited where it says what runs.
-  expect(await stacks.several.read('override.yml')).toBe(
-    "services:\n  app2:\n    environment: ['MESSAGE=app2,v2'] # here for app2\n",
-  )
+  expect(await stacks.several.read('override.yml')).toBe(OVERRIDE.replace('app2,v1', 'app2,v2'))
   expect(await stacks.several.read('docker-compose.yml')).toBe(SEED_COMPOSE.replace('app1,v1', 'app1,v2'))
+})
+
+test('a variable that what runs has and the agent has not is no blank: it stops the roll, or comes from the same --env-file', async () => {
+  const stack = stacks.several
+  const level = async () =>
+    (await stack.containers())['app1']?.env.find((entry) => entry.startsWith('LEVEL='))
+  vi.stubEnv('LEVEL', 'exported')
+  await stack.compose('up', '-d', '--pull', 'never').finally(() => vi.unstubAllEnvs())
+  const before = await stack.containers()
+  const refused = await ropeway.roll('several', { env: { MESSAGE: '{service},v3' } })
+  expect(finalOf(refused)).toMatchObject({
+    type: 'failed',
+    problem: { code: 'compose-invalid', message: expect.stringContaining('LEVEL of app1') as string },
+  })
+  expect(await stack.containers()).toEqual(before)
+  await stack.compose('--env-file', join(stack.folder, 'prod.env'), 'up', '-d', '--pull', 'never')
+  const events = await ropeway.roll('several', { env: { MESSAGE: '{service},v3' } })
+  expect(finalOf(events)).toMatchObject({ type: 'succeeded', changed: true })
+  expect(warningsOf(events)).toEqual([])
+  expect(await level()).toBe('LEVEL=info')
+  await upByHandIsNoOp(stack, '--env-file', join(stack.folder, 'prod.env'))
 })
 
 test('an upstream in an included file, with parameters, tabs and comments', async () => {

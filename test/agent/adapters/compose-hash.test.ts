@@ -5,6 +5,8 @@ import { readHashes, withTwins } from '../../../agent/adapters/compose-hash.ts'
 import { dependenciesOf, isAsDefined } from '../../../agent/adapters/dependencies.ts'
 import type { ComposeModel, Container } from '../../../agent/ports.ts'
 
+const on = (...names: string[]) => ({ depends_on: Object.fromEntries(names.map((name) => [name, {}])) })
+
 test('a service that depends on others is asked about twice, once without them', () => {
   const model = { name: 'x', services: { db: {}, app: { image: 'a', depends_on: { db: {} } } }, volumes: {} }
   const { services, ...rest } = JSON.parse(withTwins(JSON.stringify(model))) as typeof model
@@ -18,7 +20,6 @@ test('a service that depends on others is asked about twice, once without them',
 })
 
 test('dependencies are followed through the whole model, round a circle too', () => {
-  const on = (...names: string[]) => ({ depends_on: Object.fromEntries(names.map((name) => [name, {}])) })
   const definitions = {
     app: on('db', 'migrate', 'gone'),
     migrate: on('db', 'app'),

@@ -52,7 +52,7 @@ export class FakeCompose implements Compose {
       services: Object.fromEntries(
         entries.map(([name, { image, env, mounts, definition }]) => [
           name,
-          { image, env, mounts, definition },
+          { image, env, mounts, definition, blanks: [] },
         ]),
       ),
       rest,
