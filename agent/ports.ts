@@ -171,8 +171,14 @@ export interface Compose {
 }
 
 export interface Files {
+  /** Throws `file-unusable`. */
   read(path: string): Promise<string>
-  /** Replaces a file's content durably: in place (same inode) for a file that is bind-mounted by itself, else by an atomic rename. */
+  /** Throws `file-unusable` where a write would not be allowed: of the file for one in place, else in its folder. Writes nothing. */
+  checkWritable(path: string, how: 'in-place' | 'rename'): Promise<void>
+  /**
+   * Replaces a file's content durably: in place (same inode) for a file that is bind-mounted by itself, else by an atomic rename. Throws
+   * `file-unusable`.
+   */
   write(path: string, text: string, how: 'in-place' | 'rename'): Promise<void>
   /** Removes what a write that was killed has left beside the file. */
   tidy(path: string): Promise<void>

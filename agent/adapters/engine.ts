@@ -13,6 +13,7 @@ import { run } from './command.ts'
 import { lastLines } from './compose.ts'
 import { LOG_ENTRIES_MAX, endOfLog, linesOfLog } from './container-log.ts'
 import { CONFIG_FILES, envFilesIn, readContainer } from './container.ts'
+import { endpoint } from './endpoint.ts'
 import { call, containerProblem, isNotFound, isStatus, stoppedProblem } from './engine-call.ts'
 import { countEstablished } from './proc-net.ts'
 import { hostConnections, hostFile, hostProcesses } from './proc.ts'
@@ -32,8 +33,13 @@ function freshConnections(docker: Docker): Docker {
 export function dockerEngine(): Engine {
   // Loaded at the first roll: it is a quarter of the agent's memory, and an agent is idle for most of its life.
   let loaded: Promise<Docker> | undefined
-  const client = () =>
-    (loaded ??= import('dockerode').then(({ default: Client }) => freshConnections(new Client())))
+  const client = async () => {
+    loaded ??= Promise.all([import('dockerode'), endpoint()]).then(([{ default: Client }, options]) =>
+      freshConnections(new Client(options)),
+    )
+    loaded.catch(() => (loaded = undefined)) // somebody may mend the context
+    return await loaded
+  }
   const ask = async <T>(signal: AbortSignal, question: (docker: Docker) => Promise<T>): Promise<T> => {
     const docker = await client()
     return await call(signal, () => question(docker))

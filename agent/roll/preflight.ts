@@ -25,6 +25,7 @@ import {
 } from './wanted.ts'
 import { checkBlanks } from './unset.ts'
 import { warningsOf, type Warning } from './warnings.ts'
+import { checkWritable } from './writable.ts'
 
 export interface Preflight {
   readonly observed: Observed
@@ -110,6 +111,7 @@ export async function preflight(
         after: commandOf(stack, stack.after, model, order),
       }
   const steps = isChange ? planSteps(targets, { images, soakMs: stack.soakMs, force, ...commands }) : []
+  if (isChange) await checkWritable(observed, order, wanted, ports.files)
   return {
     observed,
     wanted,

@@ -239,6 +239,21 @@ export function testPorts(begin: () => Promise<Subject>): void {
     }
   })
 
+  test('a file that is not there can be neither read nor written, and its path is said', async () => {
+    const path = `${composePath()}-gone`
+    const works: ((ports: Ports) => Promise<unknown>)[] = [
+      ({ files }) => files.read(path),
+      ({ files }) => files.write(path, '', 'rename'),
+      ({ files }) => files.write(path, '', 'in-place'),
+      ({ files }) => files.checkWritable(path, 'in-place'),
+    ]
+    for (const work of works) {
+      await expect(run(work)).rejects.toMatchObject({ code: 'file-unusable' })
+      await expect(run(work)).rejects.toThrow(path)
+    }
+    await run(({ files }) => files.checkWritable(composePath(), 'rename'))
+  })
+
   test('what compose makes of the files, and of other texts in their place', async () => {
     const { stack } = subject
     const model = await run(({ compose }) => compose.model(stack, {}, signal()))

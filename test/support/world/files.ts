@@ -1,5 +1,6 @@
 // A host's file system: paths that lead to inodes, which is all that tells an in-place write from a rename.
 
+import { Problem } from '../../../shared/problems.ts'
 import type { Files } from '../../../agent/ports.ts'
 
 export interface Inode {
@@ -11,6 +12,8 @@ export class FakeFiles implements Files {
   /** Files that a write in place has left half written, since nobody was there to finish it. */
   readonly #torn = new Set<string>()
   #isFull = false
+  /** Files that nobody may write. */
+  readonly readOnly = new Set<string>()
   writes = 0
 
   constructor(texts: Readonly<Record<string, string>>) {
@@ -20,7 +23,7 @@ export class FakeFiles implements Files {
   /** As a bind mount pins it: later renames over the path do not reach it. */
   inode(path: string): Inode {
     const inode = this.#inodes.get(path)
-    if (!inode) throw Object.assign(new Error(`ENOENT: no such file ${path}`), { code: 'ENOENT' })
+    if (!inode) throw new Problem('file-unusable', `${path} cannot be read: ENOENT: no such file`)
     return inode
   }
 
@@ -44,10 +47,11 @@ export class FakeFiles implements Files {
   /** `share`: the part of it that is written before whoever writes is gone. */
   async write(path: string, text: string, how: 'in-place' | 'rename', share = 1): Promise<void> {
     this.writes += 1
+    await this.checkWritable(path)
     const inode = this.inode(path)
     // The real one gives the old bytes back, which still fit.
     if (this.#isFull && Buffer.byteLength(text) > Buffer.byteLength(inode.text))
-      throw Object.assign(new Error(`ENOSPC: no space left on device, write ${path}`), { code: 'ENOSPC' })
+      throw new Problem('file-unusable', `${path} cannot be written: ENOSPC: no space left on device`)
     if (share < 1) {
       if (how === 'rename') return
       inode.text = tornText(inode.text, text, share)
@@ -67,6 +71,12 @@ export class FakeFiles implements Files {
   /** From now on the disk has no room for a longer text; or has again. */
   fill(isFull: boolean): void {
     this.#isFull = isFull
+  }
+
+  async checkWritable(path: string): Promise<void> {
+    this.inode(path)
+    if (this.readOnly.has(path))
+      throw new Problem('file-unusable', `${path} cannot be written: EROFS: read-only file system`)
   }
 
   /** A fake write is never broken off. */
