@@ -24,7 +24,7 @@ import {
   type AllWanted,
 } from './wanted.ts'
 import { checkBlanks } from './unset.ts'
-import { warningsOf, type Warning } from './warnings.ts'
+import { warningsOf, warnOfVariables, type Warning } from './warnings.ts'
 import { checkWritable } from './writable.ts'
 
 export interface Preflight {
@@ -118,7 +118,10 @@ export async function preflight(
     goesBackTo,
     plan: { stack: stack.name, upstream: proxy.upstream.name, instances: order, steps },
     composeTexts: after(order.length),
-    warnings: await warningsOf(stack, observed, ports, signal),
+    warnings: [
+      ...(await warningsOf(stack, observed, ports, signal)),
+      ...warnOfVariables(observed, images.length === 0 ? [] : order),
+    ],
   }
 }
 

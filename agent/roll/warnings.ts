@@ -1,6 +1,7 @@
 // What a person should know before a roll, though it forbids none.
 
 import { isDeepStrictEqual } from 'node:util'
+import { imageVariables } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Ports } from '../ports.ts'
 import { areAsDefined, type Observed } from './observe.ts'
@@ -88,6 +89,21 @@ async function warnOfEnvFiles(
           },
         ],
   )
+}
+
+/** `services` get another image. */
+export function warnOfVariables({ composeTexts }: Observed, services: readonly string[]): Warning[] {
+  return services.flatMap((service) => {
+    const names = imageVariables(composeTexts, service).map((name) => `\${${name}}`)
+    if (names.length === 0) return []
+    return [
+      {
+        code: 'image-variable',
+        message: `the roll writes the image of ${service} out in the compose file: ${names.join(' and ')} will mean nothing for it any more`,
+        cure: 'set the version by deploys from now on',
+      },
+    ]
+  })
 }
 
 async function warnOfMovedTags(

@@ -30,7 +30,7 @@ server {
 `
 const ANCHORS = `x-app: &app
   expose: ["3000"] # both
-  image: &image "ropeway-test-app:v1"
+  image: &image "ropeway-test-app:\${TAG}"
   environment: &env
     LOG: 'on' # quoted
 
@@ -92,7 +92,7 @@ function layouts(nginxConf: string) {
         'conf.d/other.conf': 'upstream unrelated { server 127.0.0.1:9; }\n',
       },
     },
-    anchors: { files: { 'docker-compose.yml': ANCHORS } },
+    anchors: { files: { 'docker-compose.yml': ANCHORS, '.env': 'TAG=v1\n' } },
     several: {
       files: {
         'docker-compose.yml': SEED_COMPOSE,
@@ -261,7 +261,7 @@ test('environment in maps, quoted, with anchors and merges', async () => {
   expect(await stack.read('docker-compose.yml')).toBe(ANCHORS.replaceAll(/(app\d),v1/g, '$1,v2'))
 })
 
-test('an image behind an anchor is written for each service by itself', async () => {
+test('an image behind an anchor is changed there', async () => {
   const stack = stacks.anchors
   const { app1 } = await stack.containers()
   const events = await ropeway.roll('anchors', { image: 'ropeway-test-app:v3' })
@@ -269,8 +269,11 @@ test('an image behind an anchor is written for each service by itself', async ()
   const after = await stack.containers()
   expect(after['app1']?.imageId).not.toBe(app1?.imageId)
   expect(after['app2']?.imageId).toBe(after['app1']?.imageId)
-  // The anchor stays what it was.
-  expect(await stack.read('docker-compose.yml')).toContain('image: &image "ropeway-test-app:v1"\n')
+  const text = await stack.read('docker-compose.yml')
+  expect(text.replace(/image: &image ".*"/, 'image: &image "ropeway-test-app:${TAG}"')).toBe(
+    ANCHORS.replaceAll(/(app\d),v1/g, '$1,v2'),
+  )
+  expect(warningsOf(events)).toEqual(['image-variable', 'image-variable'])
   await upByHandIsNoOp(stack)
 })
 
