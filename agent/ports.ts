@@ -115,7 +115,7 @@ export interface Engine {
 export interface ComposeModel {
   readonly project: string
   readonly services: Readonly<Record<string, ComposeService>>
-  /** Everything else (networks, volumes, …), to compare only. */
+  /** Everything else (networks, volumes, …) but extensions, to compare only. */
   readonly rest: unknown
 }
 

@@ -252,7 +252,8 @@ function readModel(json: string): ComposeModel {
     services: Object.fromEntries(
       Object.entries(services).map(([key, service]) => [key, readService(service)]),
     ),
-    rest,
+    // An extension (`x-app`) is there to be merged, and compose makes nothing of it.
+    rest: Object.fromEntries(Object.entries(rest).filter(([key]) => !key.startsWith('x-'))),
   }
 }
 

@@ -195,8 +195,9 @@ export class FakeCompose implements Compose {
     for (const [index, text] of texts.entries()) {
       const file = parseYaml(text, stack.compose[index] ?? '')
       for (const [top, value] of Object.entries(file)) {
-        if (top !== 'services') rest[top] = value
-        else
+        if (top !== 'services') {
+          if (!top.startsWith('x-')) rest[top] = value
+        } else
           for (const [name, definition] of Object.entries(value as Record<string, Record<string, unknown>>))
             services[name] = merge(services[name], definition, stack.compose[0] ?? '')
       }
