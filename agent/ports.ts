@@ -31,6 +31,8 @@ export interface Container {
   readonly configHash: string | undefined
   /** The compose files that it was made from, as absolute paths. */
   readonly composeFiles: readonly string[]
+  /** The files that were named by `--env-file`, as absolute paths; none where compose read `.env` by itself. */
+  readonly envFiles: readonly string[]
 }
 
 /** Docker's own healthcheck, as the container has it. */
@@ -83,6 +85,12 @@ export interface Engine {
   ping(signal: AbortSignal): Promise<void>
   /** The containers of a compose project, running or not, without one-off ones: all, or those of some services. */
   containers(project: string, signal: AbortSignal, services?: readonly string[]): Promise<Container[]>
+  /** The `--env-file` files that the newest container was made with, of those made from these compose files. */
+  envFiles(
+    composeFiles: readonly string[],
+    project: string | undefined,
+    signal: AbortSignal,
+  ): Promise<readonly string[]>
   /** One container by its ID or name, as it is now, or undefined when there is none. */
   container(id: string, signal: AbortSignal): Promise<Container | undefined>
   image(ref: string, signal: AbortSignal): Promise<Image | undefined>
@@ -137,7 +145,7 @@ export interface Engine {
 export interface ComposeModel {
   readonly project: string
   readonly services: Readonly<Record<string, ComposeService>>
-  /** Everything else (networks, volumes, …), to compare only. */
+  /** Everything else (networks, volumes, …) but extensions, to compare only. */
   readonly rest: unknown
 }
 
@@ -147,6 +155,15 @@ export interface ComposeService {
   readonly mounts: readonly Mount[]
   /** The whole definition, to compare only. */
   readonly definition: unknown
+  /** What it has of variables that are not set, and that compose took for blank. Only of a model with no texts replaced. */
+  readonly blanks: readonly Blank[]
+}
+
+/** A use of a variable that is not set. */
+export interface Blank {
+  readonly variable: string
+  /** The variable of the service's environment that it makes up; undefined where it is used anywhere else. */
+  readonly env: string | undefined
 }
 
 export interface Compose {
@@ -156,11 +173,12 @@ export interface Compose {
     replaced: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<ComposeModel>
-  /** compose's own hash of each service, as it labels the containers that it makes. */
-  hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, string>>>
+  /** By service, compose's own hashes for a container that is as its files say: the one by a plain `up`, then that by `up --no-deps` where it differs. */
+  hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>
   /**
-   * Makes one service run as its files say, nothing else, pulling nothing; with `recreate` anew also where that would change nothing. Whatever
-   * an interrupted recreate has left is cleared up first; its container has its own name afterwards. Throws `compose-failed`.
+   * Makes one service run as its files say, nothing else, pulling nothing; with `recreate` anew also where that would change nothing. Nothing
+   * that it depends on is started, stopped or recreated, nor what depends on it. Whatever an interrupted recreate has left is cleared up first;
+   * its container has its own name afterwards. Throws `compose-failed`.
    */
   up(
     stack: StackConfig,
@@ -186,9 +204,17 @@ export interface Compose {
 export type Encoding = 'utf-8' | 'bytes'
 
 export interface Files {
-  /** Throws `compose-invalid` for a file that is not UTF-8, where it is to be: read so, it could not be written back as it was. */
+  /**
+   * Throws `file-unusable`; and `compose-invalid` for a file that is not UTF-8, where it is to be: read so, it could not be written back as
+   * it was.
+   */
   read(path: string, encoding?: Encoding): Promise<string>
-  /** Replaces a file's content durably: in place (same inode) for a file that is bind-mounted by itself, else by an atomic rename. */
+  /** Throws `file-unusable` where a write would not be allowed: of the file for one in place, else in its folder. Writes nothing. */
+  checkWritable(path: string, how: 'in-place' | 'rename'): Promise<void>
+  /**
+   * Replaces a file's content durably: in place (same inode) for a file that is bind-mounted by itself, else by an atomic rename. Throws
+   * `file-unusable`.
+   */
   write(path: string, text: string, how: 'in-place' | 'rename', encoding?: Encoding): Promise<void>
   /** Removes what a write that was killed has left beside the file. */
   tidy(path: string): Promise<void>

@@ -25,6 +25,7 @@ export const PROBLEMS = {
   'compose-not-editable': 'the compose file cannot be edited for one service alone',
   'compose-edit-spills': 'the edit would change a service that is not rolled',
   'compose-changed': 'somebody else changed the compose file during the roll',
+  'file-unusable': 'a file that the roll edits cannot be read or written',
   'compose-failed': 'docker compose could not recreate the service',
   'nginx-not-running': 'the proxy’s container does not run',
   'nginx-refused': 'nginx refuses its configuration',

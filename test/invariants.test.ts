@@ -120,7 +120,7 @@ describe('what is documented is what there is', () => {
     expect(parsed.error).toBeUndefined()
     const stack = (example as { stacks: Record<string, object> }).stacks['hello'] ?? {}
     expect(Object.keys(stack).toSorted().join(' ')).toBe(
-      'after allow before compose deadline drain health instances notify project proxy releases soak triggers',
+      'after allow before compose deadline drain env_files health instances notify profiles project proxy releases soak triggers',
     )
     expect(Object.keys((stack as { before: object }).before)).toEqual([
       'service',

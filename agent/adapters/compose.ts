@@ -8,8 +8,11 @@ import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Compose, ComposeModel, ComposeService, Ports } from '../ports.ts'
+import { valuesFor, withBlanks } from './blanks.ts'
 import { run, type CommandOptions } from './command.ts'
+import { readHashes, RESOLVED, withTwins } from './compose-hash.ts'
 import { upInOrder, type ServiceNames } from './compose-up.ts'
+import { dependenciesOf, isAsDefined } from './dependencies.ts'
 import { endOrphans, markOf } from './orphans.ts'
 
 const serviceSchema = z.looseObject({
@@ -35,29 +38,42 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
     args: readonly string[],
     options: CommandOptions,
   ) => {
-    const [path, env] = await Promise.all([plugin(), markOf(stack)])
-    return await run(path, [...composeArgs(stack, files), ...args], { ...options, env })
+    const [path, mark, envFiles] = await Promise.all([
+      plugin(),
+      markOf(stack),
+      // What it was started with is what its files are to be read with.
+      stack.envFiles ?? ports.engine.envFiles(stack.compose, stack.project, options.signal),
+    ])
+    const env = { ...options.env, ...mark }
+    return await run(path, [...composeArgs(stack, files, envFiles), ...args], { ...options, env })
   }
   const config = async (
     stack: StackConfig,
     files: readonly string[],
     options: readonly string[],
-    signal: AbortSignal,
+    how: CommandOptions,
   ) => {
-    const { exitCode, stdout, stderr } = await compose(stack, files, ['config', ...options], { signal })
-    if (exitCode === 0) return stdout
+    const { exitCode, stdout, stderr } = await compose(stack, files, ['config', ...options], how)
+    if (exitCode === 0) return { stdout, stderr }
     throw new Problem('compose-invalid', `docker compose refuses ${stack.compose.join(', ')}`, {
       log: lastLines(stderr),
-      cure: 'run `docker compose config` there and mend what it says',
+      cure: /env file/.test(stderr)
+        ? `correct stacks.${stack.name}.env_files; where it is left out, its containers were started with that file`
+        : 'run `docker compose config` there and mend what it says',
     })
   }
 
   // Of the last look at each stack's files: a roll looks before it touches anything, and a call takes 90 ms.
   const models = new Map<string, ComposeModel>()
   const model: Compose['model'] = async (stack, replaced, signal) => {
-    const seen = await withReplaced(stack, replaced, async (files) =>
-      readModel(await config(stack, files, ['--format', 'json'], signal)),
-    )
+    const read = async (files: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+      const { stdout, stderr } = await config(stack, files, ['--format', 'json'], { signal, env })
+      return [readModel(stdout), valuesFor(stderr)] as const
+    }
+    const [said, values] = await withReplaced(stack, replaced, (files) => read(files))
+    const isAsked = Object.keys(replaced).length === 0 && Object.keys(values).length > 0
+    const valued = isAsked ? await read(stack.compose, values).catch(refused) : undefined
+    const seen = isAsked ? withBlanks(said, valued?.[0], values) : said
     models.set(keyOf(stack), seen)
     return seen
   }
@@ -66,20 +82,41 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
     const definition = serviceSchema.safeParse(services[service]?.definition)
     return { project, service, containerName: definition.data?.container_name }
   }
+  const hashes: Compose['hashes'] = async (stack, signal) => {
+    const input = withTwins((await config(stack, stack.compose, ['--format', 'json'], { signal })).stdout)
+    // Each is in the model since it was wanted, whatever its profiles.
+    const options = ['--hash', '*', ...RESOLVED]
+    return readHashes((await config({ ...stack, profiles: ['*'] }, ['-'], options, { signal, input })).stdout)
+  }
+
+  // Whether an `up` has to be told of the service's dependencies, since compose hashes them too, and would change none of them.
+  const mayName = async (stack: StackConfig, service: string, signal: AbortSignal): Promise<boolean> => {
+    const said = models.get(keyOf(stack)) ?? (await model(stack, {}, signal))
+    const dependencies = dependenciesOf(said, service)
+    if (dependencies.length === 0) return false
+    const known = await hashes(stack, signal)
+    if ((known[service]?.length ?? 0) < 2) return false
+    const containers = await ports.engine.containers(said.project, signal, dependencies)
+    const areAsDefined = await Promise.all(
+      dependencies.map(async (name) => {
+        const defined = said.services[name]
+        const image = await ports.engine.image(defined?.image ?? `${said.project}-${name}`, signal)
+        const own = containers.filter((one) => one.service === name)
+        return defined !== undefined && isAsDefined(defined, known[name]?.[0], image?.id, own)
+      }),
+    )
+    return areAsDefined.every(Boolean)
+  }
 
   return {
     model,
 
-    async hashes(stack, signal) {
-      const lines = (await config(stack, stack.compose, ['--hash', '*'], signal)).trim().split('\n')
-      return Object.fromEntries(lines.map((line) => line.split(' ')).filter((pair) => pair.length === 2))
-    },
+    hashes,
 
     async up(stack, service, signal, { recreate = false } = {}) {
-      const args = ['up', '--detach', '--no-deps', '--no-build', '--pull', 'never']
-      if (recreate) args.push('--force-recreate')
-      const up = async () => {
-        const { exitCode, stderr } = await compose(stack, stack.compose, [...args, service], { signal })
+      const call = async (...options: string[]) => {
+        const args = ['up', '--no-build', '--pull', 'never', ...options, service]
+        const { exitCode, stderr } = await compose(stack, stack.compose, args, { signal })
         if (exitCode === 0) return undefined
         return new Problem(
           isEngineAway(stderr) ? 'engine-unreachable' : 'compose-failed',
@@ -89,6 +126,12 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
           },
         )
       }
+      const force = recreate ? ['--force-recreate'] : []
+      // In two calls a container gets the hash that a plain `up` gives, and nothing that it depends on is started: a migration has run.
+      const up = (await mayName(stack, service, signal))
+        ? async () =>
+            (await call('--no-start', ...force)) ?? (await call('--detach', '--no-deps', '--no-recreate'))
+        : async () => await call('--detach', '--no-deps', ...force)
       await upInOrder(await namesOf(stack, service, signal), ports, up, signal)
     },
 
@@ -110,17 +153,24 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
   }
 }
 
-function keyOf({ compose, project }: StackConfig): string {
-  return JSON.stringify([compose, project])
+function keyOf({ compose, project, envFiles, profiles }: StackConfig): string {
+  return JSON.stringify([compose, project, envFiles, profiles])
 }
 
-function composeArgs(stack: StackConfig, files: readonly string[]): string[] {
+function refused(error: unknown): undefined {
+  if (error instanceof Problem && error.code === 'compose-invalid') return undefined
+  throw error
+}
+
+function composeArgs(stack: StackConfig, files: readonly string[], envFiles: readonly string[]): string[] {
   return [
     ...files.flatMap((file) => ['-f', file]),
+    ...envFiles.flatMap((file) => ['--env-file', file]),
     // Always named, so that a copy of a file elsewhere is read as if it stood here.
     '--project-directory',
     dirname(stack.compose[0] ?? '.'),
     ...(stack.project === undefined ? [] : ['-p', stack.project]),
+    ...stack.profiles.flatMap((profile) => ['--profile', profile]),
   ]
 }
 
@@ -202,7 +252,8 @@ function readModel(json: string): ComposeModel {
     services: Object.fromEntries(
       Object.entries(services).map(([key, service]) => [key, readService(service)]),
     ),
-    rest,
+    // An extension (`x-app`) is there to be merged, and compose makes nothing of it.
+    rest: Object.fromEntries(Object.entries(rest).filter(([key]) => !key.startsWith('x-'))),
   }
 }
 
@@ -217,6 +268,7 @@ function readService(service: z.infer<typeof serviceSchema>): ComposeService {
     env: Object.fromEntries(env),
     mounts: (service.volumes ?? []).map(({ source, target }) => ({ source: source ?? '', target })),
     definition: service,
+    blanks: [],
   }
 }
 

@@ -3,6 +3,9 @@
 import type Docker from 'dockerode'
 import type { Container, Healthcheck } from '../ports.ts'
 
+export const CONFIG_FILES = 'com.docker.compose.project.config_files'
+const ENV_FILES = 'com.docker.compose.project.environment_file'
+
 export function readContainer(inspected: Docker.ContainerInspectInfo): Container {
   const { Config, State, NetworkSettings, Mounts } = inspected
   const labels = Config.Labels ?? {}
@@ -32,8 +35,18 @@ export function readContainer(inspected: Docker.ContainerInspectInfo): Container
     aliases: networks.flatMap(([, { Aliases }]) => Aliases ?? []),
     mounts: (Mounts ?? []).map(({ Source, Destination }) => ({ source: Source, target: Destination })),
     configHash: labels['com.docker.compose.config-hash'],
-    composeFiles: (labels['com.docker.compose.project.config_files'] ?? '').split(',').filter(Boolean),
+    composeFiles: listIn(labels[CONFIG_FILES]),
+    envFiles: envFilesIn(labels),
   }
+}
+
+/** By a container's labels. */
+export function envFilesIn(labels: Readonly<Record<string, string>>): string[] {
+  return listIn(labels[ENV_FILES])
+}
+
+function listIn(label = ''): string[] {
+  return label.split(',').filter(Boolean)
 }
 
 function splitEnv(entry: string): [string, string] {

@@ -10,7 +10,8 @@ import { imageRef } from '../../shared/image.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { Container, Engine } from '../ports.ts'
 import { LOG_ENTRIES_MAX, endOfLog, linesOfLog } from './container-log.ts'
-import { readContainer } from './container.ts'
+import { CONFIG_FILES, envFilesIn, readContainer } from './container.ts'
+import { endpoint } from './endpoint.ts'
 import { call, containerProblem, isNotFound, isStatus, stoppedProblem } from './engine-call.ts'
 import { readImage } from './image.ts'
 import { countEstablished } from './proc-net.ts'
@@ -32,8 +33,13 @@ function freshConnections(docker: Docker): Docker {
 export function dockerEngine(): Engine {
   // Loaded at the first roll: it is a quarter of the agent's memory, and an agent is idle for most of its life.
   let loaded: Promise<Docker> | undefined
-  const client = () =>
-    (loaded ??= import('dockerode').then(({ default: Client }) => freshConnections(new Client())))
+  const client = async () => {
+    loaded ??= Promise.all([import('dockerode'), endpoint()]).then(([{ default: Client }, options]) =>
+      freshConnections(new Client(options)),
+    )
+    loaded.catch(() => (loaded = undefined)) // somebody may mend the context
+    return await loaded
+  }
   const ask = async <T>(signal: AbortSignal, question: (docker: Docker) => Promise<T>): Promise<T> => {
     const docker = await client()
     return await call(signal, () => question(docker))
@@ -76,6 +82,15 @@ export function dockerEngine(): Engine {
       )
       const all = await Promise.all(wanted.map(({ Id }) => inspect(Id, signal)))
       return all.filter((container) => container !== undefined)
+    },
+
+    async envFiles(composeFiles, project, signal) {
+      const label = ['com.docker.compose.oneoff=False', `${CONFIG_FILES}=${composeFiles.join(',')}`]
+      if (project !== undefined) label.push(`com.docker.compose.project=${project}`)
+      const listed = await ask(signal, (docker) => docker.listContainers({ all: true, filters: { label } }))
+      // One that compose found as it should be keeps the label of the call that made it.
+      const [newest] = listed.toSorted((a, b) => b.Created - a.Created)
+      return envFilesIn(newest?.Labels ?? {})
     },
 
     async image(ref, signal) {

@@ -1,19 +1,38 @@
 // The Files port: durable writes that keep what the user's file is: its inode where a container pins it, its owner and mode elsewhere.
 
-import { chmod, chown, open, readFile, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import {
+  access,
+  chmod,
+  chown,
+  constants,
+  open,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  type FileHandle,
+} from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Problem } from '../../shared/problems.ts'
 import type { Encoding, Files } from '../ports.ts'
 
 export function hostFiles(): Files {
   return {
-    read: async (path, encoding = 'utf-8') => decode(await readFile(path), path, encoding),
+    read: async (path, encoding = 'utf-8') =>
+      decode(await orSay(path, 'read', async () => await readFile(path)), path, encoding),
     real: (path) => realpath(path),
     // A file that is gone is somebody else's affair.
     tidy: async (path) => await rm(newFile(await realpath(path).catch(() => path)), { force: true }),
+    checkWritable: async (path, how) =>
+      await orSay(path, 'written', async () =>
+        access(how === 'in-place' ? path : dirname(await realpath(path)), constants.W_OK),
+      ),
     write: async (path, text, how, encoding = 'utf-8') => {
       const bytes = Buffer.from(text, encoding === 'bytes' ? 'latin1' : 'utf8')
-      await (how === 'in-place' ? writeInPlace(path, bytes) : writeByRename(path, bytes))
+      await orSay(path, 'written', async () => {
+        await (how === 'in-place' ? writeInPlace(path, bytes) : writeByRename(path, bytes))
+      })
     },
   }
 }
@@ -28,6 +47,29 @@ function decode(bytes: Buffer, path: string, encoding: Encoding): string {
       cause,
     })
   }
+}
+
+async function orSay<T>(path: string, what: 'read' | 'written', work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    if (!(cause instanceof Error && 'code' in cause)) throw cause
+    throw new Problem('file-unusable', `${path} cannot be ${what}: ${cause.message}`, {
+      cause,
+      cure: CURES[String(cause.code)] ?? 'see to its disk and its folder',
+    })
+  }
+}
+
+const NO_ROOM = 'make room on its disk'
+const NOT_ALLOWED = 'let the user that the agent runs as read and write the file, and write in its folder'
+const CURES: Readonly<Record<string, string>> = {
+  ENOSPC: NO_ROOM,
+  EDQUOT: NO_ROOM,
+  EACCES: NOT_ALLOWED,
+  EPERM: NOT_ALLOWED,
+  EROFS: 'let the agent see it on a disk that can be written: in a container, mount it without `:ro`',
+  EBUSY: 'it is a mount by itself: mount its folder into the agent’s container instead',
 }
 
 // A single-file bind mount pins the inode: a renamed file would never be seen in the container.

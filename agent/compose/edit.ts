@@ -51,6 +51,11 @@ export function readService(text: string, service: string): ServiceText | undefi
   }
 }
 
+/** Whether compose reads services from other files for this one. */
+export function hasIncludes(text: string): boolean {
+  return modelOf(parse(text).document)['include'] !== undefined
+}
+
 /**
  * The text with one service's image and env variables changed. Values are literal: `$` is written as `$$`, which compose
  * reads as one. What already says so stays as it is. A service whose block others merge (`&app`) is edited all the same.

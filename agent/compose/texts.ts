@@ -2,18 +2,33 @@
 // those texts, byte for byte. Pure.
 
 import { Problem } from '../../shared/problems.ts'
-import { editService, readService, type ServiceChange, type ServiceText } from './edit.ts'
+import { meanTheSame, withSharedImages } from './shared-image.ts'
+import { editService, hasIncludes, readService, type ServiceChange, type ServiceText } from './edit.ts'
 
 /** Texts by path, in the order of `docker compose -f`: a later file overrides an earlier one. */
 export type FileTexts = Readonly<Record<string, string>>
 
-/** The texts with these services, one after the other, at what each shall be. */
+/** The texts with these services, one after the other, at what each shall be. What they all have from one place is changed there, once they all are. */
 export function composeTextsWith(
   files: FileTexts,
   updated: readonly string[],
   wantedOf: (service: string) => ServiceChange,
 ): FileTexts {
-  return updated.reduce((texts, service) => editFiles(texts, service, wantedOf(service)), files)
+  const editAll = (texts: FileTexts) =>
+    updated.reduce((edited, service) => editFiles(edited, service, wantedOf(service)), texts)
+  const each = editAll(files)
+  const images = updated.flatMap((service): [string, string][] => {
+    const { image } = wantedOf(service)
+    return image === undefined ? [] : [[service, image]]
+  })
+  const paths = Object.keys(files)
+  const at = (texts: FileTexts, path: string) => texts[path] ?? ''
+  const shared = Object.fromEntries(
+    paths.map((path) => [path, withSharedImages(at(files, path), new Map(images))]),
+  )
+  if (paths.every((path) => shared[path] === files[path])) return each
+  const together = editAll(shared)
+  return paths.every((path) => meanTheSame(at(together, path), at(each, path))) ? together : each
 }
 
 /** Those of the texts that differ. */
@@ -28,8 +43,7 @@ function editFiles(files: FileTexts, service: string, { image, env = {} }: Servi
     const said = readService(text, service)
     return said ? [{ path, text, said }] : []
   })
-  if (defining.length === 0)
-    throw new Problem('service-unknown', `service ${service} is in none of ${Object.keys(files).join(', ')}`)
+  if (defining.length === 0) throw undefinedIn(files, service)
 
   const imageFile = fileToEdit(defining, 'image', [(said) => said.hasImage])
   const envFiles = variables.map(([key, value]) =>
@@ -51,6 +65,30 @@ function editFiles(files: FileTexts, service: string, { image, env = {} }: Servi
     return [file.path, editService(file.text, service, change)]
   })
   return { ...files, ...Object.fromEntries(edited) }
+}
+
+// compose resolves the paths of an included file from where it stands, so it cannot be listed in `compose:` instead; another file may override it.
+function undefinedIn(files: FileTexts, service: string): Problem {
+  const including = Object.keys(files).find((path) => hasIncludes(files[path] ?? ''))
+  if (including === undefined)
+    return new Problem('service-unknown', `service ${service} is in none of ${Object.keys(files).join(', ')}`)
+  return new Problem(
+    'compose-not-editable',
+    `service ${service} stands in a file that ${including} includes, which Ropeway does not edit`,
+    {
+      cure: `write its image in a file of its own, as \`services: { ${service}: { image: … } }\`, and list that one after ${including}, here and for \`docker compose -f\``,
+    },
+  )
+}
+
+/** The variables that make up a service's image where the files say it. */
+export function imageVariables(files: FileTexts, service: string): string[] {
+  const image =
+    Object.values(files)
+      .flatMap((text) => readService(text, service)?.image ?? [])
+      .at(-1) ?? ''
+  const found = image.replaceAll('$$', '').matchAll(/\$\{?([A-Za-z_][A-Za-z0-9_]*)/g)
+  return [...new Set([...found].map(([, name]) => name ?? ''))]
 }
 
 interface Defining {

@@ -17,6 +17,10 @@ export interface StackConfig {
   /** Absolute paths, as for `docker compose -f`. */
   readonly compose: readonly string[]
   readonly project: string | undefined
+  /** Absolute paths, as for `docker compose --env-file`; undefined: those that its newest container was started with. */
+  readonly envFiles: readonly string[] | undefined
+  /** As for `docker compose --profile`. */
+  readonly profiles: readonly string[]
   readonly proxy: {
     readonly service?: string | undefined
     /** An absolute path. */

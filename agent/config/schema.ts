@@ -41,6 +41,8 @@ export function configSchema({ directory, env }: Surroundings) {
         .string()
         .regex(/^[a-z0-9][a-z0-9_-]*$/, 'is not a compose project name')
         .optional(),
+      env_files: listOf(existingFile, 8).optional(),
+      profiles: listOf(profile, 8).default([]),
       proxy: z
         .strictObject({
           service: service.optional(),
@@ -62,18 +64,33 @@ export function configSchema({ directory, env }: Surroundings) {
       triggers: z.record(name, triggerSchema({ directory, env })).default({}),
       notify: notifySchema({ directory, env }),
     })
-    .transform(({ drain, soak, deadline, releases, project, instances, before, after, allow, ...rest }) => ({
-      ...rest,
-      project,
-      instances,
-      before,
-      after,
-      allow: { images: allow.images, env: allow.env },
-      drainTimeoutMs: drain.timeout,
-      soakMs: soak,
-      deadlineMs: deadline,
-      releasesKept: releases,
-    }))
+    .transform(
+      ({
+        drain,
+        soak,
+        deadline,
+        releases,
+        project,
+        env_files,
+        instances,
+        before,
+        after,
+        allow,
+        ...rest
+      }) => ({
+        ...rest,
+        project,
+        envFiles: env_files,
+        instances,
+        before,
+        after,
+        allow: { images: allow.images, env: allow.env },
+        drainTimeoutMs: drain.timeout,
+        soakMs: soak,
+        deadlineMs: deadline,
+        releasesKept: releases,
+      }),
+    )
 
   const whole = z.strictObject({
     relay: z.string().transform((text, ctx) => {
@@ -113,6 +130,7 @@ export function configSchema({ directory, env }: Surroundings) {
 }
 
 const upstream = z.string().regex(/^[A-Za-z0-9._-]+$/, 'is not the name of an nginx upstream')
+const profile = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/, 'is not the name of a compose profile')
 const envName = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'is not the name of an environment variable')

@@ -19,8 +19,8 @@ export interface Observed {
   readonly proxy: Proxy
   /** In the order of the upstream. */
   readonly instances: readonly Instance[]
-  /** compose's hash of each service as its files define it now. */
-  readonly hashes: Readonly<Record<string, string>>
+  /** compose's hashes of each service as its files define it now. */
+  readonly hashes: Readonly<Record<string, readonly string[]>>
 }
 
 export interface Proxy {
@@ -292,4 +292,9 @@ async function readHostFile(hostPath: string, path: string, proxy: Container, po
 export function addressesFrom(proxy: Container, container: Container): string[] {
   const shared = Object.entries(container.addresses).filter(([network]) => network in proxy.addresses)
   return shared.flatMap(([, ips]) => ips)
+}
+
+/** Whether containers are as compose's hashes of their service say; one that compose has not made is nothing to judge by. */
+export function areAsDefined(containers: readonly Container[], hashes: readonly string[] = []): boolean {
+  return containers.every(({ configHash }) => configHash === undefined || hashes.includes(configHash))
 }

@@ -26,7 +26,9 @@ import {
   wantedOf,
   type AllWanted,
 } from './wanted.ts'
-import { warningsOf, type Warning } from './warnings.ts'
+import { checkBlanks } from './unset.ts'
+import { warningsOf, warnOfVariables, type Warning } from './warnings.ts'
+import { checkWritable } from './writable.ts'
 
 /** States of a container that runs, or ran and has ended: as compose made it, to be made anew. */
 const RUN_OR_ENDED: readonly Container['state'][] = ['running', 'restarting', 'exited', 'dead', 'created']
@@ -109,6 +111,7 @@ export async function preflight(
   const after = (count: number) =>
     composeTextsWith(observed.composeTexts, order.slice(0, count), (service) => wantedOf(wanted, service))
   await checkTexts(stack, observed, after, targets.toReversed(), ports, signal)
+  checkBlanks(stack, observed, order)
 
   // An image's tag may have moved, so a request that names one is only known to change nothing once it was pulled.
   const images = imagesOf(wanted)
@@ -124,6 +127,7 @@ export async function preflight(
         after: commandOf(stack, stack.after, model, order),
       }
   const steps = isChange ? planSteps(targets, { images, soakMs: stack.soakMs, force, ...commands }) : []
+  if (isChange) await checkWritable(observed, order, wanted, ports.files)
   return {
     observed,
     gates,
@@ -131,7 +135,11 @@ export async function preflight(
     goesBackTo,
     plan: { stack: stack.name, upstream: proxy.upstream.name, instances: order, steps },
     composeTexts: after(order.length),
-    warnings: [...gates.notes, ...(await warningsOf(stack, observed, ports, signal))],
+    warnings: [
+      ...gates.notes,
+      ...(await warningsOf(stack, observed, ports, signal)),
+      ...warnOfVariables(observed, images.length === 0 ? [] : order),
+    ],
   }
 }
 

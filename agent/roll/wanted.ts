@@ -59,7 +59,7 @@ function todays(running: readonly string[]): string {
   if (today === undefined || others.length > 0)
     throw new Problem(
       'request-invalid',
-      'the request names neither image nor env, and the instances run several images',
+      `the request names neither image nor env, and ${today === undefined ? 'no instance has an image with a name' : 'the instances run several images'}`,
       {
         cure: 'name the image to deploy',
       },

@@ -1,9 +1,10 @@
 // What a person should know before a roll, though it forbids none.
 
 import { isDeepStrictEqual } from 'node:util'
+import { imageVariables } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Ports } from '../ports.ts'
-import type { Observed } from './observe.ts'
+import { areAsDefined, type Observed } from './observe.ts'
 
 export interface Warning {
   readonly code: string
@@ -17,7 +18,11 @@ export async function warningsOf(
   ports: Ports,
   signal: AbortSignal,
 ): Promise<Warning[]> {
-  return [...warn(stack, observed), ...(await warnOfMovedTags(observed, ports, signal))]
+  return [
+    ...warn(stack, observed),
+    ...(await warnOfEnvFiles(stack, observed, ports, signal)),
+    ...(await warnOfMovedTags(observed, ports, signal)),
+  ]
 }
 
 function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Generator<Warning> {
@@ -51,7 +56,7 @@ function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Gene
         message: `nginx reaches ${service} past the upstream too (${uses.join(', ')}): those requests are not protected`,
         cure: `send them to upstream ${proxy.upstream.name}`,
       }
-    if (containers.some(({ configHash }) => configHash !== undefined && configHash !== hashes[service]))
+    if (!areAsDefined(containers, hashes[service]))
       yield {
         code: 'compose-drift',
         message: `service ${service} does not run as the compose file says: the roll will apply what else has changed there`,
@@ -64,6 +69,48 @@ function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Gene
         cure: `list the same files in stacks.${stack.name}.compose`,
       }
   }
+}
+
+function envFilesIn(files: readonly string[]): string {
+  return files.length === 0 ? 'no --env-file' : `--env-file ${files.join(', ')}`
+}
+
+// Only where something differs: a container that compose found as it should be keeps the label of the call that made it.
+async function warnOfEnvFiles(
+  stack: StackConfig,
+  { instances, hashes }: Observed,
+  { engine }: Ports,
+  signal: AbortSignal,
+): Promise<Warning[]> {
+  const drifted = instances.filter(({ service, containers }) => !areAsDefined(containers, hashes[service]))
+  if (drifted.length === 0) return []
+  const used = stack.envFiles ?? (await engine.envFiles(stack.compose, stack.project, signal))
+  return drifted.flatMap(({ service, containers: [one] }) =>
+    !one || isDeepStrictEqual(one.envFiles, used)
+      ? []
+      : [
+          {
+            code: 'env-files-differ',
+            message: `service ${service} was started with ${envFilesIn(one.envFiles)}, the roll uses ${envFilesIn(used)}`,
+            cure: `list the right ones in stacks.${stack.name}.env_files`,
+          },
+        ],
+  )
+}
+
+/** `services` get another image. */
+export function warnOfVariables({ composeTexts }: Observed, services: readonly string[]): Warning[] {
+  return services.flatMap((service) => {
+    const names = imageVariables(composeTexts, service).map((name) => `\${${name}}`)
+    if (names.length === 0) return []
+    return [
+      {
+        code: 'image-variable',
+        message: `the roll writes the image of ${service} out in the compose file: ${names.join(' and ')} will mean nothing for it any more`,
+        cure: 'set the version by deploys from now on',
+      },
+    ]
+  })
 }
 
 async function warnOfMovedTags(

@@ -6,7 +6,7 @@ import type { StackConfig } from '../config/config.ts'
 import type { Ports } from '../ports.ts'
 import { askerFrom } from './ask.ts'
 import { faultAt, rehearse, remotesAt, type Gates } from './gates.ts'
-import { addressesFrom, observe, type Instance, type Observed } from './observe.ts'
+import { addressesFrom, areAsDefined, observe, type Instance, type Observed } from './observe.ts'
 import { readRecord, type Progress } from './record.ts'
 
 /**
@@ -97,9 +97,9 @@ async function faultsOf(
   const text = model.services[service]?.image
   const image = text === undefined ? undefined : await ports.engine.image(text, signal)
   const faults = running.flatMap((container) => [
-    ...(container.configHash !== undefined && container.configHash !== hashes[service]
-      ? [`${container.name} does not run as ${stack.compose.join(', ')} says`]
-      : []),
+    ...(areAsDefined([container], hashes[service])
+      ? []
+      : [`${container.name} does not run as ${stack.compose.join(', ')} says`]),
     ...(image && container.imageId !== image.id ? [`${container.name} runs another image than ${text}`] : []),
     ...(/^[0-9a-f]{12}_/.test(container.name)
       ? [`${container.name} has the makeshift name of an unfinished recreation`]

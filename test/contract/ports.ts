@@ -81,6 +81,9 @@ export function testPorts(begin: () => Promise<Subject>): void {
     expect(addressOf(app)).toMatch(/^\d+\.\d+\.\d+\.\d+$/)
     expect(app.aliases).toContain('app1')
     expect(app.composeFiles).toEqual(subject.stack.compose)
+    expect(app.envFiles).toEqual([])
+    const { compose, project } = subject.stack
+    expect(await run(({ engine }) => engine.envFiles(compose, project, signal()))).toEqual([])
     expect((await one('nginx')).mounts).toContainEqual({
       source: subject.nginxPath,
       target: '/etc/nginx/nginx.conf',
@@ -299,6 +302,21 @@ export function testPorts(begin: () => Promise<Subject>): void {
     expect([126, 127]).toContain(exitCode)
   })
 
+  test('a file that is not there can be neither read nor written, and its path is said', async () => {
+    const path = `${composePath()}-gone`
+    const works: ((ports: Ports) => Promise<unknown>)[] = [
+      ({ files }) => files.read(path),
+      ({ files }) => files.write(path, '', 'rename'),
+      ({ files }) => files.write(path, '', 'in-place'),
+      ({ files }) => files.checkWritable(path, 'in-place'),
+    ]
+    for (const work of works) {
+      await expect(run(work)).rejects.toMatchObject({ code: 'file-unusable' })
+      await expect(run(work)).rejects.toThrow(path)
+    }
+    await run(({ files }) => files.checkWritable(composePath(), 'rename'))
+  })
+
   test('what compose makes of the files, and of other texts in their place', async () => {
     const { stack } = subject
     const model = await run(({ compose }) => compose.model(stack, {}, signal()))
@@ -327,14 +345,21 @@ export function testPorts(begin: () => Promise<Subject>): void {
   test('up recreates the one service that has changed, and nothing when nothing has', async () => {
     const before = await all()
     const text = await edit('app1,v1', 'app1,v2')
+    // compose may hash what a service depends on too, which must not stop or start for it.
+    await edit('  app1:\n', '  app1:\n    depends_on: [app2]\n')
+    await run(({ compose }) => compose.model(subject.stack, {}, signal()))
+    await run(({ engine }) => engine.stop(before['app2']!.id, signal()))
     await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
+    expect((await one('app2')).state).toBe('exited')
+    await run(({ engine }) => engine.start(before['app2']!.id, signal()))
     const changed = await all()
     expect(changed['app1']?.id).not.toBe(before['app1']?.id)
     expect(changed['app1']?.env['MESSAGE']).toBe('app1,v2')
     for (const service of ['app2', 'nginx']) expect(changed[service]?.id).toBe(before[service]?.id)
     expect(await run(({ engine }) => engine.container(before['app1']!.id, signal()))).toBeUndefined()
     const hashes = await run(({ compose }) => compose.hashes(subject.stack, signal()))
-    for (const [service, { configHash }] of Object.entries(changed)) expect(configHash).toBe(hashes[service])
+    for (const [service, { configHash }] of Object.entries(changed))
+      expect(configHash).toBe(hashes[service]?.[0])
     await run(({ compose }) => compose.up(subject.stack, 'app1', signal()))
     expect((await one('app1')).id).toBe(changed['app1']?.id)
     await run(({ files }) => files.write(composePath(), text, 'rename'))
@@ -475,6 +500,7 @@ export function testPorts(begin: () => Promise<Subject>): void {
     const waits: Record<string, (ports: Ports, signal: AbortSignal) => Promise<unknown>> = {
       containers: ({ engine }, stop) => engine.containers(subject.project, stop),
       container: ({ engine }, stop) => engine.container(nginx.id, stop),
+      envFiles: ({ engine }, stop) => engine.envFiles(subject.stack.compose, undefined, stop),
       image: ({ engine }, stop) => engine.image('nginx:1.30', stop),
       platform: ({ engine }, stop) => engine.platform(stop),
       imagesInUse: ({ engine }, stop) => engine.imagesInUse(stop),

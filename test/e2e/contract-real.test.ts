@@ -1,8 +1,9 @@
 // The real adapters on a real engine do for the agent what the fake world does.
 
-import { access, chmod, stat, symlink, writeFile } from 'node:fs/promises'
+import { access, chmod, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test, vi } from 'vitest'
+import { dockerEngine } from '../../agent/adapters/engine.ts'
 import { realPorts } from '../../agent/adapters/index.ts'
 import type { StackConfig } from '../../agent/config/config.ts'
 import { testPorts } from '../contract/ports.ts'
@@ -69,6 +70,28 @@ testPorts(async () => {
         () => registry.stop(),
         () => stack.remove(),
       ),
+  }
+})
+
+test('the engine is the one of the docker CLI’s context', async () => {
+  const config = await mkdtemp('/tmp/ropeway-context-')
+  const host = (await docker('context', 'inspect', '--format', '{{.Endpoints.docker.Host}}')).trim()
+  try {
+    vi.stubEnv('DOCKER_CONFIG', config)
+    await docker('context', 'create', 'here', '--docker', `host=${host}`)
+    await docker('context', 'create', 'away', '--docker', 'host=ssh://me@127.0.0.1')
+    vi.stubEnv('DOCKER_HOST', undefined)
+    vi.stubEnv('DOCKER_CONTEXT', 'here')
+    const project = await dockerEngine().containers(stack.project, signal)
+    expect(project.map(({ service }) => service)).toContain('nginx')
+    const engine = dockerEngine()
+    vi.stubEnv('DOCKER_CONTEXT', 'away')
+    await expect(engine.ping(signal)).rejects.toThrow('context away (ssh://me@127.0.0.1)')
+    vi.stubEnv('DOCKER_CONTEXT', 'here')
+    await engine.ping(signal)
+  } finally {
+    vi.unstubAllEnvs()
+    await rm(config, { recursive: true })
   }
 })
 

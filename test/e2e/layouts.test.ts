@@ -3,7 +3,7 @@
 
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { under, type LoadOptions } from '../support/load.ts'
 import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
 import { SEED_COMPOSE, seedNginxConf, endAll, startStack, type Stack } from '../support/stack.ts'
@@ -30,7 +30,7 @@ server {
 `
 const ANCHORS = `x-app: &app
   expose: ["3000"] # both
-  image: &image "ropeway-test-app:v1"
+  image: &image "ropeway-test-app:\${TAG}"
   environment: &env
     LOG: 'on' # quoted
 
@@ -45,6 +45,32 @@ services:
   app2:
     <<: *app
     environment: { <<: *env, 'MESSAGE': 'app2,v1', OTHER: x } # a flow map
+`
+// A database, a migration that has run, and an nginx that compose restarts with its apps: none is the roll's affair.
+const DEPENDING = `services:
+  db: { image: nginx:1.30, healthcheck: { test: [CMD, 'true'], interval: 1s } }
+  migrate: { image: nginx:1.30, command: ['true'], depends_on: { db: { condition: service_healthy } } }
+  nginx:
+    image: nginx:1.30
+    volumes: ['${SEED_MOUNT}']
+    depends_on:
+      app1: { condition: service_started, restart: true }
+      app2: { condition: service_started, restart: true }
+  app1: &app
+    image: ropeway-test-app:v1
+    env_file: app.env
+    environment: { MESSAGE: 'app1,v1' }
+    depends_on: { db: { condition: service_healthy }, migrate: { condition: service_completed_successfully } }
+  app2:
+    <<: *app
+    environment: { MESSAGE: 'app2,v1' }
+`
+// LEVEL is set nowhere when the stack is started.
+const OVERRIDE = `services:
+  app1:
+    environment: ['LEVEL=\${LEVEL}']
+  app2:
+    environment: ['MESSAGE=app2,v1'] # here for app2
 `
 
 /** Other test runs on this machine have networks of their own. */
@@ -91,11 +117,12 @@ function layouts(nginxConf: string) {
         'conf.d/other.conf': 'upstream unrelated { server 127.0.0.1:9; }\n',
       },
     },
-    anchors: { files: { 'docker-compose.yml': ANCHORS } },
+    anchors: { files: { 'docker-compose.yml': ANCHORS, '.env': 'TAG=v1\n' } },
     several: {
       files: {
         'docker-compose.yml': SEED_COMPOSE,
-        'override.yml': "services:\n  app2:\n    environment: ['MESSAGE=app2,v1'] # here for app2\n",
+        'override.yml': OVERRIDE,
+        'prod.env': 'LEVEL=info\n',
       },
       composeFiles: ['docker-compose.yml', 'override.yml'],
     },
@@ -126,6 +153,7 @@ function layouts(nginxConf: string) {
     ipv6: {
       files: { 'docker-compose.yml': OVER_IPV6, 'proxy/nginx.conf': latin1(nginxConf) },
     },
+    depending: { files: { 'docker-compose.yml': DEPENDING, 'app.env': 'LOG=on\n' } },
     init: {
       files: {
         'docker-compose.yml': SEED_COMPOSE.replace('    volumes:', '    init: true\n    volumes:'),
@@ -184,10 +212,22 @@ async function rolls(
   expect(new Set(await stack.answers(12))).toEqual(
     new Set(answering.map((service) => `Hi there, I love ! ${service},v2`)),
   )
-  const before = await stack.containers()
-  await stack.compose('up', '-d', '--pull', 'never')
-  expect(await stack.containers()).toEqual(before)
+  await upByHandIsNoOp(stack)
   return { stack, events }
+}
+
+/** compose starts a container again that is there to end, at each `up`. */
+async function upByHandIsNoOp(stack: Stack, ...options: string[]): Promise<void> {
+  const seen = async () =>
+    Object.fromEntries(
+      Object.entries(await stack.containers()).map(([name, one]) => [
+        name,
+        name === 'migrate' ? one.id : one,
+      ]),
+    )
+  const before = await seen()
+  await stack.compose(...options, 'up', '-d', '--pull', 'never')
+  expect(await seen()).toEqual(before)
 }
 
 const warningsOf = (events: Awaited<ReturnType<typeof rolls>>['events']) =>
@@ -214,10 +254,29 @@ test('nginx.conf mounted by itself keeps its inode', async () => {
   await rolls('several')
   expect((await stat(path)).ino).toBe(ino)
   // Each file was edited where it says what runs.
-  expect(await stacks.several.read('override.yml')).toBe(
-    "services:\n  app2:\n    environment: ['MESSAGE=app2,v2'] # here for app2\n",
-  )
+  expect(await stacks.several.read('override.yml')).toBe(OVERRIDE.replace('app2,v1', 'app2,v2'))
   expect(await stacks.several.read('docker-compose.yml')).toBe(SEED_COMPOSE.replace('app1,v1', 'app1,v2'))
+})
+
+test('a variable that what runs has and the agent has not is no blank: it stops the roll, or comes from the same --env-file', async () => {
+  const stack = stacks.several
+  const level = async () =>
+    (await stack.containers())['app1']?.env.find((entry) => entry.startsWith('LEVEL='))
+  vi.stubEnv('LEVEL', 'exported')
+  await stack.compose('up', '-d', '--pull', 'never').finally(() => vi.unstubAllEnvs())
+  const before = await stack.containers()
+  const refused = await ropeway.roll('several', { env: { MESSAGE: '{service},v3' } })
+  expect(finalOf(refused)).toMatchObject({
+    type: 'failed',
+    problem: { code: 'compose-invalid', message: expect.stringContaining('LEVEL of app1') as string },
+  })
+  expect(await stack.containers()).toEqual(before)
+  await stack.compose('--env-file', join(stack.folder, 'prod.env'), 'up', '-d', '--pull', 'never')
+  const events = await ropeway.roll('several', { env: { MESSAGE: '{service},v3' } })
+  expect(finalOf(events)).toMatchObject({ type: 'succeeded', changed: true })
+  expect(warningsOf(events)).toEqual([])
+  expect(await level()).toBe('LEVEL=info')
+  await upByHandIsNoOp(stack, '--env-file', join(stack.folder, 'prod.env'))
 })
 
 test('an upstream in an included file, with parameters, tabs and comments', async () => {
@@ -230,7 +289,7 @@ test('environment in maps, quoted, with anchors and merges', async () => {
   expect(await stack.read('docker-compose.yml')).toBe(ANCHORS.replaceAll(/(app\d),v1/g, '$1,v2'))
 })
 
-test('an image behind an anchor is written for each service by itself', async () => {
+test('an image behind an anchor is changed there', async () => {
   const stack = stacks.anchors
   const { app1 } = await stack.containers()
   const events = await ropeway.roll('anchors', { image: 'ropeway-test-app:v3' })
@@ -238,10 +297,31 @@ test('an image behind an anchor is written for each service by itself', async ()
   const after = await stack.containers()
   expect(after['app1']?.imageId).not.toBe(app1?.imageId)
   expect(after['app2']?.imageId).toBe(after['app1']?.imageId)
-  // The anchor stays what it was.
-  expect(await stack.read('docker-compose.yml')).toContain('image: &image "ropeway-test-app:v1"\n')
-  await stack.compose('up', '-d', '--pull', 'never')
-  expect(await stack.containers()).toEqual(after)
+  const text = await stack.read('docker-compose.yml')
+  expect(text.replace(/image: &image ".*"/, 'image: &image "ropeway-test-app:${TAG}"')).toBe(
+    ANCHORS.replaceAll(/(app\d),v1/g, '$1,v2'),
+  )
+  expect(warningsOf(events)).toEqual(['image-variable', 'image-variable'])
+  await upByHandIsNoOp(stack)
+})
+
+test('what the instances depend on is left alone, forward and on the way back, and so is what depends on them', async () => {
+  const stack = stacks.depending
+  const others = async () => {
+    const { db, migrate, nginx } = await stack.containers()
+    return { db, migrate, nginx }
+  }
+  const before = await others()
+  const failed = await ropeway.roll('depending', { image: 'ropeway-test-app:exits' })
+  expect(finalOf(failed)).toMatchObject({ type: 'failed' })
+  expect(await others()).toEqual(before)
+  await upByHandIsNoOp(stack)
+  const between = await others()
+  const events = await ropeway.roll('depending', { ...VERSION, force: true })
+  expect(finalOf(events)).toMatchObject({ type: 'succeeded', changed: true })
+  expect(await others()).toEqual(between)
+  await upByHandIsNoOp(stack)
+  expect(warningsOf(events)).toEqual([])
 })
 
 test('three instances cost four reloads', async () => {

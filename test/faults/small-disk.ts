@@ -13,6 +13,8 @@ export interface SmallDisk {
   fill(): void
   /** Gives it back. */
   free(): void
+  /** Lets nobody write on it any more. */
+  seal(): void
 }
 
 /** Mounts a disk over an empty folder, until the test is over. */
@@ -43,6 +45,7 @@ export function mountSmallDisk(
       }
     },
     free: () => rmSync(ballast, { force: true }),
+    seal: () => void execFileSync('mount', ['-o', 'remount,ro', path], { stdio: 'pipe' }),
   }
 }
 

@@ -337,6 +337,8 @@ const STACK: StackConfig = {
   name: 'hello',
   compose: [stackFiles.COMPOSE_PATH],
   project: undefined,
+  envFiles: undefined,
+  profiles: [],
   proxy: {},
   instances: undefined,
   health: HEALTH,

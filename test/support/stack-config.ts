@@ -3,6 +3,8 @@
 import type { StackConfig } from '../../agent/config/config.ts'
 
 export const STACK_DEFAULTS: Omit<StackConfig, 'name' | 'compose' | 'project' | 'triggers'> = {
+  envFiles: undefined,
+  profiles: [],
   proxy: {},
   instances: undefined,
   health: {

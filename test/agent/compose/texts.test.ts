@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { changedTexts, composeTextsWith } from '../../../agent/compose/texts.ts'
+import { changedTexts, composeTextsWith, imageVariables } from '../../../agent/compose/texts.ts'
 import { problem } from './files.ts'
 
 const inFile = (service: string) => `services:\n  app1:${service}\n`
@@ -68,6 +68,56 @@ test('a service that no file defines is refused where there is something to writ
     problem('service-unknown', 'f, g'),
   )
   expect(composeTextsWith({ f: '' }, ['app2'], () => ({}))).toEqual({ f: '' })
+})
+
+const MERGED = 'x-a: &a # ours\n  image: a\nservices:\n  app0: { <<: *a }\n  app1:\n    <<: *a\n'
+const ALIASED = 'x-i: &i "a" # ours\nservices:\n  app0:\n    image: *i\n  app1: { image: *i }\n'
+const ANCHORED = 'services:\n  app0: &a # ours\n    image: a\n  app1: { <<: *a }\n'
+test.each<[string, string, string[], string[]]>([
+  ['merged, by some', MERGED, ['app1'], ['    <<: *a\n', '    <<: *a\n    image: b\n']],
+  ['merged, by all', MERGED, ['app1', 'app0'], ['image: a\n', 'image: b\n']],
+  [
+    'merged, by all but one that is not rolled',
+    `${MERGED}  web: *a\n`,
+    ['app1'],
+    ['    <<: *a\n', '    <<: *a\n    image: b\n'],
+  ],
+  ['aliased, by some', ALIASED, ['app0'], ['    image: *i\n', '    image: b\n']],
+  ['aliased, by all', ALIASED, ['app0', 'app1'], ['"a"', '"b"']],
+  ['of another service, by all', ANCHORED, ['app1', 'app0'], ['image: a', 'image: b']],
+  [
+    'that is also used elsewhere',
+    `${ALIASED}    labels: [*i]\n`.replace('{ image: *i }', '\n    image: *i'),
+    ['app0', 'app1'],
+    ['image: *i', 'image: b'],
+  ],
+])('an image from one place, %s', (_, text, updated, [from = '', to = '']) => {
+  const { f } = composeTextsWith({ f: text }, updated, () => ({ image: 'b' }))
+  expect(f).toBe(text.replaceAll(from, to))
+})
+
+test('an image from one place is not changed there where two are wanted of it', () => {
+  const { f } = composeTextsWith({ f: MERGED }, ['app0', 'app1'], (service) => ({ image: service }))
+  expect(f).toContain('  image: a\n')
+})
+
+test('a service of an included file is refused with the file that includes it, and a way that works', () => {
+  const files = { f: inFile(''), g: 'include: [apps.yml]\nservices: {}\n' }
+  const edit = (more: Record<string, string>) =>
+    composeTextsWith({ ...files, ...more }, ['app2'], () => ({ image: 'b' }))
+  expect(() => edit({})).toThrow(problem('compose-not-editable', 'that g includes'))
+  const override = { h: 'services: { app2: { image: a } }\n' }
+  expect(edit(override)).toEqual({ ...files, h: override.h.replace(' a ', ' b ') })
+})
+
+const said = (image: string) => `services: { app1: { image: '${image}' } }\n`
+test.each([
+  ['a:v1', []],
+  ['${REG:-ghcr.io}/a:${TAG:?no tag}', ['REG', 'TAG']],
+  ['a:$TAG', ['TAG']],
+  ['a:$$TAG', []],
+])('the variables of image %s', (image, names) => {
+  expect(imageVariables({ f: said('${OLD}'), g: said(image), h: '' }, 'app1')).toEqual(names)
 })
 
 test('changedTexts are those that differ', () => {

@@ -67,6 +67,8 @@ describe('what is right', () => {
           name: 'hello',
           compose: [join(path, '../docker-compose.yml')],
           project: undefined,
+          envFiles: undefined,
+          profiles: [],
           proxy: {},
           instances: undefined,
           health: {
@@ -100,6 +102,8 @@ stacks:
   hello:
     compose: [./docker-compose.yml]
     project: hello
+    env_files: [./secret, proxy/nginx.conf]
+    profiles: prod
     proxy: { service: nginx, config: ./proxy/nginx.conf, upstream: apps }
     instances: [app1, app2]
     health: { path: /up?x=1, host: shop.example, status: 200, interval: 1s, successes: 3, timeout: 2m }
@@ -123,6 +127,8 @@ stacks:
       name: 'hello',
       compose: [join(path, '../docker-compose.yml')],
       project: 'hello',
+      envFiles: [join(path, '../secret'), join(path, '../proxy/nginx.conf')],
+      profiles: ['prod'],
       proxy: { service: 'nginx', config: join(path, '../proxy/nginx.conf'), upstream: 'apps' },
       instances: ['app1', 'app2'],
       health: {
@@ -203,6 +209,8 @@ colour: blue
 stacks:
   hello:
     compose: ./missing.yml
+    env_files: [./proxy] # a folder
+    profiles: [-x]
     helth: {}
     health: { path: up, status: 700, interval: 5, successes: 0, host: 'a b', tcp: true }
     instances: [app1, app1]
@@ -231,32 +239,34 @@ stacks:
       'line 2: host: a name is up to 63 lower-case letters, digits and dashes, and begins with no dash',
       'line 3: colour: is not a key that Ropeway knows',
       'line 6: stacks.hello.compose: there is no file DIR/missing.yml',
-      'line 7: stacks.hello.helth: is not a key that Ropeway knows',
-      'line 8: stacks.hello.health.path: should begin with / and have no spaces',
-      'line 8: stacks.hello.health.host: is not the name of a host',
-      'line 8: stacks.hello.health.status: should be a status as 200 or a range as 200-399',
-      'line 8: stacks.hello.health.interval: should be a duration as 100ms, 60s, 2m or 1h',
-      'line 8: stacks.hello.health.successes: Too small: expected number to be >=1',
-      'line 9: stacks.hello.instances: names a service twice',
-      'line 10: stacks.hello.allow.images.0: should be an image repository without a tag or digest',
-      'line 10: stacks.hello.allow.env.0: is not the name of an environment variable',
-      'line 12: stacks.hello.triggers.deploy.secret: NOT_SET is not set in the environment',
-      'line 13: stacks.hello.triggers.short.secret: SHORT has 3 bytes, fewer than 24',
-      'line 14: stacks.hello.triggers.inline.secret: should be { env: NAME } or { file: PATH }: the secret itself does not belong into this file',
-      'line 15: stacks.hello.triggers.odd.type: should be one of standard-webhooks, standard-webhooks-v1a, url, github-actions, gitlab-ci, google, oidc, docker-hub, ghcr, distribution, harbor, quay, gitlab, gitea, ecr, artifact-registry, acr, zot, jfrog',
-      'line 16: stacks.hello.triggers.none.type: is missing',
-      'line 17: stacks.hello.triggers.gone.secret: DIR/nowhere cannot be read: ENOENT',
-      'line 18: stacks.hello.triggers.mixed.publicKey: belongs to type standard-webhooks-v1a; this one has a secret',
-      'line 19: stacks.hello.triggers.public.publicKey: is missing',
-      'line 19: stacks.hello.triggers.public.secret: belongs to type standard-webhooks; this one has the sender’s publicKey',
-      'line 20: stacks.hello.triggers.private.publicKey: is not `whpk_` and an Ed25519 public key in base64',
-      'line 21: stacks.hello.triggers.hidden.publicKey: should be the key itself, as whpk_…',
-      'line 22: stacks.hello.triggers.hint.secret: SHORT is not 24 to 128 letters, digits, - and _, as `openssl rand -hex 24` makes them',
-      'line 22: stacks.hello.triggers.hint.publicKey: belongs to type standard-webhooks-v1a; this one has a secret',
-      'line 23: stacks.hello.triggers.soon.ttl: should be from 1s to 7d',
-      'line 24: stacks.hello.triggers.late.ttl: should be from 1s to 7d',
-      'line 25: stacks.hello.triggers.when.ttl: should be a duration as 30m, 24h or 7d',
-      'line 26: stacks.other.compose: is missing',
+      'line 7: stacks.hello.env_files.0: there is no file DIR/proxy',
+      'line 8: stacks.hello.profiles.0: is not the name of a compose profile',
+      'line 9: stacks.hello.helth: is not a key that Ropeway knows',
+      'line 10: stacks.hello.health.path: should begin with / and have no spaces',
+      'line 10: stacks.hello.health.host: is not the name of a host',
+      'line 10: stacks.hello.health.status: should be a status as 200 or a range as 200-399',
+      'line 10: stacks.hello.health.interval: should be a duration as 100ms, 60s, 2m or 1h',
+      'line 10: stacks.hello.health.successes: Too small: expected number to be >=1',
+      'line 11: stacks.hello.instances: names a service twice',
+      'line 12: stacks.hello.allow.images.0: should be an image repository without a tag or digest',
+      'line 12: stacks.hello.allow.env.0: is not the name of an environment variable',
+      'line 14: stacks.hello.triggers.deploy.secret: NOT_SET is not set in the environment',
+      'line 15: stacks.hello.triggers.short.secret: SHORT has 3 bytes, fewer than 24',
+      'line 16: stacks.hello.triggers.inline.secret: should be { env: NAME } or { file: PATH }: the secret itself does not belong into this file',
+      'line 17: stacks.hello.triggers.odd.type: should be one of standard-webhooks, standard-webhooks-v1a, url, github-actions, gitlab-ci, google, oidc, docker-hub, ghcr, distribution, harbor, quay, gitlab, gitea, ecr, artifact-registry, acr, zot, jfrog',
+      'line 18: stacks.hello.triggers.none.type: is missing',
+      'line 19: stacks.hello.triggers.gone.secret: DIR/nowhere cannot be read: ENOENT',
+      'line 20: stacks.hello.triggers.mixed.publicKey: belongs to type standard-webhooks-v1a; this one has a secret',
+      'line 21: stacks.hello.triggers.public.publicKey: is missing',
+      'line 21: stacks.hello.triggers.public.secret: belongs to type standard-webhooks; this one has the sender’s publicKey',
+      'line 22: stacks.hello.triggers.private.publicKey: is not `whpk_` and an Ed25519 public key in base64',
+      'line 23: stacks.hello.triggers.hidden.publicKey: should be the key itself, as whpk_…',
+      'line 24: stacks.hello.triggers.hint.secret: SHORT is not 24 to 128 letters, digits, - and _, as `openssl rand -hex 24` makes them',
+      'line 24: stacks.hello.triggers.hint.publicKey: belongs to type standard-webhooks-v1a; this one has a secret',
+      'line 25: stacks.hello.triggers.soon.ttl: should be from 1s to 7d',
+      'line 26: stacks.hello.triggers.late.ttl: should be from 1s to 7d',
+      'line 27: stacks.hello.triggers.when.ttl: should be a duration as 30m, 24h or 7d',
+      'line 28: stacks.other.compose: is missing',
     ])
   })
 

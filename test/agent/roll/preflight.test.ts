@@ -84,6 +84,14 @@ const CASES: Readonly<Record<string, Case>> = {
     code: 'upstream-too-small',
     world: edited(NGINX_PATH, 'server app2:3000;', 'server app1:3001;'),
   },
+  'a compose file that cannot be written': {
+    code: 'file-unusable',
+    before: ({ files }) => files.readOnly.add(COMPOSE_PATH),
+  },
+  'an nginx file that cannot be written': {
+    code: 'file-unusable',
+    before: ({ files }) => files.readOnly.add(NGINX_PATH),
+  },
   'an instance without a container': {
     code: 'container-missing',
     before: (world) => void (world.containers.ofService('app2')[0]!.state = 'paused'),

@@ -85,6 +85,13 @@ describe('what a deploy asks for', () => {
   })
 })
 
+test.each([
+  [[], 'no instance has an image with a name'],
+  [['hello:v1', 'hello:v2'], 'the instances run several images'],
+])('nothing at all cannot mean an image of %j', (running, why) => {
+  expect(() => wantedByDeploy({}, ['app1', 'app2'], running)).toThrow(why)
+})
+
 describe('an older build', () => {
   const releases = [release(1, { builtAt: Date.parse('2026-11-20T10:00:00Z') }), release(2)]
   test.each([

@@ -52,17 +52,20 @@ export class FakeCompose implements Compose {
       services: Object.fromEntries(
         entries.map(([name, { image, env, mounts, definition }]) => [
           name,
-          { image, env, mounts, definition },
+          { image, env, mounts, definition, blanks: [] },
         ]),
       ),
       rest,
     }
   }
 
-  async hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
+  async hashes(
+    stack: StackConfig,
+    signal: AbortSignal,
+  ): Promise<Readonly<Record<string, readonly string[]>>> {
     await this.#clock.sleep(90, signal)
     return Object.fromEntries(
-      Object.entries(this.read(stack).services).map(([name, { hash }]) => [name, hash]),
+      Object.entries(this.read(stack).services).map(([name, { hash }]) => [name, [hash]]),
     )
   }
 
@@ -192,8 +195,9 @@ export class FakeCompose implements Compose {
     for (const [index, text] of texts.entries()) {
       const file = parseYaml(text, stack.compose[index] ?? '')
       for (const [top, value] of Object.entries(file)) {
-        if (top !== 'services') rest[top] = value
-        else {
+        if (top !== 'services') {
+          if (!top.startsWith('x-')) rest[top] = value
+        } else {
           const written = value as Record<string, Record<string, unknown>>
           for (const name of Object.keys(written))
             for (const definition of extended(name, written))

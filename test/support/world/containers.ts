@@ -327,6 +327,7 @@ export function asContainer(fake: FakeContainer): Container {
     mounts: fake.mounts,
     configHash: fake.hash,
     composeFiles: fake.composeFiles,
+    envFiles: [],
   }
 }
 

@@ -96,6 +96,10 @@ export function fakeEngine(world: World): Engine {
   return {
     ...fakeContainers(clock, containers),
     ...answered(containers, {
+      async envFiles(_composeFiles, _project, signal) {
+        await clock.sleep(5, signal)
+        return []
+      },
       async image(ref, signal) {
         await clock.sleep(2, signal)
         const image = images.find(ref)

@@ -17,6 +17,8 @@ export class FakeFiles implements Files {
   /** The paths that there were at the beginning. */
   readonly #own: ReadonlySet<string>
   #isFull = false
+  /** Files that nobody may write. */
+  readonly readOnly = new Set<string>()
   writes = 0
 
   constructor(texts: Readonly<Record<string, string>>, links: Readonly<Record<string, string>> = {}) {
@@ -28,7 +30,7 @@ export class FakeFiles implements Files {
   /** As a bind mount pins it: later renames over the path do not reach it. */
   inode(path: string): Inode {
     const inode = this.#inodes.get(this.#target(path))
-    if (!inode) throw Object.assign(new Error(`ENOENT: no such file ${path}`), { code: 'ENOENT' })
+    if (!inode) throw new Problem('file-unusable', `${path} cannot be read: ENOENT: no such file`)
     return inode
   }
 
@@ -77,12 +79,13 @@ export class FakeFiles implements Files {
     share = 1,
   ): Promise<void> {
     this.writes += 1
+    await this.checkWritable(path)
     const inode = this.inode(path)
     if (how === 'rename') this.#inodes.delete(newFile(this.#target(path)))
     const text = bytesOf(written, encoding)
     // The real one gives the old bytes back, which still fit.
     if (this.#isFull && text.length > inode.text.length)
-      throw Object.assign(new Error(`ENOSPC: no space left on device, write ${path}`), { code: 'ENOSPC' })
+      throw new Problem('file-unusable', `${path} cannot be written: ENOSPC: no space left on device`)
     if (share < 1) {
       if (how === 'rename') {
         this.#inodes.set(newFile(this.#target(path)), { text: text.slice(0, text.length * share) })
@@ -105,6 +108,12 @@ export class FakeFiles implements Files {
   /** From now on the disk has no room for a longer text; or has again. */
   fill(isFull: boolean): void {
     this.#isFull = isFull
+  }
+
+  async checkWritable(path: string): Promise<void> {
+    this.inode(path)
+    if (this.readOnly.has(path))
+      throw new Problem('file-unusable', `${path} cannot be written: EROFS: read-only file system`)
   }
 
   async tidy(path: string): Promise<void> {

@@ -1,0 +1,46 @@
+// An image that services get from one place, as by an anchor. While some of them are updated each says its own; once all are, and to the same
+// image, that place says it: the file is as its author would have changed it. Pure.
+
+import { isDeepStrictEqual } from 'node:util'
+import { isMap, isScalar, type Scalar } from 'yaml'
+import { modelOf } from './model.ts'
+import { findPair, ownPair, resolved } from './nodes.ts'
+import { escaped } from './scalar.ts'
+import { parse, sourceOf } from './source.ts'
+import { setNode, splice } from './splice.ts'
+
+/** The text with each place changed whose services all want the same image. `wanted` has the image of each updated service. */
+export function withSharedImages(text: string, wanted: ReadonlyMap<string, string>): string {
+  const edits = [...sharedImages(text)].flatMap(([node, services]) => {
+    const [image, ...others] = new Set(services.map((service) => wanted.get(service)))
+    const isDue = image !== undefined && others.length === 0 && escaped(image) !== node.value
+    return isDue ? setNode(sourceOf(text, services[0] ?? ''), node, escaped(image), 'image', true) : []
+  })
+  return splice(text, edits)
+}
+
+/** The places that say an image, each with all services that have it from there. */
+function sharedImages(text: string): ReadonlyMap<Scalar, string[]> {
+  const found = new Map<Scalar, string[]>()
+  const { document } = parse(text)
+  const root = document?.contents
+  const services = document && isMap(root) ? resolved(document, ownPair(root, 'services')?.value) : undefined
+  if (!document || !isMap(services)) return found
+  for (const { key, value } of services.items) {
+    const block = resolved(document, value)
+    const image = isMap(block) ? resolved(document, findPair(document, block, 'image')?.value) : undefined
+    if (!isScalar(image) || typeof image.value !== 'string' || !isScalar(key)) continue
+    found.set(image, [...(found.get(image) ?? []), String(key.value)])
+  }
+  return found
+}
+
+/** Whether two texts of a file are the same to compose, which drops what begins with `x-`. */
+export function meanTheSame(one: string, other: string): boolean {
+  return isDeepStrictEqual(readByCompose(one), readByCompose(other))
+}
+
+function readByCompose(text: string): unknown {
+  const model = Object.entries(modelOf(parse(text).document))
+  return Object.fromEntries(model.filter(([key]) => !key.startsWith('x-')))
+}

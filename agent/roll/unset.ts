@@ -1,0 +1,34 @@
+// Variables that the compose files use and nobody has set: compose would put blanks in their place, a database's password among them. Pure.
+
+import { Problem } from '../../shared/problems.ts'
+import type { StackConfig } from '../config/config.ts'
+import { areAsDefined, type Observed } from './observe.ts'
+
+/**
+ * Throws `compose-invalid` where a service that is to be made anew has a blank that what runs has not. A stack that was always run without a
+ * variable is rolled as it is: its container's hash says so, or the variable of its environment, which is blank.
+ */
+export function checkBlanks(stack: StackConfig, observed: Observed, services: readonly string[]): void {
+  const found = services.flatMap((service) => {
+    const variables = blanksOf(observed, service)
+    return variables.length === 0 ? [] : [`${variables.join(', ')} of ${service}`]
+  })
+  if (found.length === 0) return
+  const folder = stack.compose[0]?.replace(/[^/]*$/, '')
+  throw new Problem(
+    'compose-invalid',
+    `compose knows no value for ${found.join(', ')}, and would put a blank where what runs has none`,
+    {
+      cure: `name the file that sets it in stacks.${stack.name}.env_files, or set it in ${folder}.env (as \`NAME=\` where it is to be blank)`,
+    },
+  )
+}
+
+function blanksOf({ model, containers, hashes }: Observed, service: string): string[] {
+  const own = containers.filter((one) => one.service === service)
+  if (own.length === 0 || areAsDefined(own, hashes[service])) return []
+  const { blanks = [], env = {} } = model.services[service] ?? {}
+  const isNew = (key: string | undefined) =>
+    key === undefined || own.some((one) => (one.env[key] ?? '') !== (env[key] ?? ''))
+  return [...new Set(blanks.filter((blank) => isNew(blank.env)).map(({ variable }) => variable))]
+}

@@ -1,0 +1,31 @@
+// What runs says whether a blank is new.
+
+import { expect, test } from 'vitest'
+import type { Observed } from '../../../agent/roll/observe.ts'
+import { checkBlanks } from '../../../agent/roll/unset.ts'
+import { FakeWorld } from '../../support/fake-world.ts'
+
+const { stack } = new FakeWorld()
+const IN_ENV = [{ variable: 'A', env: 'X' }]
+const ELSEWHERE = [{ variable: 'A', env: undefined }]
+
+test.each<[string, object[], { configHash?: string; env?: Record<string, string> }[], boolean]>([
+  ['runs with another value', IN_ENV, [{ env: { X: 'secret' } }], true],
+  ['runs with a blank of its own', IN_ENV, [{ env: { X: '' } }], false],
+  ['runs without it', IN_ENV, [{}], false],
+  ['is of the same definition', ELSEWHERE, [{ configHash: 'h', env: { X: 'secret' } }], false],
+  ['is of another definition, and may have had a value', ELSEWHERE, [{}], true],
+  ['differs in one of two', IN_ENV, [{ env: { X: '' } }, { env: { X: 'secret' } }], true],
+  ['has no blank', [], [{ env: { X: 'secret' } }], false],
+  ['has no container', IN_ENV, [], false],
+])('a service that %s', (_, blanks, containers, isRefused) => {
+  const observed = {
+    model: { services: { app1: { env: { X: '' }, blanks } } },
+    containers: containers.map((one) => ({ service: 'app1', configHash: 'other', env: {}, ...one })),
+    hashes: { app1: ['h'] },
+  } as unknown as Observed
+  const check = () => checkBlanks(stack, observed, ['app1'])
+  if (isRefused) expect(check).toThrow(/no value for A of app1/)
+  else expect(check).not.toThrow()
+  expect(() => checkBlanks(stack, observed, [])).not.toThrow()
+})
