@@ -73,6 +73,7 @@ describe('order', () => {
     expect(isLower('1.10.0-rc.1', '1.10.0')).toBe(true)
     expect(isLower('1.10.0', '1.10.0')).toBe(false)
     expect(isLower('latest', '1.10.0')).toBe(false)
+    expect(isLower('1.10.0', 'latest')).toBe(false)
   })
 
   test('only of one repository', () => {
@@ -80,5 +81,8 @@ describe('order', () => {
     expect(isDowngrade('acme/hello:1.0.0', `docker.io/acme/hello:1.0.1@${digest}`)).toBe(true)
     expect(isDowngrade('acme/hello:1.0.0', 'acme/other:1.0.1')).toBe(false)
     expect(isDowngrade('acme/hello:1.0.0', undefined)).toBe(false)
+    expect(isDowngrade(undefined, 'acme/hello:1.0.0')).toBe(false)
+    expect(isDowngrade(undefined, undefined)).toBe(false)
+    expect(isDowngrade('acme/hello', 'acme/hello:1.0.0')).toBe(false)
   })
 })
