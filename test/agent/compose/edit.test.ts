@@ -275,6 +275,10 @@ describe('readService', () => {
       { image: undefined, env: { A: null, B: '', C: '=', D: '2' }, hasImage: false, hasEnvironment: true },
     ],
     [
+      'services: {app1: {environment: [A=1, null, {B: 2}]}}',
+      { image: undefined, env: { A: '1' }, hasImage: false, hasEnvironment: true },
+    ],
+    [
       'x: &x {image: a, environment: {A: b}}\nservices: {app1: {<<: *x}}',
       { image: 'a', env: { A: 'b' }, hasImage: true, hasEnvironment: true },
     ],
