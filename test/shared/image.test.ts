@@ -15,6 +15,8 @@ test.each([
   ['GHCR.io/acme/hello', 'ghcr.io/acme/hello', undefined, undefined],
   ['GHCR.IO/acme/hello', 'ghcr.io/acme/hello', undefined, undefined],
   ['Registry:5000/hello', 'registry:5000/hello', undefined, undefined],
+  ['my.app', 'docker.io/library/my.app', undefined, undefined],
+  ['localhosts', 'docker.io/library/localhosts', undefined, undefined],
   ['localhost/hello', 'localhost/hello', undefined, undefined],
   ['127.0.0.1:5000/hello:v1', '127.0.0.1:5000/hello', 'v1', undefined],
   ['[::1]:5000/hello', '[::1]:5000/hello', undefined, undefined],
@@ -92,7 +94,9 @@ test('a repository has at most 255 characters in full, however it is written', (
 })
 
 test('a refusal quotes what it refuses, and not more than a line of it', () => {
-  expect(() => imageRef('a b')).toThrow('"a b" is not an image reference')
+  expect(() => imageRef('a b')).toThrow(
+    expect.objectContaining({ code: 'request-invalid', message: '"a b" is not an image reference' }),
+  )
   expect(() => imageRef(' '.repeat(9999))).toThrow(`"${' '.repeat(200)}" is not an image reference`)
 })
 

@@ -49,6 +49,10 @@ test.each([
   expect(isTagOf({ semver }, tag)).toBe(expected)
 })
 
+test.each(['^1.2', '~1.2.3', '>=1.2 <3', '1.x || 2.x', '*'])('%j is a range', (text) => {
+  expect(isRange(text)).toBe(true)
+})
+
 test.each(['', ' ', 'newest', '1.2.3.4', '>'])('%j is no range', (text) => {
   expect(isRange(text)).toBe(false)
 })
