@@ -265,6 +265,14 @@ describe('bytes', () => {
 describe('readService', () => {
   test.each([
     ['services: {app1: {}}', { image: undefined, env: {}, hasImage: false, hasEnvironment: false }],
+    [
+      'services: {app1: {image: , environment: }}',
+      { image: undefined, env: {}, hasImage: false, hasEnvironment: false },
+    ],
+    [
+      'services: {app1: {environment: !reset {A: 1}}}',
+      { image: undefined, env: { A: '1' }, hasImage: false, hasEnvironment: true, replaces: 'environment' },
+    ],
     ['services: {app1: }', { image: undefined, env: {}, hasImage: false, hasEnvironment: false }],
     [
       'services: {app1: {image: 1, environment: {A: 1, B: , C: true}}}',

@@ -65,6 +65,7 @@ describe('edits that would reach others, or not be what compose reads', () => {
       'its environment (line 3) is reset',
     ],
     ['a service without a block', 'services:\n  app1:\n', image('b'), 'service app1 (line 2) has no block'],
+    ['a service that is reset', 'services:\n  app1: !reset {image: a}\n', image('b'), 'has no block'],
     ['a merged service', 'x-s: &s\n  app1: {image: a}\nservices:\n  <<: *s\n', image('b'), 'has no block'],
     [
       'a variable that another of the service repeats',
@@ -111,6 +112,23 @@ describe('edits that would reach others, or not be what compose reads', () => {
   ])('%s is refused', (_, text, change, words) => {
     expect(() => editService(text, 'app1', change)).toThrow(problem('compose-not-editable', words))
   })
+})
+
+test.each([
+  ['app1: {image: [a]}', image('b'), 'write the image of app1 out in its own block'],
+  ['app1: {environment: a}', message('b'), 'write the environment of app1 out in its own block'],
+  ['app1: {environment: {MESSAGE: {}}}', message('b'), 'write the environment of app1 out in its own block'],
+  ['app1:', image('b'), 'write app1 out as a block'],
+])('%s is refused with its cure', (service, change, cure) => {
+  expect(() => editService(`services:\n  ${service}\n`, 'app1', change)).toThrow(
+    expect.objectContaining({ code: 'compose-not-editable', cure }),
+  )
+})
+
+test('what is said already is refused nowhere', () => {
+  const text =
+    'services:\n  app1:\n    image: &i a\n    environment: !reset {MESSAGE: a}\n  app2: {image: *i}\n'
+  expect(editService(text, 'app1', { image: 'a', env: { MESSAGE: 'a' } })).toBe(text)
 })
 
 /** 100 to the power of four, if it were written out. */
