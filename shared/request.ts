@@ -104,9 +104,7 @@ export function parseRollbackRequest(body: Uint8Array): RollbackRequest {
 /** The same for whatever may be asked with a token: a body that names a release is a rollback, any other is a deploy. */
 export function parseAnyRequest(body: Uint8Array): AnyRequest {
   return parseBody<AnyRequest>(body, (value) =>
-    typeof value === 'object' && value !== null && Object.hasOwn(value, 'release')
-      ? rollbackRequestSchema
-      : deployRequestSchema,
+    value instanceof Object && Object.hasOwn(value, 'release') ? rollbackRequestSchema : deployRequestSchema,
   )
 }
 

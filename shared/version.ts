@@ -19,11 +19,11 @@ export function isInRange(tag: string, range: string): boolean {
 /** Whether an image is of a lower version than another of the same repository, by their tags. */
 export function isDowngrade(image = '', than = ''): boolean {
   const [one, other] = [parseImage(image), parseImage(than)]
-  return one?.repository === other?.repository && isLower(one?.tag ?? '', other?.tag ?? '')
+  return one?.repository === other?.repository && isLower(one?.tag, other?.tag)
 }
 
 /** Whether a tag is a lower version than another. Of what is no version nobody can say. */
-export function isLower(tag: string, than: string): boolean {
+export function isLower(tag: string | undefined, than: string | undefined): boolean {
   const [one, other] = [parse(tag), parse(than)]
   return one !== null && other !== null && compare(one, other) < 0
 }

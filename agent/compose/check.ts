@@ -17,7 +17,7 @@ interface Wanted {
 /** Throws `compose-not-editable` unless `edited` means what `source` did with the wanted image and variables. */
 export function checkEdit(source: Source, edited: string, { image, env = {}, gone = [] }: Wanted): void {
   const { service, model, node } = source
-  const isImageOnly = Object.keys(env).length === 0 && gone.length === 0
+  const isImageOnly = Object.keys(env).length === 0
   const left = Object.entries(envOf(model.environment)).filter(([key]) => !gone.includes(key))
   const refuse = (isImage: boolean, why: string, cause?: unknown) => {
     const key = image !== undefined && isImage ? 'image' : 'environment'
@@ -53,7 +53,7 @@ const hasAnchor = (node: unknown) => isScalar(node) && node.anchor !== undefined
 
 // Everything that compose reads but the one service: what begins with `x-` is only there to be merged.
 function others(model: Model, service: string): Model {
-  const rest = Object.entries(model).filter(([key]) => !key.startsWith('x-') && key !== 'services')
+  const rest = Object.entries(model).filter(([key]) => !key.startsWith('x-'))
   const services = Object.entries(isRecord(model.services) ? model.services : {})
   return Object.fromEntries([...rest, ['services', services.filter(([name]) => name !== service)]])
 }

@@ -24,17 +24,17 @@ export function parseDump(output: string): ConfigFile[] {
     start: match.index,
     body: match.index + match[0].length,
   }))
+  // Where the text after each header may end: at the next one, or with the output.
+  const ends = [...headers.slice(1).map(({ start }) => start), text.length]
   const files: ConfigFile[] = []
-  for (let index = 0; index < headers.length;) {
-    const header = headers[index]
-    if (!header) break
-    const isEnd = (end: number) => end > header.body && parseTree(text.slice(header.body, end)).isWhole
-    const found = headers.findIndex((next, at) => at > index && isEnd(next.start))
-    const isLast = found < 0 && isEnd(text.length)
-    const next = found >= 0 ? found : isLast ? headers.length : index + 1
-    const body = text.slice(header.body, headers[next]?.start)
-    files.push({ path: header.path, text: body.endsWith('\n') ? body.slice(0, -1) : body })
-    index = next
+  let index = 0
+  for (let header = headers[index]; header; header = headers[index]) {
+    const { path, body } = header
+    const whole = ends.findIndex((end) => end > body && parseTree(text.slice(body, end)).isWhole)
+    const last = Math.max(whole, index)
+    const file = text.slice(body, ends[last])
+    files.push({ path, text: file.endsWith('\n') ? file.slice(0, -1) : file })
+    index = last + 1
   }
   return files
 }

@@ -45,21 +45,18 @@ export function parserOf(format: LogFormat): ParseLine | Unusable {
     return { unusable: `the log format ${format.name} has a backslash of its own` }
 
   const parts = format.escape === 'none' ? [items] : splitAtQuotes(items)
-  const read = [ADDRESS, status].map((name) => {
+  const read: { index: number; pattern: RegExp }[] = []
+  for (const name of [ADDRESS, status]) {
     const index = parts.findIndex((part) => part.some((item) => isVariable(item, name)))
-    return { index, pattern: patternOf(parts[index] ?? [], name) }
-  })
-  const [addressAt, statusAt] = read
-  if (!addressAt || !statusAt) throw new Error('two variables were asked for')
-  for (const { pattern } of read)
+    const pattern = patternOf(parts[index] ?? [], name)
     if ('unusable' in pattern) return { unusable: `in the log format ${format.name}, ${pattern.unusable}` }
+    read.push({ index, pattern })
+  }
 
   return (line) => {
     const texts = line.length > LINE_CHARS_MAX ? [] : partsOf(line, format.escape, parts.length + 1)
     if (texts.length !== parts.length) return undefined
-    const [addresses, statuses] = read.map(({ index, pattern }) =>
-      'unusable' in pattern ? undefined : pattern.exec(texts[index] ?? '')?.[1],
-    )
+    const [addresses, statuses] = read.map(({ index, pattern }) => pattern.exec(texts[index] ?? '')?.[1])
     if (addresses === undefined || statuses === undefined) return undefined
     return attemptsOf(addresses, statuses, status === 'status')
   }
@@ -95,13 +92,14 @@ function isVariable(item: Item, name: string): boolean {
 
 // Where nginx escapes the quotes in what clients send, those of the format cannot be forged: they cut a line into its parts.
 function splitAtQuotes(items: readonly Item[]): Item[][] {
-  const parts: Item[][] = [[]]
+  let part: Item[] = []
+  const parts = [part]
   for (const item of items) {
-    if ('variable' in item) parts.at(-1)?.push(item)
+    if ('variable' in item) part.push(item)
     else
       for (const [index, literal] of item.literal.split('"').entries()) {
-        if (index > 0) parts.push([])
-        if (literal !== '') parts.at(-1)?.push({ literal })
+        if (index > 0) parts.push((part = []))
+        part.push({ literal })
       }
   }
   return parts

@@ -118,8 +118,7 @@ function otherUses(places: readonly Place[], host: string, exceptUpstream: strin
   const isUpstream = places.some(
     ({ directive: { name, words, block } }) => name === 'upstream' && block && isHost(words[1]?.value ?? ''),
   )
-  const uses = places.filter(({ directive: { name, words, block }, within }) => {
-    if (block) return false
+  const uses = places.filter(({ directive: { name, words }, within }) => {
     const around = within.at(-1)
     if (around?.name === 'upstream')
       return (

@@ -35,15 +35,16 @@ const TOKEN =
 /** Reads a file, one character a byte. Never throws: nginx judges its syntax, this only finds the way in it. */
 export function parseTree(text: string): Tree {
   const root: Directive[] = []
-  const open = [root]
+  const open: Directive[][] = []
+  let inside = root
   let words: Word[] = []
   let isWhole = true
   let at = 0
 
   const finish = (block: Directive[] | undefined) => {
-    const [name, last] = [words[0], words.at(-1)]
-    if (!name || !last) isWhole = false
-    else open.at(-1)?.push({ name: name.value, words, start: name.start, end: last.end, block })
+    const [name] = words
+    if (!name) isWhole = false
+    else inside.push({ name: name.value, words, start: name.start, end: (words.at(-1) ?? name).end, block })
     words = []
   }
 
@@ -67,23 +68,27 @@ export function parseTree(text: string): Tree {
         const block: Directive[] = []
         finish(block)
         if (isLua) at = endOfLua(text, end)
-        else open.push(block)
+        else {
+          open.push(inside)
+          inside = block
+        }
         break
       }
-      case '}':
-        if (words.length > 0 || open.length === 1) isWhole = false
+      case '}': {
+        const around = open.pop()
+        if (words.length > 0 || !around) isWhole = false
         words = []
-        if (open.length > 1) open.pop()
+        inside = around ?? root
         break
+      }
       default: {
-        const quote = token[0] === '"' || token[0] === "'" ? token[0] : ''
-        // The token pattern takes a quote that is left open to the end of the file.
-        if (quote !== '' && !/^(["'])(?:\\[^]|(?!\1)[^\\])*\1$/.test(token)) isWhole = false
-        words.push({ value: decoded(unescaped(quote === '' ? token : token.slice(1, -1))), start, end })
+        // A quote that is left open is a word up to the end of the file, so no `;` comes behind it.
+        const isQuoted = token.startsWith('"') || token.startsWith("'")
+        words.push({ value: decoded(unescaped(isQuoted ? token.slice(1, -1) : token)), start, end })
       }
     }
   }
-  return { directives: root, isWhole: isWhole && open.length === 1 && words.length === 0 }
+  return { directives: root, isWhole: isWhole && open.length === 0 && words.length === 0 }
 }
 
 /** The number of the line at an offset, from 1. */

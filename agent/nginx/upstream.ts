@@ -119,7 +119,7 @@ function readdress(text: string, { words: [, address] }: Directive): string {
 }
 
 function forgive(text: string, { words, end }: Directive): string {
-  const limits = words.slice(2).filter(({ value }) => value.startsWith('max_fails='))
+  const limits = words.filter(({ value }) => value.startsWith('max_fails='))
   if (limits.length === 0) return `${text.slice(0, end)} max_fails=0${text.slice(end)}`
   return limits.reduceRight(
     (edited, word) => `${edited.slice(0, word.start)}max_fails=0${edited.slice(word.end)}`,

@@ -18,6 +18,8 @@ const RUNNING: DeployEvent[] = [
   { type: 'step-finished', step: 0, ms: 1, facts: {} },
   { type: 'step-failed', step: 0, ms: 1, problem },
   { type: 'undoing', steps: [] },
+  { type: 'recovering', way: 'back' },
+  { type: 'resuming', steps: [] },
 ]
 const KEEPING: DeployEvent[] = [
   { type: 'accepted', stack: 'hello', trigger: 'deploy', actor: 'ci', trust: 'signed' },

@@ -13,6 +13,10 @@ test.each([
   ['index.docker.io/library/hello', 'docker.io/library/hello', undefined, undefined],
   ['ghcr.io/acme/hello:v2', 'ghcr.io/acme/hello', 'v2', undefined],
   ['GHCR.io/acme/hello', 'ghcr.io/acme/hello', undefined, undefined],
+  ['GHCR.IO/acme/hello', 'ghcr.io/acme/hello', undefined, undefined],
+  ['Registry:5000/hello', 'registry:5000/hello', undefined, undefined],
+  ['my.app', 'docker.io/library/my.app', undefined, undefined],
+  ['localhosts', 'docker.io/library/localhosts', undefined, undefined],
   ['localhost/hello', 'localhost/hello', undefined, undefined],
   ['127.0.0.1:5000/hello:v1', '127.0.0.1:5000/hello', 'v1', undefined],
   ['[::1]:5000/hello', '[::1]:5000/hello', undefined, undefined],
@@ -68,6 +72,9 @@ test.each([
   'ghcr.io:123456/acme/hello',
   'a___b',
   'a..b',
+  'Acme/hello',
+  'acmE/hello',
+  'A/hello',
   '_a',
   'a_',
   `${'a/'.repeat(300)}b`,
@@ -84,6 +91,13 @@ test('a repository has at most 255 characters in full, however it is written', (
   expect(parseImage(longest)?.repository).toHaveLength(255)
   for (const text of [`${longest}a`, `docker.io/${longest}a`, `docker.io/library/${longest}a`])
     expect(parseImage(text)).toBeUndefined()
+})
+
+test('a refusal quotes what it refuses, and not more than a line of it', () => {
+  expect(() => imageRef('a b')).toThrow(
+    expect.objectContaining({ code: 'request-invalid', message: '"a b" is not an image reference' }),
+  )
+  expect(() => imageRef(' '.repeat(9999))).toThrow(`"${' '.repeat(200)}" is not an image reference`)
 })
 
 test('what was written is kept', () => {

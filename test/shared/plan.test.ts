@@ -14,7 +14,7 @@ const TO = { image: 'hello:v2', env: { MESSAGE: 'new' } }
 const target = (service: string, isLive = true): Target => ({ service, from: FROM, to: TO, isLive })
 const live = (...services: string[]) => services.map((service) => target(service))
 
-/** A plan in one line: `-a` takes a out, `+a` puts it back, `~a` drains, `*a` updates, `?a` awaits, `.a` soaks, `!` verifies. */
+/** A plan in one line: `-a` takes a out, `+a` puts it back, `~a` drains, `*a` updates, `?a` awaits, `.a` soaks, `>x` runs x, `=` reloads, `!` verifies. */
 const short = (steps: readonly Step[]) =>
   steps
     .map((step) => {
@@ -22,7 +22,10 @@ const short = (steps: readonly Step[]) =>
         case 'pull':
           return `pull`
         case 'switch':
-          return `${step.back === undefined ? '' : `+${step.back}`}${step.out === undefined ? '' : `-${step.out}`}`
+          return (
+            `${step.back === undefined ? '' : `+${step.back}`}${step.out === undefined ? '' : `-${step.out}`}` ||
+            '='
+          )
         case 'drain':
           return `~${step.service}`
         case 'update':
@@ -33,6 +36,10 @@ const short = (steps: readonly Step[]) =>
           return `.${step.service}`
         case 'verify':
           return '!'
+        case 'command':
+          return `>${step.command.join()}`
+        default:
+          throw new Error(`${String(step)} is no step`)
       }
     })
     .join(' ')
@@ -52,6 +59,12 @@ test.each([
     [target('a'), target('b', false), target('c')],
     {},
     '-c ~c *c ?c *b ?b +c-a ~a *a ?a +a !',
+  ],
+  [
+    'commands before and after',
+    live('a'),
+    { images: ['x'], before: { service: 'a', command: ['m', '1'] }, after: { service: 'a', command: ['n'] } },
+    'pull >m,1 -a ~a *a ?a +a ! >n',
   ],
   ['all are down', [target('a', false)], {}, '*a ?a !'],
   ['nothing', [], {}, '!'],
@@ -88,7 +101,7 @@ test.each([
 test.each<[string, Partial<Standing>, string]>([
   ['everybody is in and updated', { taken: new Set(['a', 'b']) }, '-a ~a *a ?a +a-b ~b *b ?b +b !'],
   ['one is out and nobody updated', { out: new Set(['a']) }, '+a !'],
-  ['nothing, but for a reload in doubt', { isLoaded: false }, ' !'],
+  ['nothing, but for a reload in doubt', { isLoaded: false }, '= !'],
   [
     'one is out and updated, and a reload in doubt',
     { out: new Set(['b']), taken: new Set(['b']), isLoaded: false },
@@ -120,7 +133,7 @@ for (const soakMs of [0, 5])
         }
         if (step.kind === 'update') {
           const { isLive } = targets.find(({ service }) => service === step.service)!
-          if (isLive) expect(world.out).toContain(step.service)
+          expect(world.out.has(step.service)).toBe(isLive)
           if (step.to === TO) world.updated.add(step.service)
           else world.updated.delete(step.service)
         }
@@ -143,12 +156,40 @@ test('an undo is marked as one, so that it writes what was there before', () => 
   ])
 })
 
+test('a step says no more than it means', () => {
+  const command = { service: 'a', command: ['m'] }
+  const steps = planSteps(live('a'), { soakMs: 0, force: true, before: command, after: command })
+  expect(steps).toStrictEqual([
+    { kind: 'command', when: 'before', ...command },
+    { kind: 'switch', out: 'a' },
+    { kind: 'drain', service: 'a' },
+    { kind: 'update', service: 'a', from: FROM, to: TO, undo: false, force: true },
+    { kind: 'await-healthy', service: 'a' },
+    { kind: 'switch', back: 'a' },
+    { kind: 'verify' },
+    { kind: 'command', when: 'after', ...command },
+  ])
+  expect(planBack(steps, standingAfter(steps))).toStrictEqual([
+    { kind: 'switch', out: 'a' },
+    { kind: 'drain', service: 'a' },
+    { kind: 'update', service: 'a', from: TO, to: FROM, undo: true },
+    { kind: 'await-healthy', service: 'a' },
+    { kind: 'switch', back: 'a' },
+    { kind: 'verify' },
+  ])
+})
+
 const DIGEST = '0123456789abcdef'.repeat(4)
 test.each<[Step, string]>([
   [{ kind: 'pull', image: `hello@sha256:${DIGEST}` }, `pull hello@sha256:${DIGEST}`],
   [{ kind: 'switch', out: 'a' }, 'take a out'],
   [{ kind: 'switch', back: 'a' }, 'put a back'],
   [{ kind: 'switch', back: 'b', out: 'a' }, 'put b back, take a out'],
+  [{ kind: 'switch' }, 'reload nginx'],
+  [
+    { kind: 'command', when: 'before', service: 'a', command: ['m', '--all'] },
+    'run `m --all` in a, before the roll',
+  ],
   [{ kind: 'drain', service: 'a' }, 'drain a'],
   [{ kind: 'update', service: 'a', from: FROM, to: TO, undo: false }, 'update a to hello:v2 MESSAGE=new'],
   [

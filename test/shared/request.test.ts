@@ -66,6 +66,7 @@ test.each<[string, string | Uint8Array, string]>([
   ['a key twice, the first one nested', '{"env":{"A":{"B":[1]}},"env":{}}', 'a key twice'],
   ['a key twice, once escaped', '{"image":"a","\\u0069mage":"b"}', 'a key twice'],
   ['a key twice, the first one huge', `{"reason":"${'x'.repeat(200_000)}","reason":"b"}`, 'a key twice'],
+  ['a key twice, a brace between', '{"reason":"}","reason":"b"}', 'a key twice'],
   ['a variable twice', '{"env":{"A":"1","A":"1"}}', 'a key twice'],
   ['half a character', '{"env":{"A":"\\udc00"}}', 'lone surrogate'],
   ['half a character in the reason', '{"reason":"\\ud800x"}', 'lone surrogate'],
@@ -130,6 +131,12 @@ test.each<[string, string, string]>([
   })
   expect(() => parseRollbackRequest(Buffer.from(body))).toThrow(refused)
   if (body.includes('release')) expect(() => parseAnyRequest(Buffer.from(body))).toThrow(refused)
+})
+
+test.each(['null', '"release"', '[]'])('%s is neither a rollback nor a deploy', (body) => {
+  expect(() => parseAnyRequest(Buffer.from(body))).toThrow(
+    expect.objectContaining({ code: 'request-invalid', message: expect.stringContaining('expected object') }),
+  )
 })
 
 test.each([

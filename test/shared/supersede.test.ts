@@ -34,3 +34,24 @@ test.each([
 ])('of a push that waits, %s takes the place: case %#', (_, newer, older, expected) => {
   expect(supersedes(newer, older)).toBe(expected)
 })
+
+test.each([
+  ['a push of the same time', push('v3', builtAt(2)), push('v2', builtAt(2)), true],
+  ['a push with a time, after one without', push('v3', builtAt(2)), push('v2'), true],
+  ['a lower version that may come', push('1.9.0'), push('2.0.0'), true],
+  [
+    'a lower version, alone with a time',
+    push('1.9.0', { ...upgradeOnly, ...builtAt(2) }),
+    push('2.0.0'),
+    false,
+  ],
+  ['a lower version, alone without', push('1.9.0', upgradeOnly), push('2.0.0', builtAt(1)), false],
+  [
+    'what somebody asked for, older as it is',
+    wish('signed', { image: 'acme/hello:1.9.0', ...upgradeOnly, ...builtAt(1) }),
+    push('2.0.0', builtAt(2)),
+    true,
+  ],
+])('of a push that waits, %s takes the place or not', (_, newer, older, expected) => {
+  expect(supersedes(newer, older)).toBe(expected)
+})

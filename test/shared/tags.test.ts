@@ -49,6 +49,10 @@ test.each([
   expect(isTagOf({ semver }, tag)).toBe(expected)
 })
 
+test.each(['^1.2', '~1.2.3', '>=1.2 <3', '1.x || 2.x', '*'])('%j is a range', (text) => {
+  expect(isRange(text)).toBe(true)
+})
+
 test.each(['', ' ', 'newest', '1.2.3.4', '>'])('%j is no range', (text) => {
   expect(isRange(text)).toBe(false)
 })
@@ -73,6 +77,7 @@ describe('order', () => {
     expect(isLower('1.10.0-rc.1', '1.10.0')).toBe(true)
     expect(isLower('1.10.0', '1.10.0')).toBe(false)
     expect(isLower('latest', '1.10.0')).toBe(false)
+    expect(isLower('1.10.0', 'latest')).toBe(false)
   })
 
   test('only of one repository', () => {
@@ -80,5 +85,8 @@ describe('order', () => {
     expect(isDowngrade('acme/hello:1.0.0', `docker.io/acme/hello:1.0.1@${digest}`)).toBe(true)
     expect(isDowngrade('acme/hello:1.0.0', 'acme/other:1.0.1')).toBe(false)
     expect(isDowngrade('acme/hello:1.0.0', undefined)).toBe(false)
+    expect(isDowngrade(undefined, 'acme/hello:1.0.0')).toBe(false)
+    expect(isDowngrade(undefined, undefined)).toBe(false)
+    expect(isDowngrade('acme/hello', 'acme/hello:1.0.0')).toBe(false)
   })
 })

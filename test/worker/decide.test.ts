@@ -264,6 +264,23 @@ test.each<
     { offer: ['b', 'd'], nextAt: NOW + OFFER_AGAIN_MS },
   ],
   [
+    'of the suspected one whose time is over, or one that was offered too often, does not hold back the others',
+    [
+      waits('a', { ...offered(3, 0), expiresAt: NOW }),
+      waits('b', offered(4, 0)),
+      waits('c', offered(OFFERS_MAX, 0)),
+    ],
+    'new',
+    {
+      offer: ['b'],
+      end: [
+        ['a', 'expired'],
+        ['c', 'failed'],
+      ],
+      nextAt: NOW + 16 * OFFER_AGAIN_MS,
+    },
+  ],
+  [
     'an agent that stays gets them all',
     [waits('a', offered(4, 0)), waits('b', offered(3, 0))],
     'present',
@@ -327,6 +344,12 @@ test.each<[string, Parameters<typeof at> | undefined, object | undefined]>([
   else expect(taken).toBeUndefined()
 })
 
+test('one that the agent has taken in does not fail by a word of another kind', () => {
+  const refused = { ...LOST, problem: { code: 'stack-locked', message: 'no' } } as const
+  expect(takeDeclined(at('running', 5, 4), refused, 9)).toBeUndefined()
+  expect(takeDeclined(at('queued', 1, 0), refused, 9)?.event).toBe(refused)
+})
+
 test.each([
   ['queued', false, false, 'cancelled'],
   ['queued', false, true, 'cancelled'],
@@ -334,6 +357,7 @@ test.each([
   ['queued', true, false, 'agent-offline'],
   ['running', true, true, 'cancelling'],
   ['running', true, false, 'agent-offline'],
+  ['running', false, false, 'agent-offline'],
   ['succeeded', true, true, 'over'],
   ['cancelled', false, true, 'over'],
   ['expired', true, false, 'over'],
@@ -344,8 +368,9 @@ test.each([
 test('a deploy frame says whether the agent had it', () => {
   const proof = { kind: 'hint', nonce: '0'.repeat(32) } as const
   const deploy = { id: 'a', stack: 's', trigger: 't', acceptedAt: 1 } as Deploy
-  expect(deployFrame({ deploy, proof }, true)).toMatchObject({ id: 'a', received: true })
-  expect(deployFrame({ deploy, proof }, false)).not.toHaveProperty('received')
+  const frame = { type: 'deploy', id: 'a', stack: 's', trigger: 't', acceptedAt: 1, proof }
+  expect(deployFrame({ deploy, proof }, true)).toEqual({ ...frame, received: true })
+  expect(deployFrame({ deploy, proof }, false)).toStrictEqual(frame)
 })
 
 const made = (deploy: string, release: number | undefined, of?: number) => ({
@@ -378,6 +403,8 @@ const PLAN_OF_B = {
         to: version('hello:b'),
         undo: false,
       },
+      // Of one that was built here nobody knows an image.
+      { kind: 'update' as const, service: 'app2', from: { env: {} }, to: version('hello:b'), undo: false },
     ],
   },
 }
@@ -412,6 +439,11 @@ test('releases: what ran before the first deploy is told by that deploy’s plan
   expect(numbers(releases([made('b', 2)], 10, noPlan))).toEqual([[2, 'b']])
   expect(numbers(releases([made('b', 2)], 1, () => PLAN_OF_B))).toEqual([[2, 'b']])
   expect(numbers(releases([made('a', 1)], 10, () => PLAN_OF_B))).toEqual([[1, 'a']])
+  expect(numbers(releases([made('c', 3), made('b', 2)], 10, () => PLAN_OF_B))).toEqual([
+    [3, 'c'],
+    [2, 'b'],
+    [1, null],
+  ])
 })
 
 test('releases: an agent that counts anew takes the numbers of the older ones, and no more than asked are listed', () => {
@@ -518,6 +550,11 @@ describe('a push waits for its other events', () => {
       expect(due([settling()], agent, 2999)).toMatchObject({ offer: [], nextAt: 3000 })
       expect(due([settling()], agent, 3000)).toMatchObject({ offer: ['b'] })
     }
+    // It has settled: another offer waits as any other's does.
+    expect(due([settling({ offers: 1, offeredAt: 3000 })], 'present', 3001)).toMatchObject({
+      offer: [],
+      nextAt: 3000 + OFFER_AGAIN_MS,
+    })
   })
 
   test('one more event joins, and the quiet begins anew, up to the cap', () => {

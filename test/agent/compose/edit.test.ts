@@ -265,6 +265,14 @@ describe('bytes', () => {
 describe('readService', () => {
   test.each([
     ['services: {app1: {}}', { image: undefined, env: {}, hasImage: false, hasEnvironment: false }],
+    [
+      'services: {app1: {image: , environment: }}',
+      { image: undefined, env: {}, hasImage: false, hasEnvironment: false },
+    ],
+    [
+      'services: {app1: {environment: !reset {A: 1}}}',
+      { image: undefined, env: { A: '1' }, hasImage: false, hasEnvironment: true, replaces: 'environment' },
+    ],
     ['services: {app1: }', { image: undefined, env: {}, hasImage: false, hasEnvironment: false }],
     [
       'services: {app1: {image: 1, environment: {A: 1, B: , C: true}}}',
@@ -273,6 +281,10 @@ describe('readService', () => {
     [
       'services: {app1: {environment: [A, B=, C==, D=1, D=2]}}',
       { image: undefined, env: { A: null, B: '', C: '=', D: '2' }, hasImage: false, hasEnvironment: true },
+    ],
+    [
+      'services: {app1: {environment: [A=1, null, {B: 2}]}}',
+      { image: undefined, env: { A: '1' }, hasImage: false, hasEnvironment: true },
     ],
     [
       'x: &x {image: a, environment: {A: b}}\nservices: {app1: {<<: *x}}',

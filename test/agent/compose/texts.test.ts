@@ -51,6 +51,14 @@ describe('each goes to the file that decides', () => {
   })
 })
 
+test('a variable goes only from files that have it: another may be one that cannot be edited', () => {
+  const files = { a: inFile(' {environment: [A=a, B=b]}'), b: inFile('') }
+  expect(composeTextsWith(files, ['app1'], () => ({ env: { A: null } }))).toEqual({
+    ...files,
+    a: inFile(' {environment: [B=b]}'),
+  })
+})
+
 const textsOf = (...messages: string[]) => ({
   f: `services:\n${messages.map((message, index) => `  app${index}: {environment: [M=${message}]}\n`).join('')}`,
 })

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { readAccessLogs } from '../../../agent/nginx/access-log.ts'
 import { MAIN, main, seed } from './files.ts'
 
-const FORMAT = `log_format up '$remote_addr "$request" ' "$upstream_addr $upstream_status";`
+const STRINGS = `'$remote_addr "$request" ' "$upstream_addr $upstream_status"`
+const FORMAT = `log_format up ${STRINGS};`
 const LOG = '/var/log/nginx/access.log'
 
 /** The paths and formats that are read, or why none is. */
@@ -38,7 +39,31 @@ test('a format is its strings in a row, with their escapes, as nginx reads them'
   expect(JSON.parse(JSON.stringify(logs))).toEqual(logs)
 })
 
+test.each([
+  ['', 'default'],
+  ['escape=default', 'default'],
+  ['escape=none', 'none'],
+] as const)('a format with %j is escaped by: %s', (option, escape) => {
+  const http = `log_format x ${option} '$upstream_addr $upstream_status'; access_log /a x; server { proxy_pass http://apps; }`
+  expect(readAccessLogs(main(`http { ${http} }`), 'apps')).toEqual({
+    logs: [{ path: '/a', format: { name: 'x', escape, text: '$upstream_addr $upstream_status' } }],
+  })
+})
+
 const PASS = 'location / { proxy_pass http://apps; }'
+
+test('a format is http’s own, whatever else has its name', () => {
+  const http = `log_format; upstream up { server x; } ${FORMAT} access_log /a up; server { ${PASS} }`
+  const format = {
+    name: 'up',
+    escape: 'default',
+    text: '$remote_addr "$request" $upstream_addr $upstream_status',
+  }
+  const logs = { logs: [{ path: '/a', format }] }
+  expect(readAccessLogs(main(`stream { log_format up '$status'; } http { ${http} }`), 'apps')).toEqual(logs)
+  expect(readAccessLogs([{ path: '/alone', text: http }], 'apps')).toEqual(logs)
+  expect(readAccessLogs([], 'apps')).toHaveProperty('unusable')
+})
 
 describe('the innermost block with an access_log decides', () => {
   test.each([
@@ -63,6 +88,10 @@ describe('the innermost block with an access_log decides', () => {
     // Each place that passes to it has its own; what is off in one of them is not missed.
     [`server { access_log /a up; ${PASS} } server { access_log /b up; ${PASS} }`, '/a up,/b up'],
     [`access_log /a up; server { ${PASS} } server { ${PASS} }`, '/a up'],
+    [
+      `log_format too ${STRINGS}; server { access_log /a up; ${PASS} } server { access_log /a too; ${PASS} }`,
+      '/a up,/a too',
+    ],
     [
       `access_log /a up; server { location /ping { access_log off; proxy_pass http://apps; } ${PASS} }`,
       '/a up',
@@ -96,11 +125,14 @@ describe('a request goes to the upstream', () => {
     // It may.
     ['proxy_pass http://$backend', LOG],
     ['proxy_pass $scheme://$backend$request_uri', LOG],
+    ['proxy_pass http://app$n', LOG],
     ['proxy_pass http://apps/$1', LOG],
     ['proxy_pass http://other/$1', undefined],
     ['proxy_pass http://apps2', undefined],
     ['proxy_pass http://other/apps', undefined],
     ['proxy_set_header Host apps', undefined],
+    ['proxy_redirect http://apps', undefined],
+    ['proxy_pass', undefined],
   ])('%s: %s', (directive, log) => {
     const logs = found(`${FORMAT} access_log ${LOG} up; server { location / { ${directive}; } }`)
     expect(logs).toBe(
@@ -108,9 +140,11 @@ describe('a request goes to the upstream', () => {
     )
   })
 
-  test('not one of a stream', () => {
-    const files = main(`stream { ${FORMAT} access_log /a up; server { proxy_pass apps; } }`)
-    expect(readAccessLogs(files, 'apps')).toHaveProperty('unusable')
+  test.each(['stream', 'mail'])('not one of a %s', (block) => {
+    const files = main(`${block} { ${FORMAT} access_log /a up; server { proxy_pass apps; } }`)
+    expect(readAccessLogs(files, 'apps')).toEqual({
+      unusable: 'nothing in nginx is passed to upstream apps by its name',
+    })
   })
 })
 

@@ -16,11 +16,14 @@ describe('parseDump', () => {
     ['a path with spaces and colons', main('events {}\n', { path: '/a b: c:', text: 'x 1;\n' })],
     ['a header in a comment within a block', main('http {\n# configuration file /x:\n}\n')],
     ['a header in a comment at the top', main('# configuration file /x:\nhttp {\n}\n')],
+    ['a header in a comment that is indented', main('events {}\n  # configuration file /x:\nhttp {}\n')],
+    ['a line that begins like a note', main("x '\nnginx: a\n';\n")],
     ['a header in a quoted string', main('x "\n# configuration file /x:\n";\n', { path: '/a', text: '' })],
   ])('%s comes back byte for byte', (_, files) => {
     expect(parseDump(dumpOf(files))).toEqual(files)
     expect(parseDump(notes + dumpOf(files))).toEqual(files)
     expect(parseDump(dumpOf(files) + notes)).toEqual(files)
+    expect(parseDump(dumpOf(files) + notes.trimEnd())).toEqual(files)
   })
 
   test('a header in a comment between two blocks leaves no half that equals the file', () => {

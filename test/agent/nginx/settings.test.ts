@@ -53,6 +53,20 @@ describe('readSettings', () => {
     })
   })
 
+  test('of a time that is none nothing is known', () => {
+    expect(readSettings(main('worker_shutdown_timeout x; keepalive_min_timeout;'), 'apps')).toMatchObject({
+      workerShutdownTimeoutMs: undefined,
+      keepaliveMinTimeoutMs: undefined,
+    })
+  })
+
+  test('a file that nobody includes is read as if http did', () => {
+    const files = [{ path: '/a', text: 'server { listen 81; }\nupstream other { server app1:1; }' }]
+    const { listens, otherUses } = readSettings(files, 'apps')
+    expect(listens.map(({ port }) => port)).toEqual([81])
+    expect(otherUses('app1', 'apps')).toEqual(['/a:2 server app1:1'])
+  })
+
   test.each([
     ['', ['*:80']],
     ['listen 8080;', ['*:8080']],
@@ -63,6 +77,7 @@ describe('readSettings', () => {
     ['listen unix:/run/x.sock;', []],
     ['listen 443 ssl;', ['*:443 tls']],
     ['listen 443; ssl on;', ['*:443 tls']],
+    ['listen 443; ssl off;', ['*:443']],
     ['listen 443 quic; listen 443 ssl http2;', ['*:443 tls']],
     ['listen 80 proxy_protocol;', []],
   ])('server { %s }', (inside, listens) => {
@@ -74,6 +89,8 @@ describe('readSettings', () => {
     const text = `http {
       server { listen 80; server_name a; } server { listen 0.0.0.0:80; server_name b c; server_name d; }
       server { listen 81; server_name e; } server { listen 81 default_server; server_name f; }
+      server { listen 82; server_name g; } server { listen 82 default; server_name h; }
+      server { listen 127.0.0.1:80; server_name i; } server { listen 127.0.0.2:80; server_name j; }
     }
     stream { server { listen 80; } }`
     expect(listensIn(main(text)).map(({ names, isDefault }) => [...names, isDefault])).toEqual([
@@ -81,6 +98,10 @@ describe('readSettings', () => {
       ['b', 'c', 'd', false],
       ['e', false],
       ['f', true],
+      ['g', false],
+      ['h', true],
+      ['i', true],
+      ['j', true],
     ])
   })
 
@@ -95,6 +116,11 @@ describe('readSettings', () => {
     ['upstream other { server app1:3000 backup; }', 'server app1:3000 backup'],
     ['server { set $to http://app1:3000; }', 'set $to http://app1:3000'],
     ['map $host $to { default app1:3000; }', 'default app1:3000'],
+    ['split_clients $host $to { 50% app1:3000; }', '50% app1:3000'],
+    ['location app1 { proxy_pass http://app1:3000; }', 'proxy_pass http://app1:3000'],
+    ['resolver app1;', undefined],
+    ['upstream other { zone app1 64k; }', undefined],
+    ['upstream { server; } location / { proxy_pass; }', undefined],
     ['location / { proxy_pass http://app10:3000; }', undefined],
     ['location / { proxy_pass http://app1$n:3000; }', undefined],
     ['location / { proxy_pass http://unix:/app1; }', undefined],

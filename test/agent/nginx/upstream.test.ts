@@ -44,6 +44,8 @@ describe('findUpstreams', () => {
     ['unix:/run/a.sock:', '', 0],
     ['$backend:80', '', 0],
     ['${backend}:80', '', 0],
+    ['app$n:80', '', 0],
+    ['unix:80', '', 0],
   ])('server %s is host %j and port %d', (address, host, port) => {
     expect(findUpstreams(main(`upstream a { server ${address}; }`))[0]?.servers[0]).toMatchObject({
       host,
@@ -61,7 +63,7 @@ describe('findUpstreams', () => {
 
   test('parameters are words, not text', () => {
     const text =
-      'upstream a { server down:1; server b:1 # down\n backup; server c:1 "down"; server d:1 downs; }'
+      'upstream a { server down; server b:1 # down\n backup; server c:1 "down"; server d:1 downs; }'
     const [upstream] = findUpstreams(main(text))
     expect(upstream?.servers.map(({ host, isDown, isBackup }) => [host, isDown, isBackup])).toEqual([
       ['down', false, false],
@@ -82,12 +84,26 @@ describe('findUpstreams', () => {
     ['stream first', 'stream { include stream.d/?.conf; } http { include conf.d/*; }', ['stream', 'http']],
     ['included by nobody', 'events {}', ['http', 'http']],
     ['a star stops at a slash', 'stream { include *.conf; }', ['http', 'http']],
+    ['named, but not included', 'stream { load conf.d/a.conf; }', ['http', 'http']],
   ])('an upstream in another file, %s', (_, text, contexts) => {
     expect(findUpstreams(main(text, inHttp, inStream)).map(({ context }) => context)).toEqual(contexts)
   })
 
-  test('a file that includes itself ends', () => {
+  test('files that include themselves, or each other, end', () => {
     expect(findUpstreams(main(`include nginx.conf; http { upstream a {} }`))).toHaveLength(1)
+    const a = { path: '/etc/nginx/a', text: 'include b; upstream a {}' }
+    const b = { path: '/etc/nginx/b', text: 'include a; upstream b {}' }
+    expect(findUpstreams(main('http { include a; }', a, b)).map(({ name }) => name)).toEqual(['b', 'a'])
+  })
+
+  test('words that are missing, and files', () => {
+    expect(findUpstreams([])).toEqual([])
+    expect(findUpstreams(main('include; upstream { server; }'))).toMatchObject([
+      { name: '', servers: [{ address: '', host: '', port: 0, isDown: false }] },
+    ])
+    expect(editUpstream('upstream {} upstream a { server; server x; }', 'a', out('x'))).toBe(
+      'upstream {} upstream a { server max_fails=0; server x down; }',
+    )
   })
 
   test('servers that an include adds are named, not counted', () => {
@@ -180,10 +196,10 @@ describe('editUpstream', () => {
     expect(edit(before, ...hosts)).toBe(after)
   })
 
-  test('another upstream is left alone', () => {
-    const text = 'http{upstream b{server x;server y;}upstream a{server x;}}'
-    expect(editUpstream(text, 'a', out('x'))).toBe(
-      'http{upstream b{server x;server y;}upstream a{server x down;}}',
+  test('another upstream is left alone, and what else has its name', () => {
+    const others = 'upstream b{server x;server y;}location a{server x;}'
+    expect(editUpstream(`http{${others}upstream a{server x;}}`, 'a', out('x'))).toBe(
+      `http{${others}upstream a{server x down;}}`,
     )
   })
 
@@ -191,7 +207,10 @@ describe('editUpstream', () => {
     '%j has no upstream a',
     (text) => {
       expect(() => editUpstream(text, 'a', () => false)).toThrow(
-        expect.objectContaining({ code: 'upstream-unknown' }),
+        expect.objectContaining({
+          code: 'upstream-unknown',
+          message: 'there is no upstream a in the file to edit',
+        }),
       )
     },
   )
