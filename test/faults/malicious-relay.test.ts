@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { loadOrCreateKey, type HostKey } from '../../agent/identity/identity.ts'
 import { deployId } from '../../shared/deploy.ts'
 import { FRAME_BYTES_MAX, REQUEST_TTL_MS, SIGNATURE_AGE_SECONDS_MAX } from '../../shared/limits.ts'
-import { CLOSE, toBase64, type CancelFrame, type DeployFrame, type Proof } from '../../shared/protocol.ts'
+import { CLOSE, toBase64, type CancelFrame, type DeployFrame } from '../../shared/protocol.ts'
 import {
   HOST,
   OTHER_SECRET,
@@ -89,8 +89,8 @@ function asked(parts: Partial<TokenParts> = {}, by = key): Promise<DeployFrame> 
   return tokenFrame(by, { relay: hub.url, body: text, boundTo: text, ...parts })
 }
 
-function withProof(frame: DeployFrame, change: (proof: Proof) => object): DeployFrame {
-  return { ...frame, proof: { ...frame.proof, ...change(frame.proof) } as Proof }
+function withProof(frame: DeployFrame, change: (proof: DeployFrame['proof']) => object): DeployFrame {
+  return { ...frame, proof: { ...frame.proof, ...change(frame.proof) } as DeployFrame['proof'] }
 }
 
 function withHeaders(frame: DeployFrame, change: Record<string, string>): DeployFrame {
