@@ -3,7 +3,7 @@
 import { describe, describeStep, seconds } from './words.mjs'
 import { shown } from './runner.mjs'
 
-/** @import { DeployEvent, LoggedEvent } from '../shared/events.ts' */
+/** @import { LoggedEvent, ToldEvent } from '../shared/events.ts' */
 /** @import { Runner } from './runner.mjs' */
 
 const FINAL = ['succeeded', 'failed', 'stuck', 'superseded', 'cancelled', 'expired']
@@ -27,7 +27,7 @@ export class Report {
     this.deploy = deploy
     /** The deploy's, as far as it is known. @type {string} */
     this.status = 'queued'
-    /** @type {DeployEvent | undefined} */
+    /** @type {ToldEvent | undefined} */
     this.outcome = undefined
     /** By the index that events name. @type {string[]} */
     this.steps = []
@@ -46,7 +46,7 @@ export class Report {
     let words
     try {
       this.#note(event)
-      words = describe(event, 'step' in event ? (this.steps[event.step] ?? `step ${event.step}`) : '')
+      words = describe(event, 'step' in event ? this.#nameOf(Number(event.step)) : '')
     } catch {
       words = event.type
     }
@@ -59,7 +59,12 @@ export class Report {
     return isFinal
   }
 
-  /** @param {DeployEvent} event */
+  /** @param {number} step */
+  #nameOf(step) {
+    return this.steps[step] ?? `step ${step}`
+  }
+
+  /** @param {ToldEvent} event */
   #note(event) {
     if (event.type === 'received' || event.type === 'accepted') return
     if (!FINAL.includes(event.type)) this.status = 'running'
@@ -68,14 +73,14 @@ export class Report {
       this.steps.splice(event.from ?? this.steps.length, Infinity, ...event.steps.map(describeStep))
     if (event.type === 'step-finished' || event.type === 'step-failed')
       this.ended.push({
-        words: this.steps[event.step] ?? `step ${event.step}`,
+        words: this.#nameOf(event.step),
         result: event.type === 'step-finished' ? 'done' : 'failed',
         ms: event.ms,
       })
   }
 
   /**
-   * @param {DeployEvent} event
+   * @param {ToldEvent} event
    * @param {string} words
    */
   #end(event, words) {
@@ -121,7 +126,7 @@ export class Report {
   }
 }
 
-/** @param {DeployEvent} event */
+/** @param {ToldEvent} event */
 function wordsOf(event) {
   try {
     return describe(event, '') ?? event.type

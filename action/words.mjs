@@ -1,13 +1,13 @@
 // Events in words, as shared/words.ts has them: again, for a runner has any Node, which may read no TypeScript, and no packages.
 
-/** @import { DeployEvent } from '../shared/events.ts' */
-/** @import { Step } from '../shared/plan.ts' */
+/** @import { ToldEvent } from '../shared/events.ts' */
+/** @import { ToldStep } from '../shared/plan.ts' */
 
 /** @typedef {{ readonly message: string, readonly code: string, readonly cure?: string | undefined, readonly log?: readonly string[] | undefined }} Problem */
 
 /**
  * What an event says; null for one that says nothing to a job's reader.
- * @param {DeployEvent} event
+ * @param {ToldEvent} event
  * @param {string} step the words for the step that it names
  * @returns {string | null}
  */
@@ -54,11 +54,13 @@ export function describe(event, step) {
       return `cancelled by ${event.by ?? 'somebody'}${event.ms === undefined ? ' before it began' : ', the stack is as before'}`
     case 'expired':
       return 'expired before the agent came'
+    default:
+      return event.text ?? event.type
   }
 }
 
 /**
- * @param {Step} step
+ * @param {ToldStep} step
  * @returns {string}
  */
 export function describeStep(step) {
@@ -83,6 +85,8 @@ export function describeStep(step) {
       return `watch ${step.service} for ${step.ms / 1000} s`
     case 'verify':
       return 'verify through nginx'
+    default:
+      return step.text ?? step.kind
   }
 }
 
@@ -92,7 +96,7 @@ function problem({ message, code, cure, log }) {
   return `${message} (${code})${cure === undefined ? '' : `; ${cure}`}${lines}`
 }
 
-/** @param {Extract<DeployEvent, { type: 'stuck' }>} event */
+/** @param {Extract<ToldEvent, { type: 'stuck' }>} event */
 function damage({ damage: found }) {
   if (!found) return ''
   const { serving, notServing, repair } = found

@@ -6,7 +6,13 @@ import { askedByChat, chatTrigger, hear } from '../shared/chat/chat.ts'
 import type { DeclinedEvent } from '../shared/events.ts'
 import { SIGNATURE_AGE_SECONDS_MAX } from '../shared/limits.ts'
 import { Problem, type ProblemCode } from '../shared/problems.ts'
-import { fromBase64, type CancelFrame, type DeployFrame, type Proof } from '../shared/protocol.ts'
+import {
+  fromBase64,
+  isKnownProof,
+  type CancelFrame,
+  type DeployFrame,
+  type Proof,
+} from '../shared/protocol.ts'
 import { verifyToken, type Claims } from '../shared/tokens.ts'
 import {
   askedByHint,
@@ -117,6 +123,14 @@ async function ask(
   now: Date,
 ): Promise<Asked> {
   const { proof } = frame
+  if (!isKnownProof(proof))
+    throw new Problem(
+      'request-invalid',
+      `the relay brings a proof of kind ${proof.kind}, which this agent does not know`,
+      {
+        cure: 'update the agent: the relay is newer',
+      },
+    )
   if (proof.kind === 'token') return askByToken(proof, config, stack, trusted, now)
   if (proof.kind === 'chat') return askByChat(frame, proof, config, stack, now)
   const trigger = stack.triggers.find((each) => each.name === frame.trigger)

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { DEPLOY_ID_PATTERN, STATUSES, TRUSTS } from './deploy.ts'
-import { deployEventSchema, loggedEventSchema } from './events.ts'
+import { loggedEventSchema, toldEventSchema } from './events.ts'
 import { TOKENS_REVOKED_MAX } from './limits.ts'
 import { anyRequestSchema } from './request.ts'
 import { TOKEN_TTL_SECONDS_MAX } from './tokens.ts'
@@ -70,7 +70,7 @@ export const deploySchema = z.object({
 /** `outcome` is the event that ended the deploy; where that was a failure, it has the problem. */
 export const deployDetailsSchema = deploySchema.extend({
   request: anyRequestSchema,
-  outcome: deployEventSchema.nullable(),
+  outcome: toldEventSchema.nullable(),
 })
 export type DeployDetails = z.infer<typeof deployDetailsSchema>
 
@@ -116,7 +116,7 @@ export type HostState = z.infer<typeof hostSchema>
 /**
  * `fingerprint` tells the keys of a trigger apart; `lastUsed` is right to the minute. `stale` is the last request that was genuine and
  * refused: signed with one of them but not now, or with a CI job's token whose time is not now or whose job is another, so that its sender's
- * clock, or somebody who repeats old requests, can be found.
+ * clock, or somebody who repeats old requests, can be found. `fault`: why nothing can come by it at all.
  */
 const triggerStateSchema = z.object({
   name: z.string(),
@@ -124,6 +124,7 @@ const triggerStateSchema = z.object({
   ttlMs: z.number(),
   keys: z.array(z.object({ fingerprint: z.string(), lastUsed: z.number().nullable() })),
   stale: z.object({ at: z.number(), message: z.string() }).nullable(),
+  fault: z.string().optional(),
 })
 export type TriggerState = z.infer<typeof triggerStateSchema>
 

@@ -1,6 +1,6 @@
 // A deploy's status and the one table of its transitions: live running, replay and every viewer's picture use it.
 
-import type { DeployEvent } from './events.ts'
+import type { ToldEvent } from './events.ts'
 
 export const STATUSES = [
   'queued',
@@ -20,10 +20,10 @@ export function isFinal(status: Status): boolean {
 }
 
 /**
- * The status after an event. Events that say nothing about the status keep it. Throws for an event that cannot follow:
- * that is a bug in whoever emitted it.
+ * The status after an event. Events that say nothing about the status keep it, and so does every event of a type that is not known here.
+ * Throws for an event that cannot follow: that is a bug in whoever emitted it.
  */
-export function nextStatus(status: Status, event: DeployEvent): Status {
+export function nextStatus(status: Status, event: ToldEvent): Status {
   if (isFinal(status)) throw new Error(`${event.type} after ${status}`)
   switch (event.type) {
     case 'accepted':
@@ -48,6 +48,8 @@ export function nextStatus(status: Status, event: DeployEvent): Status {
     case 'cancelled':
     case 'expired':
       return event.type
+    default:
+      return status
   }
 }
 

@@ -1,6 +1,7 @@
 // A deploy as data: the ordered steps of a roll, the sentence for each, and what reverses each. No behaviour: that is agent/roll/steps.
 
 import { z } from 'zod'
+import { unknownWord, wordSchema, wordsOf } from './open.ts'
 
 /** What one service runs: the compose file's image text, and the env variables that the request sets. */
 const versionSchema = z.object({
@@ -12,41 +13,56 @@ export type Version = z.infer<typeof versionSchema>
 const stepOf = <K extends string, S extends z.ZodRawShape>(kind: K, shape: S) =>
   z.object({ kind: z.literal(kind), ...shape })
 
-export const stepSchema = z.discriminatedUnion('kind', [
-  /** Fetch the wanted image before any traffic moves. Writes nothing but the engine's image store. */
-  stepOf('pull', { image: z.string() }),
-  /** One edit of the nginx configuration and one confirmed reload: a service's servers out, another's back, or neither. */
-  stepOf('switch', { out: z.string().optional(), back: z.string().optional() }),
-  /** Wait until no connection from nginx to the service is left, at most the drain timeout. */
-  stepOf('drain', { service: z.string() }),
-  /** Run a command of the stack in a one-off container of a service: `before` on the new image and before anything is touched, `after` at the end. */
-  stepOf('command', { when: z.enum(['before', 'after']), service: z.string(), command: z.array(z.string()) }),
-  /** Edit the compose file for one service and let compose recreate its container; `undo` writes the file as it was before. */
-  stepOf('update', {
-    service: z.string(),
-    from: versionSchema,
-    to: versionSchema,
-    undo: z.boolean(),
-    force: z.boolean().optional(),
-  }),
-  /** Wait until the service's container is healthy by Docker's check and by the probe. */
-  stepOf('await-healthy', { service: z.string() }),
-  /** Watch the service in traffic for the soak time before going on. */
-  stepOf('soak', { service: z.string(), ms: z.number() }),
-  /** Every server is back: see it through nginx, with both files as they should be. */
-  stepOf('verify', {}),
-])
+const stepsOf = <W extends z.ZodType<string>>(when: W) =>
+  z.discriminatedUnion('kind', [
+    /** Fetch the wanted image before any traffic moves. Writes nothing but the engine's image store. */
+    stepOf('pull', { image: z.string() }),
+    /** One edit of the nginx configuration and one confirmed reload: a service's servers out, another's back, or neither. */
+    stepOf('switch', { out: z.string().optional(), back: z.string().optional() }),
+    /** Wait until no connection from nginx to the service is left, at most the drain timeout. */
+    stepOf('drain', { service: z.string() }),
+    /** Run a command of the stack in a one-off container of a service: `before` on the new image and before anything is touched, `after` at the end. */
+    stepOf('command', { when, service: z.string(), command: z.array(z.string()) }),
+    /** Edit the compose file for one service and let compose recreate its container; `undo` writes the file as it was before. */
+    stepOf('update', {
+      service: z.string(),
+      from: versionSchema,
+      to: versionSchema,
+      undo: z.boolean(),
+      force: z.boolean().optional(),
+    }),
+    /** Wait until the service's container is healthy by Docker's check and by the probe. */
+    stepOf('await-healthy', { service: z.string() }),
+    /** Watch the service in traffic for the soak time before going on. */
+    stepOf('soak', { service: z.string(), ms: z.number() }),
+    /** Every server is back: see it through nginx, with both files as they should be. */
+    stepOf('verify', {}),
+  ])
+
+export const stepSchema = stepsOf(z.enum(['before', 'after']))
 export type Step = z.infer<typeof stepSchema>
 export type StepKind = Step['kind']
 
-export const planSchema = z.object({
-  stack: z.string(),
-  upstream: z.string(),
-  /** The services that are rolled, in that order: last to first, as they stand in the upstream. */
-  instances: z.array(z.string()),
-  steps: z.array(stepSchema),
-})
-export type Plan = z.infer<typeof planSchema>
+/**
+ * A step as others are told of it, who may not know its kind: they keep it as it came, and show its `text`. A kind that is added above has that
+ * text among its fields.
+ */
+export const toldStepSchema = z.union([
+  stepsOf(wordSchema),
+  z.looseObject({ kind: unknownWord(wordsOf(stepSchema, 'kind')), text: z.string().optional() }),
+])
+export type ToldStep = z.infer<typeof toldStepSchema>
+
+/** A plan of steps of our own, or of those that others are told of. */
+export const planOf = <S extends z.ZodType<ToldStep>>(step: S) =>
+  z.object({
+    stack: z.string(),
+    upstream: z.string(),
+    /** The services that are rolled, in that order: last to first, as they stand in the upstream. */
+    instances: z.array(z.string()),
+    steps: z.array(step),
+  })
+export type Plan = z.infer<ReturnType<typeof planOf<typeof stepSchema>>>
 
 /** What is to be rolled: one entry a service, in the order of the upstream. */
 export interface Target {
@@ -143,7 +159,7 @@ export function planBack(steps: readonly Step[], { taken, out, isLoaded }: Stand
 }
 
 /** The sentence for a step, the same in a dry run, a log and a viewer. */
-export function describeStep(step: Step): string {
+export function describeStep(step: ToldStep): string {
   switch (step.kind) {
     case 'pull':
       return `pull ${step.image}`
@@ -165,6 +181,8 @@ export function describeStep(step: Step): string {
       return `watch ${step.service} for ${step.ms / 1000} s`
     case 'verify':
       return 'verify through nginx'
+    default:
+      return step.text ?? step.kind
   }
 }
 

@@ -2,14 +2,20 @@
 
 import { z } from 'zod'
 import { DEPLOY_ID_PATTERN } from './deploy.ts'
-import { agentLoggedEventSchema, declinedEventSchema } from './events.ts'
-import { chatSchema } from './chat/chat.ts'
+import { agentLoggedEventSchema, toldDeclinedSchema } from './events.ts'
+import { chatSchema, unknownChatSchema } from './chat/chat.ts'
 import { TAG_PATTERN } from './image.ts'
 import { CHATS_MAX, CI_TOKEN_CHARS_MAX, FRAME_BYTES_MAX, NAME_PATTERN, TOKENS_REVOKED_MAX } from './limits.ts'
-import { IDEMPOTENCY_KEY_PATTERN, triggerSchema } from './triggers/index.ts'
+import { firstFault, unknownWord, wordsOf, type UnknownWord } from './open.ts'
+import { IDEMPOTENCY_KEY_PATTERN, triggerSchema, unknownTriggerSchema } from './triggers/index.ts'
 
-/** 1 (2026-11): first. Both sides must keep speaking to a neighbour one version older or newer. */
-export const PROTOCOL_VERSION = 1
+/**
+ * 1 (2026-11): first; closes the socket on any word that it does not know. 2 (2026-11): keeps what PROTOCOL.md says is open.
+ * Both sides must keep speaking to a neighbour one version older or newer.
+ */
+export const PROTOCOL_VERSION = 2
+/** The header in which the relay says its version as it takes an agent's socket: before the hello, so that the hello suits it. */
+export const PROTOCOL_HEADER = 'ropeway-protocol'
 
 /** Why a socket was closed; the last two digits mirror HTTP. Wire values are forever. */
 export const CLOSE = {
@@ -70,6 +76,17 @@ export const proofSchema = z.discriminatedUnion('kind', [
 ])
 export type Proof = z.infer<typeof proofSchema>
 
+/** Also one of a kind that only the other side knows: it is handed on as it came. */
+export const toldProofSchema = z.union([
+  proofSchema,
+  z.looseObject({ kind: unknownWord(wordsOf(proofSchema, 'kind')) }),
+])
+export type ToldProof = z.infer<typeof toldProofSchema>
+
+export function isKnownProof(proof: ToldProof): proof is Proof {
+  return wordsOf(proofSchema, 'kind').includes(proof.kind)
+}
+
 /** What cancels a deploy, as it came: the agent verifies it as it does a request. `body` is base64. */
 const cancelProofSchema = z.object({ token: z.string(), body: z.base64() })
 
@@ -78,9 +95,12 @@ const helloSchema = z.object({
   v: z.number().int(),
   agent: z.string().max(64),
   stacks: z.array(name).max(256),
-  triggers: z.array(triggerSchema).max(1024),
+  triggers: z.array(z.union([triggerSchema, unknownTriggerSchema])).max(1024),
   /** The bots that people talk to, their secrets included. */
-  chats: z.array(chatSchema).max(CHATS_MAX).optional(),
+  chats: z
+    .array(z.union([chatSchema, unknownChatSchema]))
+    .max(CHATS_MAX)
+    .optional(),
   /** Ids of the tokens that the host has revoked. */
   revoked: z.array(z.string().max(64)).max(TOKENS_REVOKED_MAX).default([]),
 })
@@ -94,20 +114,27 @@ export const fromAgentSchema = z.discriminatedUnion('type', [
     events: z.array(agentLoggedEventSchema).min(1).max(256),
   }),
   /** The agent's only word on a deploy that it does not take in, and keeps nothing of: said again if it is offered again. */
-  z.object({ type: z.literal('declined'), deploy: deployId, event: declinedEventSchema }),
+  z.object({ type: z.literal('declined'), deploy: deployId, event: toldDeclinedSchema }),
 ])
 export type FromAgent = z.infer<typeof fromAgentSchema>
 export type Hello = z.infer<typeof helloSchema>
 
 export const fromHubSchema = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('welcome'), v: z.number().int(), generation: z.number().int(), at: z.number() }),
+  z.object({
+    type: z.literal('welcome'),
+    v: z.number().int(),
+    generation: z.number().int(),
+    at: z.number(),
+    /** The triggers and chats of the hello that the relay cannot verify, as it does not know their types. */
+    unknown: z.array(z.string()).optional(),
+  }),
   z.object({
     type: z.literal('deploy'),
     id: deployId,
     stack: name,
     trigger: z.string(),
     acceptedAt: z.number(),
-    proof: proofSchema,
+    proof: toldProofSchema,
     /** The agent has said before that it has it: one that does not know it has lost its journal. */
     received: z.boolean().optional(),
   }),
@@ -120,21 +147,27 @@ export type FromHub = z.infer<typeof fromHubSchema>
 export type DeployFrame = Extract<FromHub, { type: 'deploy' }>
 export type CancelFrame = Extract<FromHub, { type: 'cancel' }>
 
+/** A frame of a newer neighbour. Nothing that decides comes in one: it is passed over. */
+export interface UnknownFrame {
+  readonly type: UnknownWord
+}
+
 /** A frame's text. */
 export function encodeFrame(frame: FromAgent | FromHub): string {
   return JSON.stringify(frame)
 }
 
 /**
- * A frame from its text, or the close code that the text has earned. Unknown fields are ignored, unknown types refused.
+ * A frame from its text, or the close code that the text has earned. Unknown fields are ignored; of a frame of an unknown type its type alone
+ * is left.
  *
  *     const frame = decodeFrame(fromHubSchema, text)
  *     if (!frame.ok) socket.close(frame.close, frame.reason)
  */
-export function decodeFrame<T>(
-  schema: z.ZodType<T>,
+export function decodeFrame<T extends z.ZodDiscriminatedUnion>(
+  schema: T,
   text: string | ArrayBuffer,
-): { ok: true; frame: T } | { ok: false; close: number; reason: string } {
+): { ok: true; frame: z.infer<T> | UnknownFrame } | { ok: false; close: number; reason: string } {
   if (typeof text !== 'string') return { ok: false, close: CLOSE.malformed, reason: 'binary frame' }
   // The first half keeps a huge one from being encoded only to be counted.
   if (text.length > FRAME_BYTES_MAX || new TextEncoder().encode(text).length > FRAME_BYTES_MAX)
@@ -145,11 +178,12 @@ export function decodeFrame<T>(
   } catch {
     return { ok: false, close: CLOSE.malformed, reason: 'not JSON' }
   }
-  const parsed = schema.safeParse(value)
+  const unknown = z.object({ type: unknownWord(wordsOf(schema, 'type')) })
+  const parsed = z.union([schema, unknown]).safeParse(value)
   if (parsed.success) return { ok: true, frame: parsed.data }
-  const issue = parsed.error.issues[0]
+  const { path, message } = firstFault(parsed.error)
   // A close frame has room for 123 bytes, and the path may quote keys of the peer's choosing: no byte of them may break or bend anything.
-  const reason = `${issue?.path.join('.')}: ${issue?.message}`.replaceAll(/[^ -~]/g, '?').slice(0, 100)
+  const reason = `${path.join('.')}: ${message}`.replaceAll(/[^ -~]/g, '?').slice(0, 100)
   return { ok: false, close: CLOSE.malformed, reason }
 }
 

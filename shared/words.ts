@@ -1,13 +1,13 @@
 // Events in words, the same wherever a person reads them: command line, demo, logs.
 
 import type { Damage, Facts, LoggedEvent } from './events.ts'
-import { describeStep, shortImage, type Step } from './plan.ts'
+import { describeStep, shortImage, type ToldStep } from './plan.ts'
 import type { ProblemReport } from './problems.ts'
 
 /** A deploy as a viewer follows it: feed it every event in order, ask for a line about each. */
 export interface Picture {
   /** By index; undefined for those that whoever looks has not been told of. */
-  readonly steps: readonly (Step | undefined)[]
+  readonly steps: readonly (ToldStep | undefined)[]
 }
 export const EMPTY_PICTURE: Picture = { steps: [] }
 
@@ -50,7 +50,7 @@ export function describeEvent(picture: Picture, { event }: LoggedEvent): string 
     case 'step-failed':
       return `${step(event.step)}: failed after ${seconds(event.ms)}: ${describeProblem(event.problem)}`
     case 'recovering':
-      return `the agent is back: ${RECOVERIES[event.way]}`
+      return `the agent is back: ${RECOVERIES[event.way] ?? event.way}`
     case 'resuming':
       return `going on: ${event.steps.length} steps are left`
     case 'undoing':
@@ -80,6 +80,8 @@ export function describeEvent(picture: Picture, { event }: LoggedEvent): string 
       }`
     case 'expired':
       return 'expired before the agent came'
+    default:
+      return event.text ?? event.type
   }
 }
 
@@ -101,7 +103,7 @@ function describeImages(images: Readonly<Record<string, string>>): string[] {
   return [...services].map(([image, names]) => `  ${names.join(', ')}: ${image}`)
 }
 
-const FILE_STATES: Readonly<Record<Damage['files'][number]['state'], string>> = {
+const FILE_STATES: Readonly<Record<string, string>> = {
   'as-before': 'is as before the roll',
   'as-wanted': 'is as the roll wanted it',
   'half-way': 'is half way',
@@ -114,16 +116,16 @@ export function describeDamage({ serving, notServing, files, repair }: Damage): 
   return [
     `  serving: ${serving.join(', ') || 'nobody'}`,
     ...notServing.map(({ service, why }) => `  not serving: ${service}: ${why}`),
-    ...files.map(({ path, state }) => `  ${path} ${FILE_STATES[state]}`),
+    ...files.map(({ path, state }) => `  ${path} ${FILE_STATES[state] ?? state}`),
     ...(repair.length === 0 ? [] : ['  to repair it:', ...repair.map((line) => `    ${line}`)]),
   ]
 }
 
-const RECOVERIES = {
+const RECOVERIES: Readonly<Record<string, string>> = {
   again: 'nothing was touched yet, the roll begins again',
   forward: 'every instance runs the new version, the roll is finished',
   back: 'the roll is undone',
-} as const
+}
 
 export function describeProblem(problem: Omit<ProblemReport, 'code'> & { code: string }): string {
   const cure = problem.cure ? ` ${problem.cure[0]?.toUpperCase()}${problem.cure.slice(1)}.` : ''

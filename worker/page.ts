@@ -37,7 +37,9 @@ const problem = ({ message, code, cure, log }) =>
 function facts({ type, ...event }) {
   const words = []
   const step = steps[event.step]
-  if (step) words.push([step.kind, step.service ?? step.image, step.out && 'out ' + step.out, step.back && 'back ' + step.back])
+  if (event.text) words.push(event.text)
+  if (step?.text) words.push(step.text)
+  else if (step) words.push([step.kind, step.service ?? step.image, step.out && 'out ' + step.out, step.back && 'back ' + step.back])
   if (event.plan) words.push(event.plan.steps.length + ' steps', event.plan.instances.join(' then '))
   if (event.way) words.push(WAYS[event.way] ?? event.way)
   if (event.steps) words.push(event.steps.length + ' steps')

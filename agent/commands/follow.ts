@@ -2,7 +2,7 @@
 
 import type { z } from 'zod'
 import type { acceptedSchema } from '../../shared/api.ts'
-import type { DeployEvent } from '../../shared/events.ts'
+import type { ToldEvent } from '../../shared/events.ts'
 import { events } from '../api/api.ts'
 import type { Remote } from './access.ts'
 import { EXIT, print, type Io } from './io.ts'
@@ -40,7 +40,7 @@ export async function follow(
   io: Io,
 ): Promise<number> {
   const progress = createProgress({ stdout: io.stdout, json, env: io.env })
-  let last: DeployEvent | undefined
+  let last: ToldEvent | undefined
   try {
     const token = () => access.token({ scopes: ['read'], stack })
     for await (const event of events(access, id, token, io.signal)) {

@@ -3,7 +3,7 @@
 import { styleText } from 'node:util'
 import { createLogUpdate } from 'log-update'
 import type { Facts, LoggedEvent } from '../../shared/events.ts'
-import { describeStep, type Step } from '../../shared/plan.ts'
+import { describeStep, type ToldStep } from '../../shared/plan.ts'
 import {
   describeEvent,
   describeFacts,
@@ -79,7 +79,7 @@ function drawn(stdout: NodeJS.WriteStream, hasColour: boolean): Progress {
 
 /** What is on the screen below the finished lines. */
 export interface View {
-  readonly steps: readonly (Step | undefined)[]
+  readonly steps: readonly (ToldStep | undefined)[]
   readonly running: { readonly step: number; readonly since: number; readonly facts: Facts } | undefined
   /** The first step that has not begun. */
   readonly next: number
@@ -149,6 +149,7 @@ export function nextView(
     case 'gap':
     case 'received':
     case 'started':
+    default:
       return { view, finished: [paint(hasColour, 'dim', `· ${words}`)] }
   }
 }

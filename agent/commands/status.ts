@@ -40,12 +40,13 @@ function describe({ id, stack, status, actor, acceptedAt, finishedAt }: Deploy):
   return `${id}  ${when(acceptedAt)}  ${stack}  ${status}${took}  by ${actor}`
 }
 
-function triggerLines({ name, type, keys, stale }: TriggerState): string[] {
+function triggerLines({ name, type, keys, stale, fault }: TriggerState): string[] {
   const uses = keys.map(({ fingerprint, lastUsed }) => {
     const used = lastUsed === null ? 'not used yet' : `last used ${when(lastUsed)}`
     return `key ${fingerprint} ${used}`
   })
   const line = `trigger ${name}: ${[type, ...uses].join(', ')}`
+  if (fault !== undefined) return [line, `  ${fault}`]
   if (!stale) return [line]
   return [line, `  last request that was genuine and refused: ${when(stale.at)}, ${stale.message}`]
 }

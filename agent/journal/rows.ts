@@ -3,7 +3,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { STATUSES, TRUSTS } from '../../shared/deploy.ts'
-import { agentEventSchema, type AgentEvent } from '../../shared/events.ts'
+import { agentLoggedEventSchema, type AgentLoggedEvent } from '../../shared/events.ts'
 import { Problem } from '../../shared/problems.ts'
 import { anyRequestSchema } from '../../shared/request.ts'
 
@@ -98,9 +98,9 @@ export function parseRow(row: Record<string, unknown>): z.infer<typeof rowSchema
   })
 }
 
-// An event that cannot be read must not hold back those that come after it.
-export function parseEvent(body: unknown): AgentEvent {
-  const parsed = agentEventSchema.safeParse(jsonOf(String(body)))
+// An event that cannot be read must not hold back those that come after it. One of a newer agent goes on as it is.
+export function parseEvent(body: unknown): AgentLoggedEvent['event'] {
+  const parsed = agentLoggedEventSchema.shape.event.safeParse(jsonOf(String(body)))
   if (parsed.success) return parsed.data
   const message =
     'what the journal holds here cannot be read: it is damaged, or a newer version of the agent wrote it'

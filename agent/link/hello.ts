@@ -1,6 +1,7 @@
 // The agent's first frame: what the hub must know to verify requests while the agent is away.
 
 import { FRAME_BYTES_MAX, TOKENS_REVOKED_MAX } from '../../shared/limits.ts'
+import { firstFault } from '../../shared/open.ts'
 import { Problem } from '../../shared/problems.ts'
 import { encodeFrame, fromAgentSchema, PROTOCOL_VERSION, type Hello } from '../../shared/protocol.ts'
 import type { Config } from '../config/config.ts'
@@ -31,7 +32,7 @@ export function checkHello(config: Config, version: string): void {
   if (success && bytes <= FRAME_BYTES_MAX) return
   const why = success
     ? `they take ${bytes} bytes with room for ${TOKENS_REVOKED_MAX} revoked tokens, and at most ${FRAME_BYTES_MAX} go to the relay`
-    : (error.issues[0]?.message ?? 'they are malformed')
+    : firstFault(error).message
   throw new Problem(
     'config-invalid',
     `${config.path} has too much for one host, ${hello.triggers.length} triggers in ${hello.stacks.length} stacks: ${why}`,

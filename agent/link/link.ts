@@ -11,15 +11,18 @@ import {
   fromHubSchema,
   PING,
   PONG,
+  PROTOCOL_HEADER,
   PROTOCOL_VERSION,
   type CancelFrame,
   type FromAgent,
   type FromHub,
   type Hello,
+  type UnknownFrame,
 } from '../../shared/protocol.ts'
 import { reportOf } from '../../shared/problems.ts'
 import { describeProblem } from '../../shared/words.ts'
 import { nextDelay, RESTED, type LossReason } from './backoff.ts'
+import { frameFor, helloFor } from './closed.ts'
 import type { Log } from '../log.ts'
 
 /** The relay answers an upgrade in a second or two, also from a cold start. */
@@ -59,6 +62,8 @@ export class Link {
   readonly #options: LinkOptions
   readonly #timing: LinkTiming
   #socket: WebSocket | undefined
+  /** What the relay at the other end speaks. */
+  #version = 1
 
   constructor(options: LinkOptions) {
     this.#options = options
@@ -92,7 +97,7 @@ export class Link {
   /** Hands a frame to the socket. False when the hub is not there: it must be sent again after the next welcome. */
   send(frame: FromAgent): boolean {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false
-    const text = encodeFrame(frame)
+    const text = encodeFrame(frameFor(this.#version, frame))
     // A bug, but one that would close the socket again and again.
     if (Buffer.byteLength(text) > FRAME_BYTES_MAX) {
       this.#options.log('warn', `a frame over ${FRAME_BYTES_MAX} bytes is not sent: ${text.slice(0, 100)}…`)
@@ -106,10 +111,10 @@ export class Link {
   async #connectOnce(signal: AbortSignal): Promise<Loss> {
     const { relay, host, log } = this.#options
     let token: string
-    let hello: string
+    let hello: Hello
     try {
       token = await this.#options.token()
-      hello = encodeFrame(await this.#options.hello())
+      hello = await this.#options.hello()
     } catch (error) {
       // The host's own files: a person cures that while the agent runs.
       return { reason: 'lost', detail: describeProblem(reportOf(error)), upMs: 0, isOurs: true }
@@ -139,8 +144,13 @@ export class Link {
     const leave = () => socket.close(CLOSE.goingAway, 'the agent stops')
     signal.addEventListener('abort', leave)
 
+    // One that says nothing of its version is of the first, which knew no such header.
+    let version = 1
+    socket.on('upgrade', (response) => (version = Number(response.headers[PROTOCOL_HEADER]) || 1))
     socket.on('open', () => {
-      socket.send(hello)
+      const { hello: told, withheld } = helloFor(version, hello)
+      this.#warnUnknown(withheld)
+      socket.send(encodeFrame(told))
       unwelcome = setTimeout(() => cut('the relay did not welcome us'), this.#timing.welcomeMs)
     })
     socket.on('message', (data, isBinary) => {
@@ -159,6 +169,7 @@ export class Link {
         clearTimeout(unwelcome)
         welcomedAt = performance.now()
         this.#socket = socket
+        this.#version = version
       }
       try {
         this.#receive(decoded.frame)
@@ -204,7 +215,7 @@ export class Link {
     return loss
   }
 
-  #receive(frame: FromHub): void {
+  #receive(frame: FromHub | UnknownFrame): void {
     const { log, onWelcome, onDeploy, onCancel, onStored } = this.#options
     switch (frame.type) {
       case 'welcome': {
@@ -219,6 +230,7 @@ export class Link {
             'warn',
             `the relay speaks protocol ${frame.v}, this agent ${PROTOCOL_VERSION}: update the older one`,
           )
+        this.#warnUnknown(frame.unknown ?? [])
         onWelcome()
         return
       }
@@ -231,7 +243,18 @@ export class Link {
       case 'stored':
         onStored(frame)
         return
+      default:
+        log('warn', `a frame of type ${frame.type} is passed over: the relay is newer than this agent`)
     }
+  }
+
+  #warnUnknown(names: readonly string[]): void {
+    if (names.length === 0) return
+    const { relay, log } = this.#options
+    log(
+      'warn',
+      `${relay} knows no triggers of these types, and refuses what comes to them: ${names.join(', ')}. Update the relay`,
+    )
   }
 
   #report({ reason, detail, aheadMs = 0, isOurs = false }: Loss, delayMs: number): void {

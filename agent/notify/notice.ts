@@ -2,10 +2,10 @@
 // destination makes its own words of it.
 
 import { z } from 'zod'
-import { problemSchema, type AgentEvent } from '../../shared/events.ts'
+import { problemSchema, type AgentEvent, type AgentLoggedEvent } from '../../shared/events.ts'
 import { parseImage } from '../../shared/image.ts'
 import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX, REQUEST_REASON_CHARS_MAX } from '../../shared/limits.ts'
-import { describeVersion, type Step } from '../../shared/plan.ts'
+import { describeVersion, type ToldStep } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
 import { isRollback } from '../../shared/request.ts'
 import type { TakenIn } from '../journal/journal.ts'
@@ -82,7 +82,7 @@ export function momentOf(event: AgentEvent): Moment | undefined {
 export interface Story {
   readonly deploy: TakenIn
   /** All that was logged before it, in order. */
-  readonly events: readonly AgentEvent[]
+  readonly events: readonly AgentLoggedEvent['event'][]
 }
 
 export function noticeOf(moment: Moment, event: AgentEvent, at: number, story: Story): StoredNotice {
@@ -148,9 +148,13 @@ function standingOf({ events }: Story, code?: string): NonNullable<StoredNotice[
   return isWhole ? 'before' : 'unknown'
 }
 
-const isBegun = ({ type }: AgentEvent) => type === 'planned' || type === 'step-started'
+const isBegun = ({ type }: { readonly type: string }) => type === 'planned' || type === 'step-started'
 
-function changeOf({ service, from, to }: Extract<Step, { kind: 'update' }>): z.infer<typeof changeSchema> {
+function changeOf({
+  service,
+  from,
+  to,
+}: Extract<ToldStep, { kind: 'update' }>): z.infer<typeof changeSchema> {
   const [before, after] = [
     fit(describeVersion(from), VERSION_CHARS_MAX),
     fit(describeVersion(to), VERSION_CHARS_MAX),
@@ -158,7 +162,7 @@ function changeOf({ service, from, to }: Extract<Step, { kind: 'update' }>): z.i
   return { service, from: before, to: after }
 }
 
-function tagOf(steps: readonly Step[]): string | undefined {
+function tagOf(steps: readonly ToldStep[]): string | undefined {
   const images = steps.flatMap((step) => (step.kind === 'update' && step.to.image ? [step.to.image] : []))
   return images.map((image) => parseImage(image)?.tag).find((tag) => tag !== undefined)
 }

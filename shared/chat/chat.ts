@@ -10,6 +10,7 @@ import {
   REQUEST_TTL_MS_MAX,
   SIGNATURE_AGE_SECONDS_MAX,
 } from '../limits.ts'
+import { unknownWord } from '../open.ts'
 import { Problem } from '../problems.ts'
 import type { AnyRequest } from '../request.ts'
 import type { Asked, SignedRequest } from '../triggers/index.ts'
@@ -69,6 +70,15 @@ export const chatSchema = z.object({
 })
 export type Chat = z.infer<typeof chatSchema>
 export type ChatStack = Chat['stacks'][number]
+
+/** A chat of a newer agent: its name is kept, and nothing of what it might be verified by. */
+export const unknownChatSchema = z.object({ type: unknownWord(CHAT_TYPES), name })
+export type UnknownChat = z.infer<typeof unknownChatSchema>
+
+/** Whether a chat that an agent has named is of a type that is known here. */
+export function isKnownChat(chat: Chat | UnknownChat): chat is Chat {
+  return Object.hasOwn(PLATFORMS, chat.type)
+}
 
 /** The trigger's name of a deploy that a chat asked for. No trigger of a stack can have it. */
 export function chatTrigger({ name: chat }: { readonly name: string }): string {

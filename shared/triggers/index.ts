@@ -10,6 +10,7 @@ import {
   REQUEST_TTL_MS_MAX,
   SIGNATURE_AGE_SECONDS_MAX,
 } from '../limits.ts'
+import { unknownWord, wordsOf } from '../open.ts'
 import { Problem } from '../problems.ts'
 import {
   isRollback,
@@ -84,6 +85,16 @@ export const triggerSchema = z.discriminatedUnion('type', [
 export type Trigger = z.infer<typeof triggerSchema>
 export type TriggerType = Trigger['type']
 export const TRIGGER_TYPES = triggerSchema.options.map(({ shape }) => shape.type.value)
+
+/** A trigger of a newer agent: its name is kept, and nothing of what it might be verified by. */
+export const unknownTriggerSchema = z.object({ type: unknownWord(wordsOf(triggerSchema, 'type')), ...common })
+
+export type UnknownTrigger = z.infer<typeof unknownTriggerSchema>
+
+/** Whether a trigger that an agent has named is of a type that is known here. */
+export function isKnownTrigger(trigger: Trigger | UnknownTrigger): trigger is Trigger {
+  return (TRIGGER_TYPES as readonly string[]).includes(trigger.type)
+}
 export type SignedTrigger = Exclude<Trigger, { type: 'url' | OidcType | RegistryType }>
 
 const SIGNED_HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature']

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { verdictOf, verifyFrame, whyDeclined } from '../../agent/verify.ts'
 import { REQUEST_TTL_MS, SIGNATURE_AGE_SECONDS_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
+import type { DeployFrame } from '../../shared/protocol.ts'
 import { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import { configFor, hintFrame, hookFrame } from '../support/host.ts'
 
@@ -25,6 +26,16 @@ test.each([
     expect(whyDeclined({ expiresAt, signedAt }, newest, now)).toEqual(answer)
   },
 )
+
+test('a proof of a kind that only a newer relay knows is declined with the cure', async () => {
+  const frame = { ...(await hookFrame()), proof: { kind: 'brewed' } } as unknown as DeployFrame
+  const trusted = { publicKeys: async () => [], revoked: async () => [], issuers: new IssuerKeys() }
+  const fault = await verifyFrame(frame, configFor('http://relay'), trusted, new Date()).catch(verdictOf)
+  expect(fault).toMatchObject({
+    type: 'failed',
+    problem: { code: 'request-invalid', cure: expect.stringContaining('update') },
+  })
+})
 
 test.each(['request-unverified', 'request-stale', 'request-invalid', 'stack-unknown'] as const)(
   '%s says something of the request',

@@ -150,7 +150,8 @@ async function follow(deploy: string, traffic: ReturnType<typeof startTraffic>):
       for (const done of picture.durations.slice(before))
         screen.say(`${stepLine(done)}   ${countLine(traffic.now())}`)
       last = logged.event.type
-      if ('problem' in logged.event) screen.say(`${last}: ${logged.event.problem.message}`)
+      if (logged.event.type === 'failed' || logged.event.type === 'stuck')
+        screen.say(`${last}: ${logged.event.problem.message}`)
     }
   } finally {
     clearInterval(timer)

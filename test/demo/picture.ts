@@ -1,15 +1,15 @@
 // What the demo shows of a roll: the place of each server by the deploy's events, and what clients got. Pure.
 
 import type { LoggedEvent } from '../../shared/events.ts'
-import type { Step } from '../../shared/plan.ts'
+import type { ToldStep } from '../../shared/plan.ts'
 
 export type Place = 'in' | 'out' | 'draining' | 'updating' | 'starting' | 'healthy'
 
 export interface Picture {
-  readonly steps: readonly Step[]
+  readonly steps: readonly ToldStep[]
   readonly places: Readonly<Record<string, Place>>
   /** How long each step that is over took. */
-  readonly durations: readonly { readonly step: Step; readonly ms: number }[]
+  readonly durations: readonly { readonly step: ToldStep; readonly ms: number }[]
 }
 
 export function firstPicture(services: readonly string[]): Picture {
@@ -40,14 +40,14 @@ export function nextPicture(picture: Picture, { event }: LoggedEvent): Picture {
   }
 }
 
-function placesDuring(step: Step): Record<string, Place> {
+function placesDuring(step: ToldStep): Record<string, Place> {
   if (step.kind === 'drain') return { [step.service]: 'draining' }
   if (step.kind === 'update') return { [step.service]: 'updating' }
   if (step.kind === 'await-healthy') return { [step.service]: 'starting' }
   return {}
 }
 
-function placesAfter(step: Step): Record<string, Place> {
+function placesAfter(step: ToldStep): Record<string, Place> {
   if (step.kind === 'drain') return { [step.service]: 'out' }
   if (step.kind === 'await-healthy') return { [step.service]: 'healthy' }
   if (step.kind !== 'switch') return {}

@@ -4,7 +4,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { LoggedEvent } from '../../shared/events.ts'
-import type { ProblemReport } from '../../shared/problems.ts'
+import type { ToldEvent } from '../../shared/events.ts'
 import { under, type LoadOptions, type LoadResult } from '../support/load.ts'
 import { startRegistry, type Registry } from '../support/registry.ts'
 import { finalOf, freePort, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
@@ -52,7 +52,7 @@ const LOAD = { kind: 'idle', connections: 8, ms: 40 } as const
 
 interface Failure {
   readonly events: LoggedEvent[]
-  readonly problem: ProblemReport
+  readonly problem: Extract<ToldEvent, { type: 'failed' }>['problem']
   readonly load: LoadResult
 }
 

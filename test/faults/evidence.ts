@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { isFinal, nextStatus, type Status } from '../../shared/deploy.ts'
-import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
+import type { ToldEvent, LoggedEvent } from '../../shared/events.ts'
 import type { World } from './world.ts'
 
 export interface Asked {
@@ -47,7 +47,7 @@ export function readJournal(dataDir: string): Map<string, Log> {
           events: events.all(String(id)).map(({ seq, at, body }) => ({
             seq: Number(seq),
             at: Number(at),
-            event: JSON.parse(String(body)) as DeployEvent,
+            event: JSON.parse(String(body)) as ToldEvent,
           })),
         },
       ]),
@@ -141,6 +141,6 @@ function statusBy(events: readonly LoggedEvent[]): string {
   return last ? statusAfter(last.event) : 'nothing'
 }
 
-function statusAfter(event: DeployEvent): Status {
+function statusAfter(event: ToldEvent): Status {
   return nextStatus('running', event)
 }

@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest'
-import type { DeployEvent } from '../../shared/events.ts'
-import { describeEvent, EMPTY_PICTURE } from '../../shared/words.ts'
+import { loggedEventSchema, type DeployEvent, type ToldEvent } from '../../shared/events.ts'
+import type { ToldStep } from '../../shared/plan.ts'
+import { describeEvent, EMPTY_PICTURE, nextPicture } from '../../shared/words.ts'
+
+/** The words that a job's log has: a script of its own, which has no types for us. */
+const jobs = (await import(new URL('../../action/words.mjs', import.meta.url).href)) as {
+  describe: (event: ToldEvent, step: string) => string | null
+  describeStep: (step: ToldStep) => string
+}
 
 const describe = (event: DeployEvent) => describeEvent(EMPTY_PICTURE, { seq: 1, at: 0, event })
 const SUCCEEDED = { type: 'succeeded', ms: 2420, changed: true, services: {}, release: 3 } as const
@@ -20,4 +27,25 @@ test('a success names each image once, to the last digit of its digest', () => {
 
 test('a success of an older agent, which names none, is one line', () => {
   expect(describe(SUCCEEDED)).toBe('succeeded in 2.42 s (release 3)')
+})
+
+test.each([
+  [{ type: 'brewed', text: 'brewed it' }, 'brewed it', 'brewed it'],
+  [{ type: 'brewed' }, 'brewed', 'brewed'],
+  [
+    { type: 'step-finished', step: 0, ms: 1, facts: {} },
+    'brew it: done in 0.00 s',
+    'brew it: done in 0.00 s',
+  ],
+  [{ type: 'step-finished', step: 1, ms: 1, facts: {} }, 'stew: done in 0.00 s', 'stew: done in 0.00 s'],
+  [{ type: 'recovering', way: 'up' }, 'the agent is back: up', 'the agent is back, and goes up'],
+])('what a newer neighbour says is told by its own text: %o', (event, ours, theirs) => {
+  const undoing = { type: 'undoing', steps: [{ kind: 'brew', text: 'brew it' }, { kind: 'stew' }] }
+  const [first, last] = [undoing, event].map((each) =>
+    loggedEventSchema.parse({ seq: 1, at: 0, event: each }),
+  )
+  if (!first || !last || first.event.type !== 'undoing') throw new Error('the scene is broken')
+  expect(describeEvent(nextPicture(EMPTY_PICTURE, first), last)).toBe(ours)
+  const step = first.event.steps['step' in last.event ? Number(last.event.step) : 0]
+  expect(jobs.describe(last.event, step ? jobs.describeStep(step) : '')).toBe(theirs)
 })

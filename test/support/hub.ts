@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { WebSocketServer, type WebSocket } from 'ws'
-import type { DeclinedEvent } from '../../shared/events.ts'
+import type { ToldDeclined } from '../../shared/events.ts'
 import type { AgentLoggedEvent as LoggedEvent } from '../../shared/events.ts'
 import {
   decodeFrame,
@@ -13,6 +13,7 @@ import {
   fromAgentSchema,
   PING,
   PONG,
+  PROTOCOL_HEADER,
   PROTOCOL_VERSION,
   type DeployFrame,
   type FromHub,
@@ -27,7 +28,7 @@ export interface Hub {
   /** Every frame of events as it came, repetitions included. */
   readonly batches: { deploy: string; events: LoggedEvent[] }[]
   /** What the agent did not take in, as often as it said so. */
-  readonly declined: { deploy: string; event: DeclinedEvent }[]
+  readonly declined: { deploy: string; event: ToldDeclined }[]
   readonly pings: { count: number }
   /** What a hub would have stored: by deploy, without repetitions. Throws on a gap. */
   log(deploy: string): LoggedEvent[]
@@ -52,6 +53,8 @@ export interface Behaviour {
   closeWith: number | undefined
   /** Of the welcome, and of the `date` of an answer to the upgrade. */
   clockOffsetMs: number
+  /** Of the protocol. The first said nothing of it. */
+  version: number
 }
 
 export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
@@ -70,6 +73,7 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
     refuseWith: undefined,
     closeWith: undefined,
     clockOffsetMs: 0,
+    version: PROTOCOL_VERSION,
     ...initial,
   }
   const hub: Hub = {
@@ -97,6 +101,9 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
     },
   }
 
+  server.on('headers', (headers) => {
+    if (hub.behaviour.version > 1) headers.push(`${PROTOCOL_HEADER}: ${hub.behaviour.version}`)
+  })
   http.on('upgrade', (request, socket, head) => {
     tokens.push(request.headers.authorization?.replace('Bearer ', '') ?? '')
     if (hub.behaviour.refuseWith !== undefined) {
@@ -130,7 +137,7 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
         ws.send(
           encodeFrame({
             type: 'welcome',
-            v: PROTOCOL_VERSION,
+            v: hub.behaviour.version,
             generation: 1,
             at: Date.now() + hub.behaviour.clockOffsetMs,
           }),
@@ -142,6 +149,7 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
       declined.push({ deploy: frame.deploy, event: frame.event })
       return
     }
+    if (frame.type !== 'events') return
     batches.push({ deploy: frame.deploy, events: frame.events })
     if (hub.behaviour.stores)
       ws.send(encodeFrame({ type: 'stored', deploy: frame.deploy, seq: frame.events.at(-1)?.seq ?? 0 }))

@@ -11,8 +11,8 @@ import { createInterface } from 'node:readline'
 import { events as followEvents } from '../../agent/api/api.ts'
 import { eventsSchema } from '../../shared/api.ts'
 import { deployId, isFinal, nextStatus } from '../../shared/deploy.ts'
-import type { DeployEvent, Facts, LoggedEvent } from '../../shared/events.ts'
-import type { Step } from '../../shared/plan.ts'
+import type { Facts, LoggedEvent, ToldEvent } from '../../shared/events.ts'
+import type { ToldStep } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
 import { sendHook, type HookAnswer, type HookOptions } from './hook.ts'
 import { nginxLogs, until } from './stack.ts'
@@ -42,7 +42,7 @@ export interface CliResult {
 
 /** How a step went, put together from its events. */
 export interface StepRun {
-  readonly step: Step
+  readonly step: ToldStep
   readonly isUndo: boolean
   readonly startedAt: number
   finishedAt?: number
@@ -66,7 +66,7 @@ export interface Ropeway {
   /** `deploy` and `outcome`. */
   roll(stack: string, body: object | string): Promise<LoggedEvent[]>
   /** Waits until a step of a deploy has begun. Fails when the deploy ends without it. */
-  reached(id: string, isIt: (step: Step) => boolean): Promise<void>
+  reached(id: string, isIt: (step: ToldStep) => boolean): Promise<void>
   /** The deploy's events as the relay has them now. */
   eventsNow(id: string): Promise<LoggedEvent[]>
   /** The ids of all deploys of a stack, the latest first. */
@@ -268,7 +268,7 @@ export function secretName(stack: string): string {
 export function stepsOf(events: readonly LoggedEvent[]): StepRun[] {
   const runs: StepRun[] = []
   let byIndex = new Map<number, StepRun>()
-  let steps: Step[] = []
+  let steps: ToldStep[] = []
   let undoFrom = Infinity
   for (const { at, event } of events) {
     if (event.type === 'planned') {
@@ -286,14 +286,14 @@ export function stepsOf(events: readonly LoggedEvent[]): StepRun[] {
       runs.push(run)
       byIndex.set(event.step, run)
     }
-    const run = 'step' in event ? byIndex.get(event.step) : undefined
+    const run = 'step' in event ? byIndex.get(Number(event.step)) : undefined
     if (run && event.type === 'step-finished') Object.assign(run, { finishedAt: at, facts: event.facts })
     if (run && event.type === 'step-failed') Object.assign(run, { finishedAt: at, problem: event.problem })
   }
   return runs
 }
 
-export function finalOf(events: readonly LoggedEvent[]): DeployEvent {
+export function finalOf(events: readonly LoggedEvent[]): ToldEvent {
   const last = events.at(-1)?.event
   if (!last || !isFinal(nextStatus('running', last))) throw new Error('the deploy has not ended')
   return last

@@ -44,7 +44,7 @@ test('before its hello an agent gets nothing, after it everything', async () => 
   expect(body.agent).toBe('online')
   expect(await agent.drained()).toEqual([])
   agent.send({ type: 'hello', v: 1, agent: 'x', stacks: ['hello'], triggers: [], revoked: [] })
-  expect(await agent.next()).toMatchObject({ type: 'welcome', v: 1, generation: 2 })
+  expect(await agent.next()).toMatchObject({ type: 'welcome', v: 2, generation: 2 })
   expect((await agent.nextDeploy()).id).toBe(body.deploy.id)
   await agent.close()
 })
@@ -151,12 +151,12 @@ test.each<[string, string | Buffer, number]>([
   ['binary', Buffer.from('{}'), 4400],
   ['no JSON', 'x', 4400],
   ['deep JSON', '['.repeat(50_000), 4400],
-  ['an unknown type', '{"type":"reboot"}', 4400],
+  ['a type that is no word', '{"type":"re boot"}', 4400],
   ['no type', '{}', 4400],
   ['events without any', '{"type":"events","deploy":"0000000000000000","events":[]}', 4400],
   [
-    'an unknown event',
-    '{"type":"events","deploy":"0000000000000000","events":[{"seq":1,"at":1,"event":{"type":"x"}}]}',
+    'an event without a type',
+    '{"type":"events","deploy":"0000000000000000","events":[{"seq":1,"at":1,"event":{"text":"x"}}]}',
     4400,
   ],
   [
@@ -173,13 +173,52 @@ test.each<[string, string | Buffer, number]>([
     }),
     4400,
   ],
-  ['a hub’s own frame', '{"type":"stored","deploy":"0000000000000000","seq":1}', 4400],
   ['over 64 KiB', ' '.repeat(FRAME_BYTES_MAX + 1), 1009],
 ])('39: a frame that is %s closes the socket', async (_, frame, code) => {
   const host = await TestHost.enrolled(relay)
   const agent = await host.agent()
   agent.socket.send(frame)
   expect((await agent.closed()).code).toBe(code)
+})
+
+test('what a newer agent says is kept, and shown to who watches; what it cannot verify by, it refuses', async () => {
+  const host = await TestHost.enrolled(relay)
+  const agent = await host.silentAgent()
+  const newer = { type: 'brewed', stack: 'hello', name: 'pot', ttlMs: 60_000, keys: [host.secret] }
+  const hello = { type: 'hello', v: 3, agent: 'x', stacks: ['hello'], triggers: [newer, host.trigger()] }
+  agent.socket.send(JSON.stringify({ ...hello, chats: [{ type: 'brewed', name: 'cafe' }] }))
+  expect(await agent.next()).toMatchObject({
+    type: 'welcome',
+    unknown: ['hello/pot (brewed)', 'chat cafe (brewed)'],
+  })
+  expect((await host.hook('{}', { path: host.hookPath('hello', 'pot') })).status).toBe(401)
+  expect((await host.hook('{}', { path: host.hookPath('hello', 'nobody') })).status).toBe(401)
+  expect((await host.get('/stacks/hello')).body.triggers).toMatchObject([
+    { name: 'pot', type: 'brewed', keys: [], fault: expect.stringContaining('update the relay') },
+    { name: 'deploy' },
+  ])
+  const id = (await host.hook()).body.deploy.id
+  await agent.nextDeploy()
+  const said = [
+    { type: 'brewed', text: 'brewed it', more: [1] },
+    { type: 'undoing', steps: [{ kind: 'brew', text: 'brew it', more: 1 }] },
+    { type: 'step-failed', step: 0, ms: 1, problem: { code: 'too-hot', message: 'it is' } },
+  ]
+  const events = said.map((event, i) => ({ seq: i + 1, at: 1, event }))
+  for (const frame of [
+    { type: 'brew' },
+    { type: 'declined', deploy: id, event: { type: 'brewed' } },
+    { type: 'events', deploy: id, events: events.slice(0, 1) },
+  ])
+    agent.socket.send(JSON.stringify(frame))
+  expect(await agent.next()).toEqual({ type: 'stored', deploy: id, seq: 1 })
+  // It changes no status.
+  expect((await host.get(`/deploys/${id}`)).body.status).toBe('queued')
+  agent.socket.send(JSON.stringify({ type: 'events', deploy: id, events: events.slice(1) }))
+  expect(await agent.next()).toEqual({ type: 'stored', deploy: id, seq: 3 })
+  const { body } = await host.get(`/deploys/${id}/events`)
+  expect(body.events.slice(1).map(({ event }: { event: object }) => event)).toEqual(said)
+  await agent.close()
 })
 
 test('39: a frame of 33 MiB ends the connection and nothing else', async () => {

@@ -21,7 +21,9 @@ async function online(): Promise<{ host: TestHost; agent: AgentSocket }> {
 
 const refusal = (status: number, code: string) => ({ status, body: { error: { code } } })
 const bodyOf = ({ proof }: DeployFrame) =>
-  proof.kind === 'hint' || proof.kind === 'push' ? '' : new TextDecoder().decode(fromBase64(proof.body))
+  proof.kind === 'hint' || proof.kind === 'push'
+    ? ''
+    : new TextDecoder().decode(fromBase64(String(proof.body)))
 
 test('a rollback is a stored request like any other, and says what it is', async () => {
   const { host, agent } = await online()

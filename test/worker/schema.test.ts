@@ -15,8 +15,7 @@ const FIRST_TABLES = `
   INSERT INTO deploys VALUES (1, 'a', 'h', 's', 't', 'x', 'queued', 5, NULL, '{}');
   INSERT INTO events VALUES ('a', 1, 5, 0, '{"type":"received"}')`
 
-function storage(facts: Record<string, unknown> = {}) {
-  const db = new DatabaseSync(':memory:')
+function storage(facts: Record<string, unknown> = {}, db = new DatabaseSync(':memory:')) {
   const kept = new Map<string, unknown>(Object.entries(facts))
   const tables = {
     sql: { exec: (query: string) => db.exec(query) },
@@ -53,6 +52,17 @@ test('what an older hub has stored is kept, and looks as if today’s had stored
   expect(old.db.prepare('SELECT count(*) AS n FROM events').get()).toMatchObject({ n: 1 })
   expect(old.kept.get('enrolment')).toEqual({ host: 'h', keys: [{ publicKey, until: null }] })
   expect(old.kept.has('hello')).toBe(false)
+})
+
+test('what a newer hub has added to stays as it is, and today’s goes on with it', () => {
+  const hub = storage()
+  hub.migrate()
+  hub.db.exec('ALTER TABLE deploys ADD COLUMN newer TEXT; CREATE TABLE newer (id TEXT)')
+  const schema = Number(hub.kept.get('schema')) + 1
+  const older = storage({ schema }, hub.db)
+  older.migrate()
+  expect(older.kept.get('schema')).toBe(schema)
+  expect(older.columns('deploys')).toContain('newer')
 })
 
 test('it is done once', () => {

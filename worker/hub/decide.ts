@@ -2,7 +2,7 @@
 
 import type { ReleaseState } from '../../shared/api.ts'
 import { isFinal, nextStatus, type Deploy, type Status } from '../../shared/deploy.ts'
-import type { DeclinedEvent, DeployEvent, LoggedEvent } from '../../shared/events.ts'
+import type { DeployEvent, LoggedEvent, ToldDeclined } from '../../shared/events.ts'
 import {
   OFFER_AGAIN_MS,
   OFFER_AGAIN_MS_MAX,
@@ -13,7 +13,7 @@ import {
 } from '../../shared/limits.ts'
 import { shortImage, type Plan } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
-import type { DeployFrame, Proof } from '../../shared/protocol.ts'
+import type { DeployFrame, ToldProof } from '../../shared/protocol.ts'
 import { isRollback } from '../../shared/request.ts'
 import { supersedes, type Wish } from '../../shared/supersede.ts'
 import type { Asked } from '../../shared/triggers/index.ts'
@@ -21,7 +21,7 @@ import type { Asked } from '../../shared/triggers/index.ts'
 /** A deploy that is not over, as the agent must get it. */
 export interface Unfinished {
   readonly deploy: Deploy
-  readonly proof: Proof
+  readonly proof: ToldProof
 }
 
 /** A deploy that the agent has not said to have. One that was never offered is the hub's alone; of the others the agent may know. */
@@ -228,12 +228,9 @@ export function takeIn(place: Place | undefined, incoming: readonly LoggedEvent[
  * Where the agent's word on a deploy that it does not take in belongs; undefined when it comes too late to count. Of one that it had said to
  * have, just one word counts: that it has lost it, and nobody knows what became of it.
  */
-export function takeDeclined(
-  place: Place | undefined,
-  event: DeclinedEvent,
-  now: number,
-): LogRow | undefined {
-  if (!place || isFinal(place.status)) return undefined
+export function takeDeclined(place: Place | undefined, event: ToldDeclined, now: number): LogRow | undefined {
+  // By a word that is not known here nothing ends: the request is offered again.
+  if (!place || isFinal(place.status) || !isFinal(nextStatus('queued', event))) return undefined
   const isLost = event.type === 'failed' && event.problem.code === 'interrupted'
   if (place.agentSeq > 0 && !isLost) return undefined
   return { seq: place.seq + 1, at: now, event, agentSeq: place.agentSeq }

@@ -1,6 +1,7 @@
 // From a verified request to its end: stored, offered to the agent until the agent has it, its events stored and shown, or given up.
 // Looks up what is stored, asks decide.ts, and does what that says, each time in one turn of the event loop.
 
+import { isKnownChat } from '../../shared/chat/chat.ts'
 import { isFinal, nextStatus, type Deploy } from '../../shared/deploy.ts'
 import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
 import {
@@ -11,6 +12,7 @@ import {
   type Hello,
   type Proof,
 } from '../../shared/protocol.ts'
+import { isKnownTrigger } from '../../shared/triggers/index.ts'
 import {
   accept,
   cancel,
@@ -120,7 +122,19 @@ export class Delivery {
     this.#facts.putIfNew('revoked', revoked)
     sockets.dismissViewers(this.#ctx, revoked)
     socket.serializeAttachment({ ...on, isGreeted: true } satisfies sockets.AgentSocket)
-    sockets.sendFrame(socket, { type: 'welcome', v: PROTOCOL_VERSION, generation: on.generation, at: now })
+    const unknown = [
+      ...triggers.flatMap((each) =>
+        isKnownTrigger(each) ? [] : [`${each.stack}/${each.name} (${each.type})`],
+      ),
+      ...(chats ?? []).flatMap((each) => (isKnownChat(each) ? [] : [`chat ${each.name} (${each.type})`])),
+    ]
+    sockets.sendFrame(socket, {
+      type: 'welcome',
+      v: PROTOCOL_VERSION,
+      generation: on.generation,
+      at: now,
+      ...(unknown.length === 0 ? {} : { unknown }),
+    })
     await this.#attend('new', now)
   }
 

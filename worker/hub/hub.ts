@@ -21,6 +21,8 @@ import {
   CLOSE,
   PING,
   PONG,
+  PROTOCOL_HEADER,
+  PROTOCOL_VERSION,
   decodeFrame,
   fromAgentSchema,
   toBase64,
@@ -28,7 +30,7 @@ import {
 } from '../../shared/protocol.ts'
 import { ROLLBACK_DEFAULT } from '../../shared/request.ts'
 import { SCOPES, allows, type Claims, type Scope } from '../../shared/tokens.ts'
-import { TOKEN_TRIGGER, type Trigger } from '../../shared/triggers/index.ts'
+import { TOKEN_TRIGGER, isKnownTrigger, type Trigger } from '../../shared/triggers/index.ts'
 import { IssuerKeys, placeOf, type KnownKeys } from '../../shared/triggers/issuer-keys.ts'
 import { isOidc } from '../../shared/triggers/oidc.ts'
 import { isPushTrigger } from '../../shared/triggers/pushes.ts'
@@ -374,7 +376,8 @@ export class Hub extends DurableObject<Env> {
       connectedAt: now,
       isGreeted: false,
     })
-    return new Response(null, { status: 101, webSocket: client })
+    const headers = { [PROTOCOL_HEADER]: String(PROTOCOL_VERSION) }
+    return new Response(null, { status: 101, webSocket: client, headers })
   }
 
   // What was and what comes meet without a gap: replay and acceptance are one turn, in which no event can be stored.
@@ -406,7 +409,8 @@ export class Hub extends DurableObject<Env> {
         await this.#delivery.greet(socket, agent, frame, now)
         await this.#showing.resume()
       } else if (frame.type === 'events') this.#delivery.takeIn(socket, frame, now)
-      else this.#delivery.decline(frame, now)
+      else if (frame.type === 'declined') this.#delivery.decline(frame, now)
+      else console.warn(`a frame of type ${frame.type} is passed over: the agent is newer than this relay`)
     } catch (error) {
       // Not acknowledged, so the agent comes back and says it again. An error thrown from here would leave the socket open, and mute.
       console.error(`${frame.type} was not stored: ${error instanceof Error ? error.name : 'unknown'}`)
@@ -461,7 +465,10 @@ export class Hub extends DurableObject<Env> {
   }
 
   #trigger(stack: string, name: string): Trigger | undefined {
-    return this.#facts.get('hello')?.triggers.find((each) => each.stack === stack && each.name === name)
+    const named = this.#facts
+      .get('hello')
+      ?.triggers.find((each) => each.stack === stack && each.name === name)
+    return named && isKnownTrigger(named) ? named : undefined
   }
 
   get #generation(): number {

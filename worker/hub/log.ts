@@ -9,7 +9,7 @@ import {
   LOGS_KEPT_MAX,
   TRIM_EVERY_DEPLOYS,
 } from '../../shared/limits.ts'
-import { proofSchema, type Proof } from '../../shared/protocol.ts'
+import { toldProofSchema, type Proof, type ToldProof } from '../../shared/protocol.ts'
 import type { Plan } from '../../shared/plan.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import type { LogRow, Place, Released, Unfinished, Waiting } from './decide.ts'
@@ -156,9 +156,9 @@ export function listUnfinished(sql: SqlStorage): { unfinished: Unfinished[]; bro
 }
 
 // Storage is a door too: one row that cannot be read must not keep the others from their agent.
-function readProof(text: string | null): Proof | undefined {
+function readProof(text: string | null): ToldProof | undefined {
   try {
-    return proofSchema.safeParse(JSON.parse(text ?? '')).data
+    return toldProofSchema.safeParse(JSON.parse(text ?? '')).data
   } catch {
     return undefined
   }

@@ -1,11 +1,12 @@
 // What the hub shows of its host and its deploys to those who may read them.
 
 import type { DeployDetails, HostState, ReleaseState, StackState } from '../../shared/api.ts'
-import { chatTrigger } from '../../shared/chat/chat.ts'
+import { chatTrigger, isKnownChat } from '../../shared/chat/chat.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
 import type { LoggedEvent } from '../../shared/events.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import { allows, type Claims } from '../../shared/tokens.ts'
+import { isKnownTrigger } from '../../shared/triggers/index.ts'
 import type { Refusal } from '../refusal.ts'
 import { OF_CHATS } from './chat/known.ts'
 import { releases, withGaps } from './decide.ts'
@@ -13,6 +14,9 @@ import type { FactStore } from './facts.ts'
 import * as log from './log.ts'
 import type { liveAgent } from './sockets.ts'
 import { triggerState } from './uses.ts'
+
+const UNKNOWN_TYPE =
+  'this relay is older than the agent and refuses what comes to a trigger of this type: update the relay'
 
 export function readHost(
   facts: FactStore,
@@ -40,6 +44,7 @@ export async function readStack(
   const hello = facts.get('hello')
   if (!hello?.stacks.includes(stack) || !allows(claims, 'read', stack)) return stackUnknown(stack)
   const chats = (hello.chats ?? [])
+    .filter(isKnownChat)
     .filter((chat) => chat.stacks.some(({ name }) => name === stack))
     .map(async (chat) => ({
       ...(await triggerState(sql, { ...chat, stack: OF_CHATS })),
@@ -47,7 +52,10 @@ export async function readStack(
     }))
   const triggers = hello.triggers
     .filter((trigger) => trigger.stack === stack)
-    .map((trigger) => triggerState(sql, trigger))
+    .map(async (trigger) => ({
+      ...(await triggerState(sql, trigger)),
+      ...(isKnownTrigger(trigger) ? {} : { fault: UNKNOWN_TYPE }),
+    }))
   return {
     host,
     stack,

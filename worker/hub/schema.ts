@@ -87,7 +87,8 @@ interface Tables {
 /** Called for an enrolled host only: a stranger's name must leave nothing on the disk. */
 export function migrate(storage: Tables, facts: FactStore): void {
   const version = facts.get('schema') ?? 0
-  if (version === VERSION) return
+  // A newer relay was here, which has added to the tables and taken nothing away.
+  if (version >= VERSION) return
   storage.transactionSync(() => {
     storage.sql.exec(FIRST)
     if (version < 2) storage.sql.exec(SECOND)

@@ -317,7 +317,7 @@ test('an event that cannot be read is told as a warning, and those after it come
   before.append(ID, { type: 'cancelled' }, 3)
   before.close()
   const write = new DatabaseSync(join(dir, 'journal.sqlite'))
-  write.exec(`UPDATE events SET body = '{"type":"danced"}' WHERE seq = 2`)
+  write.exec(`UPDATE events SET body = '{"kind":"danced"}' WHERE seq = 2`)
   write.close()
   expect(
     open(dir)

@@ -1,6 +1,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { nextDelay, RESTED, type BackoffState, type LossReason } from '../../../agent/link/backoff.ts'
 import { Link, type LinkOptions } from '../../../agent/link/link.ts'
+import type { AgentLoggedEvent } from '../../../shared/events.ts'
 import { PROTOCOL_VERSION, type DeployFrame, type FromAgent, type Hello } from '../../../shared/protocol.ts'
 import { FRAME_BYTES_MAX, PING_INTERVAL_MS, SILENCE_MS_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
@@ -275,13 +276,79 @@ test('a frame of ours that is too long is never sent: the relay would only close
   expect(logs).toHaveLength(1)
 })
 
+test('a frame of a newer relay is passed over, with a word to whoever must update', async () => {
+  const { hub, logs, welcomes, deploys } = await running()
+  await until('welcome', () => welcomes.count === 1)
+  for (const socket of hub.sockets) socket.send('{"type":"brew-coffee"}')
+  const frame = await hookFrame()
+  hub.deliver(frame)
+  await until('the next frame', () => deploys.length === 1)
+  expect(welcomes.count).toBe(1)
+  expect(logs).toEqual([expect.stringContaining('brew-coffee')])
+})
+
+const NEWER = JSON.parse(
+  `[{"type":"brewed","text":"brewed it"},
+    {"type":"planned","plan":{"stack":"s","upstream":"u","instances":[],"steps":[{"kind":"brew","text":"brew it"}]}},
+    {"type":"recovering","way":"sideways"},
+    {"type":"failed","ms":1,"problem":{"code":"too-hot","message":"it is too hot"}}]`,
+) as AgentLoggedEvent['event'][]
+const newerTrigger = {
+  type: 'brewed',
+  stack: 'hello',
+  name: 'pot',
+  ttlMs: 1,
+} as unknown as Hello['triggers'][number]
+const newerChat = { type: 'brewed', name: 'cafe' } as unknown as NonNullable<Hello['chats']>[number]
+
+test.each([
+  [2, [newerTrigger], [newerChat], NEWER],
+  [
+    1,
+    [],
+    [],
+    [
+      { type: 'warning', problem: { code: 'brewed', message: 'brewed it' } },
+      {
+        type: 'planned',
+        plan: {
+          stack: 's',
+          upstream: 'u',
+          instances: [],
+          steps: [{ kind: 'command', when: 'before', service: 'the stack', command: ['brew it'] }],
+        },
+      },
+      { type: 'warning', problem: { code: 'recovering', message: 'sideways' } },
+      { type: 'failed', ms: 1, problem: { code: 'internal', message: 'it is too hot (too-hot)' } },
+    ],
+  ],
+])(
+  'to a relay of version %i new words are said so that it can read them',
+  async (version, triggers, chats, told) => {
+    const hello = async () => ({ ...HELLO, triggers: [newerTrigger], chats: [newerChat] })
+    const { hub, link, logs, welcomes } = await running({ version }, {}, { hello })
+    await until('welcome', () => welcomes.count === 1)
+    expect(hub.hellos).toEqual([{ ...HELLO, triggers, chats }])
+    expect(logs.filter((line) => line.includes('hello/pot (brewed), chat cafe (brewed)'))).toHaveLength(
+      version === 1 ? 1 : 0,
+    )
+    link.send({
+      type: 'events',
+      deploy: '0123456789abcdef',
+      events: NEWER.map((event, i) => ({ seq: i + 1, at: 1, event })),
+    })
+    await until('events', () => hub.batches.length === 1)
+    expect(hub.batches[0]?.events.map(({ event }) => event)).toEqual(told)
+  },
+)
+
 test('a close with 4401 is one too', async () => {
   const { waits } = await running({ closeWith: 4401 })
   await until('a wait', () => waits.length >= 1)
   expect(waits[0]?.reason).toBe('unauthorized')
 })
 
-test.each(['not JSON', '{"type":"brew-coffee"}', 'x'.repeat(1024 * 1024 + 1)])(
+test.each(['not JSON', '{"kind":"no-type"}', 'x'.repeat(1024 * 1024 + 1)])(
   'a malformed frame ends the connection, and nothing else',
   async (text) => {
     const { hub, welcomes, deploys } = await running()

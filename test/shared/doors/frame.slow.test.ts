@@ -2,7 +2,6 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { z } from 'zod'
 import { FRAME_BYTES_MAX } from '../../../shared/limits.ts'
 import {
   CLOSE,
@@ -22,11 +21,13 @@ import { anyJsonText, anyText, damaged, wrongInOnePlace } from './texts.ts'
 /** A close frame is a control frame: 125 bytes, two of which are the code. RFC 6455, 5.5. Every runtime throws beyond it. */
 const CLOSE_REASON_BYTES_MAX = 123
 
-function expectFrameOrClose(schema: z.ZodType<FromAgent | FromHub>, text: string): void {
+type Schema = typeof fromAgentSchema | typeof fromHubSchema
+
+function expectFrameOrClose(schema: Schema, text: string): void {
   const decoded = decodeFrame(schema, text)
   if (decoded.ok) {
     // What was taken is taken again from its own encoding, unchanged.
-    expect(decodeFrame(schema, encodeFrame(decoded.frame))).toEqual(JSON.parse(JSON.stringify(decoded)))
+    expect(decodeFrame(schema, JSON.stringify(decoded.frame))).toEqual(JSON.parse(JSON.stringify(decoded)))
     return
   }
   expect([CLOSE.malformed, CLOSE.tooBig]).toContain(decoded.close)
@@ -36,7 +37,7 @@ function expectFrameOrClose(schema: z.ZodType<FromAgent | FromHub>, text: string
   expect(decoded.reason).toMatch(/^\P{C}*$/u)
 }
 
-const DOORS: [string, z.ZodType<FromAgent | FromHub>, fc.Arbitrary<FromAgent | FromHub>][] = [
+const DOORS: [string, Schema, fc.Arbitrary<FromAgent | FromHub>][] = [
   ['hub', fromAgentSchema, anyFrameFromAgent],
   ['agent', fromHubSchema, anyFrameFromHub],
 ]

@@ -1,6 +1,6 @@
 // The chats that the agent has named, and what is noted of each for the host's people.
 
-import type { Chat } from '../../../shared/chat/chat.ts'
+import { isKnownChat, type Chat } from '../../../shared/chat/chat.ts'
 import type { FactStore } from '../facts.ts'
 import { noteStale } from '../uses.ts'
 
@@ -8,7 +8,8 @@ import { noteStale } from '../uses.ts'
 export const OF_CHATS = '@chat'
 
 export function chatNamed(facts: FactStore, name: string): Chat | undefined {
-  return facts.get('hello')?.chats?.find((each) => each.name === name)
+  const named = facts.get('hello')?.chats?.find((each) => each.name === name)
+  return named && isKnownChat(named) ? named : undefined
 }
 
 /** What was refused, or could not be shown: `ropeway status` shows the last of a minute. */

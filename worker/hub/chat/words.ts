@@ -3,7 +3,7 @@
 import { buttonValue } from '../../../shared/chat/chat.ts'
 import type { Message } from '../../../shared/chat/platform.ts'
 import { isFinal, nextStatus, type Deploy, type Status } from '../../../shared/deploy.ts'
-import type { DeployEvent, LoggedEvent } from '../../../shared/events.ts'
+import type { DeployEvent, LoggedEvent, ToldEvent } from '../../../shared/events.ts'
 import { describeStep, shortImage } from '../../../shared/plan.ts'
 import { describeProblem, EMPTY_PICTURE, nextPicture, seconds, type Picture } from '../../../shared/words.ts'
 
@@ -21,8 +21,8 @@ export function tell(
   let status: Status = 'queued'
   let step: number | undefined
   let isGoingBack = false
-  let asked: DeployEvent | undefined
-  let last: DeployEvent | undefined
+  let asked: ToldEvent | undefined
+  let last: ToldEvent | undefined
   for (const logged of events) {
     const { event } = logged
     picture = nextPicture(picture, logged)
@@ -107,7 +107,7 @@ function progress(
   return `${isGoingBack ? 'going back' : 'rolling'}, ${step + 1} of ${steps.length}: ${what}`
 }
 
-function outcome(stack: string, event: DeployEvent): string[] {
+function outcome(stack: string, event: ToldEvent): string[] {
   switch (event.type) {
     case 'succeeded': {
       if (!event.changed) return [`${stack}: succeeded. Nothing had to change.`, ...versions(event.services)]
