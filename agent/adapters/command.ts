@@ -15,6 +15,7 @@ export interface Result {
 
 export interface CommandOptions {
   readonly signal: AbortSignal
+  readonly input?: string | undefined
   /** Besides this process's own. */
   readonly env?: Readonly<Record<string, string>>
   readonly onLine?: (line: string) => void
@@ -28,7 +29,7 @@ export function run(file: string, args: readonly string[], options: CommandOptio
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
     const env = { ...process.env, ...options.env }
-    const child = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(file, args, { env, stdio: ['pipe', 'pipe', 'pipe'] })
     let stdout = ''
     let stderr = ''
     let partial = ''
@@ -57,5 +58,7 @@ export function run(file: string, args: readonly string[], options: CommandOptio
     child.on('error', (error) => end(() => reject(signal.aborted ? signal.reason : error)))
     child.on('exit', () => signal.aborted && end(() => reject(signal.reason)))
     child.on('close', (code) => end(() => resolve({ exitCode: code ?? 1, stdout, stderr })))
+    child.stdin.on('error', () => {}) // a program that does not read its input is free not to
+    child.stdin.end(options.input ?? '')
   })
 }

@@ -62,8 +62,8 @@ describe('readSettings', () => {
 
   test('a file that nobody includes is read as if http did', () => {
     const files = [{ path: '/a', text: 'server { listen 81; }\nupstream other { server app1:1; }' }]
-    const { listens, otherUses } = readSettings(files, 'apps')
-    expect(listens.map(({ port }) => port)).toEqual([81])
+    const { otherUses } = readSettings(files, 'apps')
+    expect(listensIn(files).map(({ port }) => port)).toEqual([81])
     expect(otherUses('app1', 'apps')).toEqual(['/a:2 server app1:1'])
   })
 
