@@ -3,6 +3,7 @@
 
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { chatTrigger } from '../shared/chat/chat.ts'
 import { isFinal } from '../shared/deploy.ts'
 import type { AgentEvent } from '../shared/events.ts'
 import { Problem, reportOf, type ProblemReport } from '../shared/problems.ts'
@@ -10,6 +11,7 @@ import type { AnyRequest } from '../shared/request.ts'
 import { signToken } from '../shared/tokens.ts'
 import { IssuerKeys } from '../shared/triggers/issuer-keys.ts'
 import { describeEvent, EMPTY_PICTURE, nextPicture, type Picture } from '../shared/words.ts'
+import { lockPath } from './adapters/locks.ts'
 import type { Config, StackConfig } from './config/config.ts'
 import type { Identity } from './identity/identity.ts'
 import { Intake } from './intake.ts'
@@ -59,7 +61,7 @@ export interface AgentOptions {
 
 type Deploying = Pick<TakenIn, 'id' | 'stack' | 'actor' | 'trigger'>
 
-interface Work extends Queued, Pick<TakenIn, 'actor' | 'trigger'> {
+interface Work extends Queued, Pick<TakenIn, 'actor' | 'trigger' | 'expiresAt'> {
   readonly stackConfig: StackConfig
   readonly request: AnyRequest
 }
@@ -76,6 +78,7 @@ export async function startAgent(options: AgentOptions): Promise<void> {
   const linkStop = new AbortController()
   const rollStop = new AbortController()
   const running = new RunningDeploys()
+  const byPeople = [BY_TOKEN, ...config.chats.map(chatTrigger)]
 
   const link = new Link({
     relay: config.relay,
@@ -119,7 +122,7 @@ export async function startAgent(options: AgentOptions): Promise<void> {
   }
 
   const contextOf = ({ id, stack, actor, trigger }: Deploying, stop: AbortSignal): RollContext => ({
-    deploy: { id, actor, isAutomatic: trigger !== BY_TOKEN },
+    deploy: { id, actor, isAutomatic: !byPeople.includes(trigger) },
     releases: options.releasesOf(stack),
     stuck: options.stuckOf(stack),
     emit: (event: AgentEvent) => emit(id, event.type === 'cancelled' ? cancelledEvent(id, event) : event),
@@ -156,10 +159,11 @@ export async function startAgent(options: AgentOptions): Promise<void> {
   const queue = new Queue<Work>({
     run: (deploy) =>
       running.during(deploy, async (cancelled) => {
-        const { id, stack, stackConfig, request } = deploy
-        await recovered.get(stack)
+        const { id, lane, stackConfig, request } = deploy
+        await recovered.get(lane)
         if (signal.aborted) return
         if (cancelled.aborted) return emit(id, cancelledEvent(id, { type: 'cancelled' }))
+        if (deploy.expiresAt < Date.now()) return emit(id, { type: 'expired' })
         const stop = AbortSignal.any([rollStop.signal, cancelled])
         await finish(deploy, stop, (context) => options.roll(stackConfig, request, ports, context))
       }),
@@ -173,7 +177,8 @@ export async function startAgent(options: AgentOptions): Promise<void> {
     writer,
     log: relayLog,
     onUnheard: (id) => outbox.grown(id),
-    onTakenIn: ({ deploy, stackConfig }) => queue.add({ ...deploy, stackConfig }),
+    onTakenIn: ({ deploy, stackConfig }) =>
+      queue.add({ ...deploy, stackConfig, lane: lockPath(stackConfig) }),
     find: (id) => queue.find(id) ?? running.find(id),
     onCancelled: (id, by) => {
       if (queue.remove(id)) emit(id, { type: 'cancelled', by })
@@ -200,16 +205,17 @@ export async function startAgent(options: AgentOptions): Promise<void> {
   function resume(deploy: JournaledDeploy): void {
     const stackConfig = config.stacks.find(({ name }) => name === deploy.stack)
     if (!stackConfig) emit(deploy.id, { type: 'failed', ms: 0, problem: stackGone(deploy.stack).toJSON() })
-    else if (deploy.expiresAt < Date.now()) emit(deploy.id, { type: 'expired' })
-    else queue.add({ ...deploy, stackConfig })
+    else queue.add({ ...deploy, stackConfig, lane: lockPath(stackConfig) })
   }
 
   function recoverAll(interrupted: readonly JournaledDeploy[]): Map<string, Promise<void>> {
     const lanes = new Map<string, Promise<void>>()
     for (const deploy of interrupted) {
-      const before = lanes.get(deploy.stack) ?? Promise.resolve()
+      const found = config.stacks.find(({ name }) => name === deploy.stack)
+      const lane = found ? lockPath(found) : deploy.stack
+      const before = lanes.get(lane) ?? Promise.resolve()
       lanes.set(
-        deploy.stack,
+        lane,
         running.during(deploy, (cancelled) => before.then(() => recoverOne(deploy, cancelled))),
       )
     }

@@ -45,34 +45,41 @@ export interface IntakeOptions {
 
 export class Intake {
   readonly #options: IntakeOptions
+  readonly #lanes = new Map<string, Promise<void>>()
   #waiting = 0
-  #last = Promise.resolve()
 
   constructor(options: IntakeOptions) {
     this.#options = options
   }
 
   consider(frame: DeployFrame): void {
-    this.#inTurn(() => this.#consider(frame), `deploy ${frame.id} stays with the relay`)
+    const lanes = [`stack ${frame.stack}`, `deploy ${frame.id}`]
+    this.#inTurn(lanes, () => this.#consider(frame), `deploy ${frame.id} stays with the relay`)
   }
 
   cancel(frame: CancelFrame): void {
-    this.#inTurn(() => this.#cancel(frame), `deploy ${frame.deploy} is not cancelled`)
+    const lanes = [`deploy ${frame.deploy}`]
+    this.#inTurn(lanes, () => this.#cancel(frame), `deploy ${frame.deploy} is not cancelled`)
   }
 
-  // One after the other, so that a newer request cannot overtake an older one on the way to the queue.
-  #inTurn(work: () => Promise<void>, onFault: string): void {
+  // One after the other in each lane: a newer request cannot overtake an older one of its stack on the way to the queue, nor a cancel its
+  // deploy, and an issuer that does not answer holds up the requests of one stack alone.
+  #inTurn(lanes: readonly string[], work: () => Promise<void>, onFault: string): void {
     if (this.#waiting >= FRAMES_WAITING_MAX) return
     this.#waiting += 1
-    this.#last = this.#last
+    const done = Promise.all(lanes.map((lane) => this.#lanes.get(lane)))
       .then(work)
       .catch((error: unknown) => this.#options.log('warn', `${onFault}: ${describeProblem(reportOf(error))}`))
-      .finally(() => (this.#waiting -= 1))
+      .finally(() => {
+        this.#waiting -= 1
+        for (const lane of lanes) if (this.#lanes.get(lane) === done) this.#lanes.delete(lane)
+      })
+    for (const lane of lanes) this.#lanes.set(lane, done)
   }
 
   /** When all that has come is dealt with. */
   async end(): Promise<void> {
-    await this.#last
+    await Promise.all(this.#lanes.values())
   }
 
   async #consider(frame: DeployFrame): Promise<void> {

@@ -1,11 +1,13 @@
-// One deploy at a time for each stack; different stacks side by side. Of those that wait, only the newest is worth running, but a hint
-// replaces no signed request, and what says less no push: so a stack has few waiting, in the order in which they came.
+// One deploy at a time in each lane; different lanes side by side. Of those of a stack that wait, what a newer one covers is not worth
+// running; the others run in the order in which they came.
 
-import { supersedes, type Wish } from '../shared/supersede.ts'
+import { supersededBy, type Wish } from '../shared/supersede.ts'
 
 export interface Queued extends Wish {
   readonly id: string
   readonly stack: string
+  /** Stacks of one lane cannot be rolled at the same time, for they share a lock. */
+  readonly lane: string
 }
 
 export interface QueueOptions<T extends Queued> {
@@ -31,16 +33,18 @@ export class Queue<T extends Queued> {
 
   add(deploy: T): void {
     if (this.#isStopped) return
-    const lane = this.#lanes.get(deploy.stack)
+    const lane = this.#lanes.get(deploy.lane)
     if (!lane) {
       const started: Lane<T> = { waiting: [deploy], done: Promise.resolve() }
-      this.#lanes.set(deploy.stack, started)
-      started.done = this.#work(deploy.stack, started)
+      this.#lanes.set(deploy.lane, started)
+      started.done = this.#work(deploy.lane, started)
       return
     }
     const { waiting } = lane
-    lane.waiting = [...waiting.filter((older) => !supersedes(deploy, older)), deploy]
-    for (const older of waiting) if (supersedes(deploy, older)) this.#options.onSuperseded(older, deploy)
+    const ofStack = waiting.filter(({ stack }) => stack === deploy.stack)
+    const superseded = supersededBy(deploy, ofStack)
+    lane.waiting = [...waiting.filter((older) => !superseded.includes(older)), deploy]
+    for (const older of superseded) this.#options.onSuperseded(older, deploy)
   }
 
   /** One that waits. */
@@ -55,7 +59,7 @@ export class Queue<T extends Queued> {
   /** Takes out one that waits; whether it did. */
   remove(id: string): boolean {
     const found = this.find(id)
-    const lane = found && this.#lanes.get(found.stack)
+    const lane = found && this.#lanes.get(found.lane)
     if (!lane) return false
     lane.waiting = lane.waiting.filter((deploy) => deploy !== found)
     return true
@@ -67,13 +71,13 @@ export class Queue<T extends Queued> {
     await Promise.all([...this.#lanes.values()].map(({ done }) => done))
   }
 
-  async #work(stack: string, lane: Lane<T>): Promise<void> {
+  async #work(name: string, lane: Lane<T>): Promise<void> {
     for (;;) {
       const [deploy, ...rest] = lane.waiting
       if (!deploy || this.#isStopped) break
       lane.waiting = rest
       await this.#options.run(deploy)
     }
-    this.#lanes.delete(stack)
+    this.#lanes.delete(name)
   }
 }

@@ -1,8 +1,9 @@
-// Which request takes the place of another one of its stack that waits: the hub asks before it offers, the agent before it runs.
+// Which of the requests that wait give way to a newer one of their stack: the hub asks before it offers, the agent before it runs.
 
 import type { Trust } from './deploy.ts'
+import { parseImage } from './image.ts'
 import { isRollback, namesImage, type AnyRequest, type DeployRequest } from './request.ts'
-import { isDowngrade } from './version.ts'
+import { isLower } from './version.ts'
 
 /** A request that waits, or comes. */
 export interface Wish {
@@ -11,18 +12,68 @@ export interface Wish {
 }
 
 /**
- * Whether a request takes the place of an older one of its stack that waits. A hint says too little to replace what somebody asked for; a push
- * gives way to nothing that names no image, nor to an older push that comes late: that one waits behind it, and is then found outdated.
+ * Of those of one stack that wait, oldest first, the ones that need not run any more: the newer request sets all that they would have set. A
+ * rollback that stays and goes by what runs keeps what is before it.
  */
-export function supersedes(newer: Wish, older: Wish): boolean {
-  if (older.trust === 'signed') return newer.trust === 'signed'
-  const [next, pushed] = [newer.request, older.request]
-  if (isRollback(next) || isRollback(pushed) || pushed.image === undefined) return true
-  return namesImage(next) && !(newer.trust === 'hint' && isOutdated(next, pushed))
+export function supersededBy<T extends Wish>(newer: Wish, waiting: readonly T[]): T[] {
+  const barrier = waiting.findLastIndex((older) => isRelative(older.request) && !supersedes(newer, older))
+  return waiting.slice(barrier + 1).filter((older) => supersedes(newer, older))
 }
 
-function isOutdated(next: DeployRequest, than: DeployRequest): boolean {
-  if (next.builtAt !== undefined && than.builtAt !== undefined)
-    return Date.parse(next.builtAt) < Date.parse(than.builtAt)
-  return next.upgradeOnly === true && isDowngrade(next.image, than.image)
+/**
+ * Whether what the older request asks for makes no difference once the newer one has run. A hint says too little to replace what somebody
+ * signed.
+ */
+export function supersedes(newer: Wish, older: Wish): boolean {
+  if (older.trust === 'signed' && newer.trust === 'hint') return false
+  const [next, last] = [newer.request, older.request]
+  if (isRollback(next)) return !isRelative(next) && (isRollback(last) || last.force !== true)
+  if (isRollback(last)) return false
+  return (
+    hasServicesOf(next, last) &&
+    hasImageOf(next, last) &&
+    Object.keys(last.env ?? {}).every((key) => Object.hasOwn(next.env ?? {}, key)) &&
+    (last.force !== true || next.force === true) &&
+    passesWhere(next, last)
+  )
+}
+
+/** Whether it depends on what ran before it, which a numbered release does not. */
+function isRelative(request: AnyRequest): boolean {
+  return isRollback(request) && (request.release === 'previous' || request.ifRuns !== undefined)
+}
+
+function hasServicesOf({ services: next }: DeployRequest, { services: last }: DeployRequest): boolean {
+  return next === undefined || (last?.every((service) => next.includes(service)) ?? false)
+}
+
+function hasImageOf(next: DeployRequest, last: DeployRequest): boolean {
+  if (isEnvAlone(last)) return true
+  if (isEnvAlone(next)) return false
+  // A tag alone, or nothing, is about the repository that runs: which one that is, only the host knows.
+  if (repositoryOf(next) !== repositoryOf(last)) return false
+  return namesImage(next) || !namesImage(last)
+}
+
+/** It leaves the images alone. One that names nothing asks for what runs again. */
+function isEnvAlone(request: DeployRequest): boolean {
+  return !namesImage(request) && Object.keys(request.env ?? {}).length > 0
+}
+
+function repositoryOf({ image }: DeployRequest): string | undefined {
+  return image === undefined ? undefined : parseImage(image)?.repository
+}
+
+// Whatever runs by then: where the newer one would be refused as outdated, the older one would be too.
+function passesWhere(next: DeployRequest, last: DeployRequest): boolean {
+  const isBuiltLater =
+    next.builtAt === undefined || last.builtAt === undefined
+      ? next.builtAt === last.builtAt
+      : Date.parse(next.builtAt) >= Date.parse(last.builtAt)
+  if (next.upgradeOnly !== true) return isBuiltLater
+  return isBuiltLater && last.upgradeOnly === true && !isLower(tagOf(next), tagOf(last))
+}
+
+function tagOf({ image, tag }: DeployRequest): string {
+  return tag ?? parseImage(image ?? '')?.tag ?? ''
 }

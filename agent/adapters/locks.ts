@@ -27,8 +27,7 @@ const held = new Map<string, Holder>()
 export function hostLocks(): Locks {
   return {
     async take(stack, who) {
-      const compose = realpathSync(stack.compose[0] ?? '.')
-      const path = join(dirname(compose), `.${basename(compose)}.ropeway-lock`)
+      const path = lockPath(stack)
       const other = held.get(path)
       if (other) throw busy(stack, other)
       const own = { pid: process.pid, who, since: new Date().toISOString() }
@@ -42,6 +41,18 @@ export function hostLocks(): Locks {
       }
     },
   }
+}
+
+/** The file that is a stack's lock: stacks of one compose file share it, by whatever path they name that file. */
+export function lockPath(stack: Pick<StackConfig, 'compose'>): string {
+  const named = stack.compose[0] ?? '.'
+  let compose = named
+  try {
+    compose = realpathSync(named)
+  } catch {
+    // A file that is not there has no other path.
+  }
+  return join(dirname(compose), `.${basename(compose)}.ropeway-lock`)
 }
 
 // Gone before it is free: whoever has opened it meanwhile finds no such file, and makes another.

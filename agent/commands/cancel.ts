@@ -1,6 +1,7 @@
-// `ropeway cancel DEPLOY_ID | STACK`: ends a deploy that waits or runs, and follows it to that end.
+// `ropeway cancel DEPLOY_ID | STACK`: ends a deploy that waits or runs, and follows it to that end. Of a stack it is the one that runs, and
+// else the only one that waits.
 
-import { DEPLOY_ID_PATTERN, isFinal } from '../../shared/deploy.ts'
+import { DEPLOY_ID_PATTERN } from '../../shared/deploy.ts'
 import { DEPLOYS_LISTED_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
 import { sha256Hex } from '../../shared/tokens.ts'
@@ -25,7 +26,19 @@ async function unfinished(access: Remote, stack: string, io: Io): Promise<string
   access.checkStack(stack)
   const token = await access.token({ scopes: ['read'], stack })
   const recent = await deploys(access, { stack, limit: DEPLOYS_LISTED_MAX }, token, io.signal)
-  const deploy = recent.find(({ status }) => !isFinal(status))
-  if (deploy) return deploy.id
-  throw new Problem('not-cancellable', `no deploy of ${stack} waits or runs`)
+  const running = recent.find(({ status }) => status === 'running')
+  const waiting = recent.filter(({ status }) => status === 'queued').map(({ id }) => id)
+  const [only, ...others] = waiting
+  if (running) {
+    if (only !== undefined)
+      io.stderr.write(
+        `ropeway: after deploy ${running.id} of ${stack} comes what waits: ${waiting.join(', ')}\n`,
+      )
+    return running.id
+  }
+  if (only === undefined) throw new Problem('not-cancellable', `no deploy of ${stack} waits or runs`)
+  if (others.length === 0) return only
+  throw new Problem('not-cancellable', `of ${stack} none runs, and several wait: ${waiting.join(', ')}`, {
+    cure: 'name the deploy to cancel',
+  })
 }

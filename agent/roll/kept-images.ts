@@ -5,14 +5,25 @@ import { parseImage } from '../../shared/image.ts'
 import type { Engine } from '../ports.ts'
 import type { Release, Releases } from './release.ts'
 
+/** Whose releases they are. */
+export interface Owner {
+  readonly project: string
+  readonly stack: string
+}
+
 /** No registry can have this host (RFC 2606), so nobody pulls such a name from anywhere or pushes it. */
 export const KEPT_REPOSITORY = 'ropeway.invalid/'
 
 /**
- * `ropeway.invalid/PROJECT:RELEASE`, and for a release of several images one more for each. By the compose project, for that has one meaning
- * on an engine, whoever rolls it.
+ * `ropeway.invalid/PROJECT:STACK.RELEASE`, and for a release of several images one more for each. By the compose project, for that has one
+ * meaning on an engine, whoever rolls it, and by the stack, for each of a project's stacks counts its own releases.
  */
-function keptName(project: string, release: number, index: number): string {
+function keptName(owner: Owner, release: number, index: number): string {
+  return unownedName(owner, `${owner.stack}.${release}`, index)
+}
+
+/** As they were named before a project could have several stacks: a host may have such names still. */
+function unownedName({ project }: Owner, release: number | string, index: number): string {
   const repository = project.replaceAll(/[^a-z0-9]+/g, '-').replace(/-$/, '')
   return `${KEPT_REPOSITORY}${repository}:${release}${index === 0 ? '' : `-${index + 1}`}`
 }
@@ -23,13 +34,13 @@ function imagesOf({ services }: Release): string[] {
 
 /** Gives the images of a release their name of ours. */
 export async function keepImages(
-  project: string,
+  owner: Owner,
   release: Release,
   engine: Engine,
   signal: AbortSignal,
 ): Promise<void> {
   for (const [index, id] of imagesOf(release).entries())
-    await engine.tag(id, keptName(project, release.number, index), signal)
+    await engine.tag(id, keptName(owner, release.number, index), signal)
 }
 
 /**
@@ -37,7 +48,7 @@ export async function keepImages(
  * has too. An image that was built on this host loses our name only: its others are its builder's.
  */
 export async function forgetOld(
-  project: string,
+  owner: Owner,
   releases: Releases,
   count: number,
   engine: Engine,
@@ -52,11 +63,13 @@ export async function forgetOld(
   const inUse = await engine.imagesInUse(signal)
   for (const release of old)
     for (const [index, id] of imagesOf(release).entries()) {
-      const name = keptName(project, release.number, index)
       if (!keptImages.includes(id) && !inUse.has(id))
         for (const pulled of await pulledNames(release, id, engine, signal))
           await engine.untag(pulled, signal)
-      await engine.untag(name, signal)
+      await engine.untag(keptName(owner, release.number, index), signal)
+      const unowned = unownedName(owner, release.number, index)
+      // Another stack of the project may have that name for an image of its own.
+      if ((await engine.image(unowned, signal))?.id === id) await engine.untag(unowned, signal)
     }
   releases.forgetBefore(oldestKept.number)
 }

@@ -16,6 +16,7 @@ export async function recordRelease(
   signal: AbortSignal,
 ): Promise<number> {
   const { stack, ports, observed } = state
+  const owner = { project: observed.model.project, stack: stack.name }
   const known = releases.list()
   const keys = envKeys(
     stack,
@@ -25,7 +26,7 @@ export async function recordRelease(
   const add = async (release: NewRelease) => {
     const number = releases.add(release)
     const added = releases.list().find((one) => one.number === number)
-    if (added) await keepImages(observed.model.project, added, ports.engine, signal)
+    if (added) await keepImages(owner, added, ports.engine, signal)
     return number
   }
   const nobody = { deploy: null, actor: null, reason: null, builtAt: null, of: undefined }
@@ -50,7 +51,7 @@ export async function recordRelease(
     services,
     files: { before: observed.composeTexts, after: state.composeTexts },
   })
-  await forgetOld(observed.model.project, releases, stack.releasesKept, ports.engine, signal)
+  await forgetOld(owner, releases, stack.releasesKept, ports.engine, signal)
   return number
 }
 

@@ -23,7 +23,7 @@ export interface RollContext {
   emit(event: DeployEvent): void
   /** Keeps, durably, what `recover` needs should this process die. */
   remember(record: string): void
-  /** Which deploy this is, and who asked. `isAutomatic`: a trigger, not the holder of a token. */
+  /** Which deploy this is, and who asked. `isAutomatic`: a trigger, not a person in a chat or the holder of a token. */
   readonly deploy: { readonly id: string; readonly actor: string; readonly isAutomatic: boolean }
   readonly releases: Releases
   readonly stuck: StuckNotes

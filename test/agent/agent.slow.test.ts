@@ -466,6 +466,27 @@ describe('in the order in which it was signed', () => {
     expect(await ended(hub, hint)).toEqual(['received', 'started', 'succeeded'])
     expect(agent.rolls).toHaveLength(2)
   })
+
+  test('what waited here behind a long roll is not begun any more', async () => {
+    const hub = await hubFor()
+    const dir = tempDir()
+    const journal = new Journal(dir)
+    const [long, late] = ['aaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbb'] as const
+    journal.receive(takenIn({ id: long, expiresAt: Infinity }), 1)
+    journal.receive(takenIn({ id: late, expiresAt: Date.now() + 3600_000 }), 2)
+    journal.close()
+    const { roll, begun, release } = heldRoll()
+    await runAgent(dir, hub.url, { roll })
+    await until('it runs', () => begun.length === 1)
+    const now = Date.now
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => now() + 3601_000)
+    release()
+    await until('the late one is over or begun', () => hub.types(late).length > 1).finally(() =>
+      clock.mockRestore(),
+    )
+    expect(await ended(hub, late)).toEqual(['received', 'expired'])
+    expect(begun).toHaveLength(1)
+  })
 })
 
 describe('hints', () => {

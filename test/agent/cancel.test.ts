@@ -5,8 +5,13 @@ import { expect, test } from 'vitest'
 import type { AgentOptions } from '../../agent/agent.ts'
 import { loadOrCreateKey, type HostKey } from '../../agent/identity/identity.ts'
 import { addRevoked } from '../../agent/identity/revocation.ts'
+import { Intake } from '../../agent/intake.ts'
 import { Journal } from '../../agent/journal/journal.ts'
+import type { Writer } from '../../agent/journal/writer.ts'
+import type { Chat } from '../../shared/chat/chat.ts'
+import { CHAT_TTL_MS } from '../../shared/limits.ts'
 import { reportOf } from '../../shared/problems.ts'
+import { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import {
   cancelFrame,
   configFor,
@@ -112,6 +117,79 @@ test('a cancel that comes right behind its deploy does not overtake it', async (
   await cancel(late.id)
   expect(await ended(hub, late.id)).toEqual(['received', 'cancelled'])
   expect(begun).toEqual([frame.id])
+})
+
+test('a request that cannot be verified yet holds up no other stack, and no cancel', async () => {
+  const taken: string[] = []
+  const cancelled: string[] = []
+  const config = configFor('https://relay.example', [
+    stackConfig('hello', SECRET),
+    stackConfig('other', OTHER_SECRET),
+  ])
+  const key = await loadOrCreateKey(tempDir())
+  const { promise: held, resolve: release } = Promise.withResolvers<void>()
+  let asks = 0
+  const intake = new Intake({
+    config,
+    trusted: {
+      // The first that asks for the keys waits for them, as for an issuer that does not answer.
+      publicKeys: async () => {
+        asks += 1
+        if (asks === 1) await held
+        return [key.publicJwk]
+      },
+      revoked: async () => [],
+      issuers: new IssuerKeys(),
+    },
+    journal: { has: () => false, newest: () => undefined } as unknown as Journal,
+    writer: { receive: () => true } as unknown as Writer,
+    log: () => {},
+    onUnheard: () => {},
+    onTakenIn: ({ deploy }) => taken.push(deploy.stack),
+    find: (id) => ({ id, stack: 'hello' }),
+    onCancelled: (id) => cancelled.push(id),
+    send: () => {},
+  })
+  const relay = config.relay
+  intake.consider(await tokenFrame(key, { relay, body: '{}', scopes: ['deploy'] }))
+  await until('the first is being verified', () => asks === 1)
+  intake.consider(await hookFrame({ eventId: 'x', stack: 'other', secret: OTHER_SECRET }))
+  intake.cancel(await cancelFrame(key, { relay, deploy: RUNNING }))
+  await until('both went on', () => taken.length === 1 && cancelled.length === 1)
+  expect(taken).toEqual(['other'])
+  release()
+  await intake.end()
+  expect(taken).toEqual(['other', 'hello'])
+})
+
+test.each([
+  ['chat:ops', false],
+  ['@token', false],
+  ['deploy', true],
+])('what %s asks for is automatic: %s', async (trigger, expected) => {
+  const hub = await hubFor()
+  const dir = tempDir()
+  const journal = new Journal(dir)
+  journal.receive(takenIn({ id: QUEUED, trigger, expiresAt: Infinity }), 1)
+  journal.close()
+  const seen: boolean[] = []
+  const roll: AgentOptions['roll'] = async (_stack, _request, _ports, { deploy, emit }) => {
+    seen.push(deploy.isAutomatic)
+    emit({ type: 'started' })
+    emit({ type: 'succeeded', ms: 1, changed: true, services: {} })
+  }
+  const chat: Chat = {
+    type: 'slack',
+    name: 'ops',
+    ttlMs: CHAT_TTL_MS,
+    keys: [SECRET],
+    teams: ['T1'],
+    channels: ['C1'],
+    stacks: [{ name: 'hello', image: 'ghcr.io/acme/hello', deploy: [] }],
+  }
+  await runAgent(dir, hub.url, { roll, config: configFor(hub.url, [stackConfig()], [chat]) })
+  await ended(hub, QUEUED)
+  expect(seen).toEqual([expected])
 })
 
 test('what is not known, or over, is told in the log and changes nothing', async () => {

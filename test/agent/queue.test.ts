@@ -7,6 +7,7 @@ import { until } from '../support/until.ts'
 interface Deploy {
   readonly id: string
   readonly stack: string
+  readonly lane: string
   readonly trust: Trust
   readonly request: DeployRequest
 }
@@ -26,8 +27,10 @@ function world() {
     ends.get(id)?.()
     await until(`${id} ends`, () => log.includes(`${id} ends`))
   }
-  const add = (id: string, { stack = 's', trust = 'signed' as Trust, request = {} as DeployRequest } = {}) =>
-    queue.add({ id, stack, trust, request })
+  const add = (
+    id: string,
+    { stack = 's', lane = '', trust = 'signed' as Trust, request = {} as DeployRequest } = {},
+  ) => queue.add({ id, stack, lane: lane || stack, trust, request })
   return { log, queue, add, end }
 }
 
@@ -111,6 +114,19 @@ test('different stacks run side by side', async () => {
   expect(log).toEqual(['a begins', 'b begins'])
   await end('b')
   await end('a')
+})
+
+test('stacks of one lane wait for each other, and supersede nothing of each other', async () => {
+  const { log, add, end } = world()
+  add('a', { stack: 's', lane: 'file' })
+  add('b', { stack: 't', lane: 'file' })
+  add('c', { stack: 's', lane: 'file' })
+  expect(log).toEqual(['a begins'])
+  for (const id of ['a', 'b', 'c']) {
+    await until(`${id} begins`, () => log.includes(`${id} begins`))
+    await end(id)
+  }
+  expect(log).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends'])
 })
 
 test('a stack whose queue ran empty starts anew', async () => {

@@ -66,7 +66,7 @@ test('every success is a release, of what ran before too', async () => {
   const { stdout } = await ropeway.cli(['history', 'hello', '--json'])
   const { releases } = JSON.parse(stdout) as { releases: object[] }
   expect(releases[0]).toMatchObject({ release: 2, isCurrent: true, reason: 'the second', actor: 'deploy' })
-  expect(await names(`ropeway.invalid/${stack.project}`)).toMatch(/:1\n.*:2$/)
+  expect(await names(`ropeway.invalid/${stack.project}`)).toMatch(/:hello\.1\n.*:hello\.2$/)
 })
 
 test('a rollback goes back to the one before, without its registry and without a failed request', async () => {
@@ -86,7 +86,7 @@ test('a rollback goes back to the one before, without its registry and without a
 
 test('a release that is forgotten takes its image along, and none that is still needed', async () => {
   // Two are kept: the one that runs (v1 again), and v2 before it.
-  expect(await names(`ropeway.invalid/${stack.project}`)).toMatch(/:2\n.*:3$/)
+  expect(await names(`ropeway.invalid/${stack.project}`)).toMatch(/:hello\.2\n.*:hello\.3$/)
   expect(await images()).toEqual(first)
   const unknown = await ropeway.cli(['rollback', 'hello', '--to', '1', '--yes'])
   expect(unknown.exitCode).toBe(1)

@@ -141,7 +141,7 @@ const waits = (id: string, over: Partial<Waiting> = {}): Waiting => ({
   stack: 'hello',
   trigger: 'deploy',
   trust: 'signed',
-  request: {},
+  request: { image: 'hello:v1' },
   acceptedAt: 1000,
   offers: 0,
   offeredAt: null,
@@ -195,6 +195,7 @@ test('a known request stays what it became', () => {
 
 test.each<[string, Trust, Waiting[], string[]]>([
   ['the one that waits', 'signed', [waits('a')], ['a']],
+  ['not what it does not cover', 'signed', [waits('a', { request: { image: 'api:v1' } })], []],
   ['not another stack’s', 'signed', [waits('a', { stack: 'other' })], []],
   ['not one that the agent may have', 'signed', [waits('a', offered(1, 5))], []],
   ['all that wait, hints too', 'signed', [waits('a'), waits('b', { trust: 'hint' })], ['a', 'b']],

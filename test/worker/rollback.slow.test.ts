@@ -57,7 +57,11 @@ test('a rollback waits for its agent, in the place of what waited, and is follow
   const waits = (await host.hook()).body.deploy.id
   const following = fetch(`${relay.url}/v1/hosts/${host.name}/stacks/hello/rollback?wait`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${await host.token(['rollback'])}` },
+    headers: {
+      authorization: `Bearer ${await host.token(['rollback'])}`,
+      'content-type': 'application/json',
+    },
+    body: '{"release":1}',
   })
   await expect.poll(async () => (await host.get(`/deploys/${waits}`)).body.status).toBe('superseded')
   const agent = await host.agent()

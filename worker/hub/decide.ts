@@ -15,7 +15,7 @@ import { shortImage, type Plan } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
 import type { DeployFrame, ToldProof } from '../../shared/protocol.ts'
 import { isRollback } from '../../shared/request.ts'
-import { supersedes, type Wish } from '../../shared/supersede.ts'
+import { supersededBy, type Wish } from '../../shared/supersede.ts'
 import type { Asked } from '../../shared/triggers/index.ts'
 
 /** A deploy that is not over, as the agent must get it. */
@@ -79,7 +79,7 @@ export type Acceptance =
 
 /**
  * What to store for a verified request: nothing when its deploy is known, for the same request always has the same id. It takes the
- * place of what waits for its stack, unless that was offered before: of those the agent may already run one, and decides itself.
+ * place of what it covers of its stack's that wait, unless that was offered before: of those the agent may already run one, and decides itself.
  */
 export function accept(
   known: Deploy | undefined,
@@ -98,9 +98,8 @@ export function accept(
       return { outcome: 'joined', id: joined.id, settlesAt, expiresAt }
     }
   }
-  const superseded = pending.waiting.filter(
-    (waiting) => waiting.stack === stack && waiting.offers === 0 && supersedes(asked, waiting),
-  )
+  const ofStack = pending.waiting.filter((waiting) => waiting.stack === stack)
+  const superseded = supersededBy(asked, ofStack).filter(({ offers }) => offers === 0)
   if (pending.count - superseded.length >= PENDING_MAX) return { outcome: 'full' }
   const { id, actor, request, trust } = asked
   return {

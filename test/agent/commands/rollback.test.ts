@@ -239,16 +239,27 @@ describe('cancel', () => {
     expect(claims.bodySha256).toBe(await sha256Hex(Buffer.from(post!.body)))
   })
 
-  test('of a stack means the newest of its deploys that is not over', async () => {
-    const deploys = [
-      deploy('aaaaaaaaaaaaaaaa', 'failed'),
-      deploy(ID, 'queued'),
-      deploy('bbbbbbbbbbbbbbbb', 'running'),
-    ]
+  const WAITS = deploy('bbbbbbbbbbbbbbbb', 'queued')
+
+  test.each([
+    ['the one that runs, and says what waits behind it', [WAITS, deploy(ID, 'running')], WAITS.id],
+    ['the only one that waits', [deploy('aaaaaaaaaaaaaaaa', 'failed'), deploy(ID, 'queued')], ''],
+  ])('of a stack means %s', async (_, deploys, behind) => {
     const { options, posts, claimsOf } = await world({ deploys, end: CANCELLED })
-    expect(await cancel.run('hello', options, terminal().io)).toBe(0)
+    const { io, said } = terminal()
+    expect(await cancel.run('hello', options, io)).toBe(0)
     expect(posts()[0]?.url).toContain(ID)
+    expect(said.err).toContain(behind)
     expect(await claimsOf(posts()[0]!)).toMatchObject({ stacks: ['hello'] })
+  })
+
+  test('of a stack of which several wait and none runs cancels none, and lists them', async () => {
+    const { options, posts } = await world({ deploys: [WAITS, deploy(ID, 'queued')] })
+    await expect(cancel.run('hello', options, terminal().io)).rejects.toMatchObject({
+      code: 'not-cancellable',
+      message: expect.stringContaining(`${WAITS.id}, ${ID}`),
+    })
+    expect(posts()).toEqual([])
   })
 
   test('of a stack that is at rest says so', async () => {

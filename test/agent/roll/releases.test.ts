@@ -121,9 +121,12 @@ test('a variable that only one of two releases had to remember as not set makes 
   expect(isSameVersion(a.services, release(2).services)).toBe(false)
 })
 
+const idOf = (one: Release | undefined) => one?.services['app1']?.imageId ?? ''
+
 describe('images of releases', () => {
   const signal = new AbortController().signal
   const IMAGE = 'ghcr.io/acme/hello'
+  const OWNER = { project: 'hello', stack: 'web' }
 
   /** A world with three releases of pulled images, which run none of them, and one that was built here. */
   async function released() {
@@ -147,16 +150,24 @@ describe('images of releases', () => {
           all.findIndex((one) => one.number === number),
         ),
     }
-    for (const one of all) await world.run(keepImages('hello', one, world.ports.engine, signal))
-    const forget = (count: number) =>
-      world.run(forgetOld('hello', releases, count, world.ports.engine, signal))
+    for (const one of all) await world.run(keepImages(OWNER, one, world.ports.engine, signal))
+    const forget = (count: number) => world.run(forgetOld(OWNER, releases, count, world.ports.engine, signal))
     return { world, images, all, forget }
   }
 
   test('a kept release has a name of ours', async () => {
     const { images, all } = await released()
     for (const { number, services } of all)
-      expect(images.find(`ropeway.invalid/hello:${number}`)?.id).toBe(services['app1']?.imageId)
+      expect(images.find(`ropeway.invalid/hello:web.${number}`)?.id).toBe(services['app1']?.imageId)
+  })
+
+  test('a name without a stack goes with its release, unless it is of another stack’s image', async () => {
+    const { world, images, all, forget } = await released()
+    await world.run(world.ports.engine.tag(idOf(all[0]), 'ropeway.invalid/hello:1', signal))
+    await world.run(world.ports.engine.tag(idOf(all[3]), 'ropeway.invalid/hello:2', signal))
+    await forget(2)
+    expect(images.find('ropeway.invalid/hello:1')).toBeUndefined()
+    expect(images.find('ropeway.invalid/hello:2')).toBeDefined()
   })
 
   test('those of forgotten releases go, those of kept ones stay', async () => {
@@ -164,7 +175,7 @@ describe('images of releases', () => {
     await forget(2)
     expect(all.map(({ number }) => number)).toEqual([3, 4])
     for (const number of [1, 2]) {
-      expect(images.find(`ropeway.invalid/hello:${number}`)).toBeUndefined()
+      expect(images.find(`ropeway.invalid/hello:web.${number}`)).toBeUndefined()
       expect(images.find(`${IMAGE}:r${number}`)).toBeUndefined()
     }
     expect(images.find(`${IMAGE}:r3`)).toBeDefined()
@@ -198,7 +209,7 @@ describe('images of releases', () => {
     const { images, all, forget } = await released()
     all.push(release(5, { services: all[0]?.services ?? {} }))
     await forget(1)
-    expect(images.find('ropeway.invalid/hello:4')).toBeUndefined()
+    expect(images.find('ropeway.invalid/hello:web.4')).toBeUndefined()
     expect(images.find('mine:r4')).toBeDefined()
     expect(images.find(`${IMAGE}:r1`)).toBeDefined()
   })
