@@ -76,6 +76,8 @@ async function rollIt(stack: Stack, version: string): Promise<Outcome> {
     compose: [join(stack.folder, 'docker-compose.yml')],
     project: stack.project,
     ...STACK_DEFAULTS,
+    // Two probes: the second and a half that the default asks for would hide the rest.
+    health: { ...STACK_DEFAULTS.health, intervalMs: 100, successes: 2 },
     allow: { images: undefined, env: ['MESSAGE'] },
     triggers: [],
   }
