@@ -11,7 +11,10 @@ import { setNode, splice } from './splice.ts'
 
 /** The text with each place changed whose services all want the same image. `wanted` has the image of each updated service. */
 export function withSharedImages(text: string, wanted: ReadonlyMap<string, string>): string {
+  // Without an alias nobody has anything from another place, and to read a file takes milliseconds.
+  if (!text.includes('*')) return text
   const edits = [...sharedImages(text)].flatMap(([node, services]) => {
+    if (services.length < 2) return []
     const [image, ...others] = new Set(services.map((service) => wanted.get(service)))
     const isDue = image !== undefined && others.length === 0 && escaped(image) !== node.value
     return isDue ? setNode(sourceOf(text, services[0] ?? ''), node, escaped(image), 'image', true) : []

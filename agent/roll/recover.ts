@@ -7,6 +7,7 @@ import type { AnyRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Container, Ports } from '../ports.ts'
 import { composeTexts, type RollState } from './context.ts'
+import { areAsDefined } from './observe.ts'
 import { endStuck, endSucceeded, endUndone, endedBy } from './ending.ts'
 import { begunOf, readRecord, resumeRoll, writeRecord, type Progress, type RollRecord } from './record.ts'
 import { PREFLIGHT_MS_MAX, rollLocked, runAfter, type RollContext } from './roll.ts'
@@ -164,7 +165,7 @@ async function leaveAlone(
   )
   const problem = record.progress?.goesBack?.problem ?? INTERRUPTED
   try {
-    if (wrong.length > 0) throw changed
+    if (wrong.length > 0 || (record.progress && (await runsNew(state, record.progress)))) throw changed
     // nginx may not have heard that its file is as it was. Where somebody else has written it, it was they who told it.
     if (state.nginxText === state.observed.proxy.file.text) await reloadNow(state)
   } catch (fault) {
@@ -191,18 +192,49 @@ async function isComplete(state: RollState, progress: Progress): Promise<boolean
     return false
   const wanted = composeTexts(state, new Set(order))
   if (Object.entries(wanted).some(([path, text]) => state.composeTexts[path] !== text)) return false
-  const containers = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at what runs', undefined, (signal) =>
-    ports.engine.containers(observed.model.project, signal, order),
+  const [containers, hashes] = await within(
+    ports.clock,
+    PREFLIGHT_MS_MAX,
+    'a look at what runs',
+    undefined,
+    (signal) =>
+      Promise.all([
+        ports.engine.containers(observed.model.project, signal, order),
+        ports.compose.hashes(state.stack, signal),
+      ]),
   )
   return updates.every(({ service, to }) => {
     const own = containers.filter((one) => one.service === service)
-    return own.length > 0 && own.every((one) => runs(state, one, to))
+    // One that ran the wanted version before may not have been made by its new text yet.
+    const isMade = own.length > 0 && areAsDefined(own, hashes[service])
+    return isMade && own.every((one) => runs(state, one, to))
   })
 }
 
-function runs(state: RollState, container: Container, to: Extract<Step, { kind: 'update' }>['to']): boolean {
+// Whether an instance runs what the roll has brought, and that is not what it ran before.
+async function runsNew(state: RollState, { steps }: Progress): Promise<boolean> {
+  const { ports, observed, order } = state
+  const containers = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at what runs', undefined, (signal) =>
+    ports.engine.containers(observed.model.project, signal, order),
+  )
+  return steps.some(
+    (step) =>
+      step.kind === 'update' &&
+      containers.some(
+        (one) =>
+          one.service === step.service && runs(state, one, step.to) && !runs(state, one, step.from, true),
+      ),
+  )
+}
+
+function runs(
+  state: RollState,
+  container: Container,
+  version: Extract<Step, { kind: 'update' }>['to'],
+  isFormer = false,
+): boolean {
   try {
-    checkVersion(state, container, to, false)
+    checkVersion(state, container, version, isFormer)
     return true
   } catch {
     return false

@@ -25,6 +25,7 @@ function reader(): (text: string | Uint8Array) => Promise<Config | undefined> {
   mkdirSync(join(dir, 'proxy'))
   for (const [path, text] of Object.entries({
     'docker-compose.yml': 'services: {}\n',
+    'hello.env': '',
     'proxy/nginx.conf': 'events {}\n',
     secret: `whsec_${btoa('abcdefghijklmnopqrstuvwxyz')}`,
   }))

@@ -205,8 +205,10 @@ describe('where nothing can be judged, the step says why', () => {
 
   test('a file that nobody can read', async () => {
     const { facts } = await factsOf(soaking({ http: `${FORMAT} access_log /logs/a.log up;` }))
-    expect(facts[0]?.['log']).toBe(
-      'the access log /logs/a.log cannot be read in hello-nginx-1: stat: not found',
+    expect(facts[0]?.['log']).toEqual(
+      expect.stringMatching(
+        /^the access log \/logs\/a\.log cannot be read in hello-nginx-1: .*"stat".* not found/,
+      ),
     )
   })
 })

@@ -64,6 +64,11 @@ export class Traffic {
     this.#well = this.#live - sick.length
   }
 
+  /** What becomes of requests to this container, as it is, is not the roll's doing; nor does it serve anybody. */
+  sicken(container: FakeContainer): void {
+    for (const ip of ipsOf(container)) this.#sick.add(ip)
+  }
+
   #servers(): readonly LoadedServer[] {
     return this.#nginxes[0]?.newest().servers.filter(({ isDown }) => !isDown) ?? []
   }
