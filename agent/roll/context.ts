@@ -37,6 +37,8 @@ export interface RollState {
   readonly images: Map<string, PinnedImage>
   /** nginx's workers of a former configuration, told to quit, that may still take a request from an idle connection: their pids. */
   retiring: readonly number[]
+  /** The nginx file as a crash left it half written: nothing to go back to. */
+  tornText?: string
   /** Whether nginx is known to run by `nginxText`. */
   isLoaded: boolean
 }

@@ -200,7 +200,8 @@ export async function resumeRoll(
     isLoaded: false,
   }
   const [out, updated] = [outNow(state), updatedNow(state)]
-  if (!(out instanceof Problem)) for (const service of out) state.out.add(service)
+  if (out === 'torn') state.tornText = state.nginxText
+  else if (!(out instanceof Problem)) for (const service of out) state.out.add(service)
   if (!(updated instanceof Problem)) for (const service of updated) state.updated.add(service)
   return { state, changed: [out, updated].find((found) => found instanceof Problem) }
 }
@@ -211,7 +212,7 @@ function proxyAmong(containers: readonly Container[], { proxy }: Observed): Cont
 }
 
 // The file is one of those that this roll writes, or one of them half written, or somebody else's.
-function outNow(state: RollState): readonly string[] | Problem {
+function outNow(state: RollState): readonly string[] | 'torn' | Problem {
   const { file } = state.observed.proxy
   const missing = subsets([...missingIn({ gates: state.gates, updated: new Set() })])
   const sets = [[], ...state.order.flatMap((service) => missing.map(() => [service]))]
@@ -225,7 +226,7 @@ function outNow(state: RollState): readonly string[] | Problem {
   if (found) return found
   // nginx never loaded it: whoever is out by what it did load, the way back takes out and puts back by name.
   if (file.how === 'in-place' && texts.some((to) => texts.some((from) => isTorn(state.nginxText, from, to))))
-    return []
+    return 'torn'
   return new Problem('nginx-changed', `${file.hostPath} is not as any step of the roll wrote it`, {
     cure: 'put every server back by hand and reload nginx',
   })

@@ -55,7 +55,7 @@ async function load(roll: RollState, text: string, signal: AbortSignal): Promise
     roll.isLoaded = true
   } catch (error) {
     // The file goes back to what nginx loaded before, whatever became of the signal. A refusal leaves nginx as it was.
-    await writeNginx(roll, before, AbortSignal.timeout(RELOAD_MS_MAX))
+    if (before !== roll.tornText) await writeNginx(roll, before, AbortSignal.timeout(RELOAD_MS_MAX))
     if (error instanceof Problem && ['nginx-stale', 'nginx-refused'].includes(error.code))
       roll.isLoaded = wasLoaded
     throw error
