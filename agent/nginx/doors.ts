@@ -42,7 +42,10 @@ export function approachOf(
   const passes = passesTo(places, upstream)
   const listens = listensOf(places)
   const servers = [...new Set(passes.flatMap(({ within }) => within.find(isServer) ?? []))]
-  const namesOf = (server: Directive) => listens.find((one) => one.server === server)?.names ?? []
+  const namesOf = (server: Directive) =>
+    places
+      .filter(({ directive, within }) => directive.name === 'server_name' && within.at(-1) === server)
+      .flatMap(({ directive }) => directive.words.slice(1).map(({ value }) => value))
   const hosts = [
     ...servers.flatMap((server) => hostsOf(namesOf(server))),
     ...passes.flatMap((pass) => hostSent(pass, places, upstream)),
@@ -99,7 +102,7 @@ function hostSent(pass: Place, places: readonly Place[], upstream: string): stri
   const host = headers.findLast(({ directive }) => directive.words[1]?.value.toLowerCase() === 'host')
   const value = host?.directive.words[2]?.value
   if (value === undefined || value === '$proxy_host') return [upstream]
-  return value.includes('$') ? [] : [value]
+  return HOST.test(value) ? [value] : []
 }
 
 function doorOf(
@@ -123,13 +126,18 @@ function doorOf(
   const wanted = host !== undefined && (isDefault || names.some((name) => fits(name, host))) ? host : named[0]
   // By no name that is known here, only a default server is reached.
   const known = wanted ?? (isDefault ? 'localhost' : undefined)
-  return known === undefined ? undefined : { address, port, tls, host: known, path: asked }
+  return known === undefined ? undefined : { address, port, tls, host: known, path: encoded(asked) }
 }
 
 function fits(name: string, host: string): boolean {
   if (name.startsWith('*.') || name.startsWith('.'))
     return host.endsWith(name.replace('*', '')) || `.${host}` === name
   return name === host
+}
+
+// As a client would send it: a location is written without escapes.
+function encoded(path: string): string {
+  return encodeURI(path).replaceAll('%25', '%')
 }
 
 export function isLoopback(address: string): boolean {

@@ -56,10 +56,9 @@ export interface Before {
 
 /** A door at which nginx answered before the roll, as it reached the upstream. */
 export interface OpenDoor extends Door {
-  readonly ip: string
   readonly from: From
   readonly status: number
-  /** Whether some of several requests in a row got a 503, as by a rate limit: then one tells nothing. */
+  /** Whether several requests in a row were not answered alike, as by a rate limit: then a 503 tells nothing, nor does a delay. */
   readonly isLimited: boolean
 }
 
@@ -77,7 +76,7 @@ const UP: StatusRange = { min: 200, max: 499 }
 const REFUSALS: readonly number[] = [400, 403, 421]
 /** What nginx answers when it reaches no server. */
 const GATEWAY_ERRORS: readonly number[] = [502, 503, 504]
-/** So often is a door asked, to see whether a rate limit answers in nginx's stead: with 503 where nobody says otherwise. */
+/** So often is a door asked, to see whether a rate limit delays it or answers in nginx's stead, with 503 where nobody says otherwise. */
 const DOOR_ASKS = 3
 /** So many names of nginx's are tried with each path; where none of them suits, a key of ropeway.yml says it. */
 const HOSTS_MAX = 3
@@ -302,9 +301,8 @@ async function askProbe(asker: Asker, probe: Probe, remote: Remote, signal: Abor
 
 /** Whether nginx reaches nobody at a door, by what it answers there. */
 export function isGatewayError({ isLimited }: Pick<OpenDoor, 'isLimited'>, answer: Answer): boolean {
-  return (
-    'fault' in answer || (GATEWAY_ERRORS.includes(answer.status) && !(isLimited && answer.status === 503))
-  )
+  if ('fault' in answer) return !isLimited
+  return GATEWAY_ERRORS.includes(answer.status) && !(isLimited && answer.status === 503)
 }
 
 /** What the first of a member's addresses answers that a well member would not, or undefined. */
@@ -459,34 +457,55 @@ function refuseUnknown(stack: StackConfig, candidates: readonly HttpProbe[], sta
   )
 }
 
-// Each is asked once, from where it can be reached. One where nginx reaches nobody now cannot tell later whether it does.
+// Each is asked from where it can be reached. One where nginx reaches nobody now cannot tell later whether it does.
 async function openDoors(
   { proxy }: Observed,
   from: From,
   ports: Ports,
   signal: AbortSignal,
 ): Promise<OpenDoor[]> {
-  const found: OpenDoor[] = []
-  for (const door of proxy.approach.doors) {
+  const found = proxy.approach.doors.map(async (door): Promise<OpenDoor[]> => {
     const ways: readonly From[] =
       from === 'nginx' || isLoopback(door.address) ? ['nginx'] : ['agent', 'nginx']
     for (const way of ways) {
-      const ip = ipOf(door.address, way, proxy.container)
-      if (ip === undefined) continue
-      const answers: Answer[] = []
-      const asker = askerFrom(way, ports, proxy.container)
-      for (let asked = 0; asked < DOOR_ASKS; asked += 1) {
-        answers.push(await asker.http({ ...door, ip }, signal, DOOR_MS_MAX))
-        if ('fault' in (answers[0] ?? {})) break
-      }
+      const answers = await askDoor({ ...door, from: way }, ports, proxy.container, signal)
       const statuses = answers.flatMap((answer) => ('status' in answer ? [answer.status] : []))
       const status = statuses.find((one) => !GATEWAY_ERRORS.includes(one))
-      if (status !== undefined)
-        found.push({ ...door, ip, from: way, status, isLimited: statuses.includes(503) })
-      if (statuses.length > 0) break
+      const isLimited = statuses.length < DOOR_ASKS || new Set(statuses).size > 1
+      if (status !== undefined) return [{ ...door, from: way, status, isLimited }]
+      if (statuses.length > 0) return []
     }
+    return []
+  })
+  return (await Promise.all(found)).flat()
+}
+
+// In a row; one that gives no answer is not asked again.
+async function askDoor(
+  door: Door & { readonly from: From },
+  ports: Ports,
+  proxy: Container,
+  signal: AbortSignal,
+): Promise<Answer[]> {
+  const answers: Answer[] = []
+  for (let asked = 0; asked < DOOR_ASKS; asked += 1) {
+    const answer = await askThrough(door, ports, proxy, signal)
+    answers.push(answer)
+    if ('fault' in answer) break
   }
-  return found
+  return answers
+}
+
+/** Asks nginx at a door, at the address that its container has by now. */
+export async function askThrough(
+  door: Door & { readonly from: From },
+  ports: Ports,
+  proxy: Container,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const ip = ipOf(door.address, door.from, proxy)
+  if (ip === undefined) return { fault: 'it has no address' }
+  return await askerFrom(door.from, ports, proxy).http({ ...door, ip }, signal, DOOR_MS_MAX)
 }
 
 const EVERY: readonly string[] = ['*', '0.0.0.0', '::']

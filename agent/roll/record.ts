@@ -58,7 +58,7 @@ const gatesSchema = z
   .looseObject({
     probe: z.looseObject({ kind: z.enum(['http', 'tcp', 'none']) }),
     before: z.record(z.string(), z.looseObject({ state: z.enum(['well', 'sick', 'gone']) })),
-    doors: z.array(z.looseObject({ ip: z.string(), port: z.number() })),
+    doors: z.array(z.looseObject({ address: z.string(), port: z.number() })),
   })
   .transform((gates) => gates as unknown as Gates)
 

@@ -36,7 +36,12 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
       if (isSteady && !starting) return { probes: inARow }
       // The probe has its time; Docker, once it is the only one to wait for, as long as its healthcheck may take.
       const waitedMs = clock.now() - startedAt
-      const timeoutMs = Math.max(health.timeoutMs, roll.updated.has(service) ? 0 : BACK_MS_MIN)
+      // What says itself that it starts for long has that time as well.
+      const startMs = Math.max(0, ...containers.map((one) => one.healthcheck?.startPeriodMs ?? 0))
+      const timeoutMs = Math.max(
+        health.timeoutMs + Math.min(startMs, VERDICT_MS_MAX),
+        roll.updated.has(service) ? 0 : BACK_MS_MIN,
+      )
       const longestMs = starting && isSteady ? Math.min(verdictMs(starting), VERDICT_MS_MAX) : 0
       const waiting = fault ?? (starting ? 'starting' : 'it has not answered well often enough in a row')
       if (waitedMs >= Math.max(timeoutMs, longestMs))

@@ -5,6 +5,7 @@ import { Problem, reportOf } from '../../../shared/problems.ts'
 import { parserOf, type Attempt, type ParseLine, type Unusable } from '../../nginx/log-format.ts'
 import type { Container } from '../../ports.ts'
 import { containersOf, remotesOf, type RollState } from '../context.ts'
+import { describeProbe } from '../gates.ts'
 import { countAttempts, judge, sumOf } from '../judge.ts'
 import { openLog, type LogSource } from '../log-source.ts'
 import { failIfAnyStopped, failIfStopped, logsOf, probeAll } from './await-healthy.ts'
@@ -63,7 +64,7 @@ async function failIfUnhealthy(
   }
   throw new Problem('container-unhealthy', `${service} became unhealthy in traffic: ${fault}`, {
     log: await logsOf(roll, containers[0], signal),
-    cure: `see why GET ${roll.stack.health.path} is no longer answered as it should be`,
+    cure: `see why ${describeProbe(roll.gates.probe)} is no longer answered as it should be`,
   })
 }
 

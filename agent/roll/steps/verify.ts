@@ -1,9 +1,8 @@
 // The end of a roll, either way: every server back, every instance up, both files as they should be, and nginx answers as it did before.
 
 import { Problem } from '../../../shared/problems.ts'
-import { askerFrom, DOOR_MS_MAX } from '../ask.ts'
-import type { RollState } from '../context.ts'
-import { isGatewayError, type OpenDoor } from '../gates.ts'
+import { lookAround, type RollState } from '../context.ts'
+import { askThrough, isGatewayError, type OpenDoor } from '../gates.ts'
 import { failIfAnyStopped, isExpectedWell, probeAll } from './await-healthy.ts'
 import type { StepHandler } from './index.ts'
 
@@ -30,6 +29,8 @@ export const verify: StepHandler<'verify'> = {
     const asked = roll.observed.instances.filter(
       ({ service, isLive }) => isLive && isExpectedWell(roll, service),
     )
+    // nginx's container may have another address by now.
+    await lookAround(roll, signal)
     await Promise.all(asked.map(({ service }) => seeWell(roll, service, signal)))
     const requests = await Promise.all(roll.gates.doors.map((door) => seeOpen(roll, door, signal)))
     return { requests: requests.reduce((sum, count) => sum + count, 0) }
@@ -50,11 +51,10 @@ async function seeWell(roll: RollState, service: string, signal: AbortSignal): P
 // One request for each server of the upstream, as clients come. What the user's nginx answers is their affair (a redirect, a 404),
 // but where it reached a server before, it must not be that it reaches nobody.
 async function seeOpen(roll: RollState, door: OpenDoor, signal: AbortSignal): Promise<number> {
-  const asker = askerFrom(door.from, roll.ports, roll.proxy)
-  const count = roll.observed.proxy.upstream.servers.length
+  const count = door.isLimited ? 1 : roll.observed.proxy.upstream.servers.length
   for (let asked = 0; asked < count; asked += 1)
     await untilGood(roll, signal, async () => {
-      const answer = await asker.http(door, signal, DOOR_MS_MAX)
+      const answer = await askThrough(door, roll.ports, roll.proxy, signal)
       if (!isGatewayError(door, answer)) return undefined
       const gives = 'fault' in answer ? answer.fault : answer.status
       return new Problem(
