@@ -27,9 +27,13 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
     let inARow = 0
     let reported = ''
     for (;;) {
-      const all = await failIfAnyStopped(roll, others, signal)
+      const all = await failIfAnyStopped(roll, others, signal, service)
       const containers = all.filter((container) => container.service === service)
-      const fault = await probeAll(roll, service, containers, signal)
+      // Docker may call what starts slowly unhealthy, and take that back.
+      const isSick = isDockerAsked(roll, service) && containers.some((one) => one.health === 'unhealthy')
+      const fault = isSick
+        ? 'unhealthy by its Docker healthcheck'
+        : await probeAll(roll, service, containers, signal)
       inARow = fault === undefined ? inARow + 1 : 0
       const isSteady = inARow >= health.successes
       const starting = isDockerAsked(roll, service) && containers.find((one) => one.health === 'starting')
@@ -92,7 +96,9 @@ function isDockerAsked({ updated, gates }: RollState, service: string): boolean 
  */
 export function faultOf(roll: RollState, seen: Container): 'stopped' | 'unhealthy' | undefined {
   const before = roll.observed.containers.find(({ id }) => id === seen.id)
-  if (missingIn(roll).has(seen.service) || (before && before.state !== 'running')) return undefined
+  // A container that had ended may have been started again by the roll.
+  const wasStopped = before !== undefined && before.state !== 'running' && !roll.updated.has(seen.service)
+  if (missingIn(roll).has(seen.service) || wasStopped) return undefined
   if (seen.state !== 'running' || (!before && seen.restarts > 0)) return 'stopped'
   return !before && isDockerAsked(roll, seen.service) && seen.health === 'unhealthy' ? 'unhealthy' : undefined
 }
@@ -112,15 +118,19 @@ export async function failIfStopped(roll: RollState, seen: Container, signal: Ab
 
 /**
  * As failIfStopped, for every instance that is in traffic: one that was rolled already may die while the next is. What is out may
- * be in any state: that it is sick is why the way back takes it out. Returns the containers of all instances.
+ * be in any state: that it is sick is why the way back takes it out. `awaited` may still be unhealthy. Returns the containers of all instances.
  */
 export async function failIfAnyStopped(
   roll: RollState,
   out: ReadonlySet<string>,
   signal: AbortSignal,
+  awaited?: string,
 ): Promise<readonly Container[]> {
   const all = await lookAround(roll, signal)
-  for (const container of all) if (!out.has(container.service)) await failIfStopped(roll, container, signal)
+  for (const container of all) {
+    const isWaitedFor = container.service === awaited && faultOf(roll, container) === 'unhealthy'
+    if (!out.has(container.service) && !isWaitedFor) await failIfStopped(roll, container, signal)
+  }
   const missing = missingIn(roll)
   for (const [service, ids] of roll.known ?? []) {
     if (missing.has(service)) continue

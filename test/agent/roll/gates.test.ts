@@ -216,6 +216,24 @@ describe('a stack that is sick before:', () => {
     expect(warningsOf(life)).toEqual(['healthcheck-unusable'])
   })
 
+  test('a healthcheck that calls a slow start unhealthy, and takes that back, is waited for', async () => {
+    const slow = { ...OLD, app: { startMs: 2500 }, stack: health({ timeoutMs: 10_000 }) }
+    const world = new FakeWorld({
+      ...slow,
+      healthcheck: '{ test: [CMD, curl, -f, "http://localhost:3000/"], interval: 1s, retries: 1 }',
+    })
+    await world.away(5000)
+    const life = await world.roll(V2)
+    expect(life.events).toContainEqual(
+      expect.objectContaining({
+        type: 'step-progress',
+        facts: { waiting: 'unhealthy by its Docker healthcheck' },
+      }),
+    )
+    expect(life.end, shown(life, world)).toMatchObject({ type: 'succeeded', changed: true })
+    expect(await world.faultsAfter('changed')).toEqual([])
+  })
+
   test('a healthcheck that looks long after the probe has its time is waited for', async () => {
     const world = new FakeWorld({ ...OLD, healthcheck: '{ test: [CMD, curl, localhost], interval: 90s }' })
     const life = await world.roll(V2)

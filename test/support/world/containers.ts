@@ -205,8 +205,9 @@ export class Containers {
         container.health = health
         this.#changed(health ?? '', container)
       }
-      // Nothing comes of more looks, until something happens to the app.
-      if (failures > 0 ? failures < retries : health === 'starting') this.#check(container, failures)
+      // Nothing comes of more looks once the app listens, until something happens to it.
+      const isOpen = failures > 0 ? failures < retries || !container.isListening : health === 'starting'
+      if (isOpen) this.#check(container, failures)
     })
   }
 
