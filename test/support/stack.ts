@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import http from 'node:http'
+import { connect } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import type Docker from 'dockerode'
@@ -126,7 +127,7 @@ export async function seedNginxConf(): Promise<string> {
 }
 
 /**
- * Writes the files, starts the stack and waits until nginx answers. `files` replaces or adds to the seed's two. The project's name is
+ * Writes the files, starts the stack and waits until every app listens and nginx answers. `files` replaces or adds to the seed's two. The project's name is
  * what compose makes of the folder's: a new one, unless it is given. `door` is where the stack answers 200.
  */
 export async function startStack(
@@ -162,6 +163,7 @@ export async function startStack(
     // nginx refuses to start while a name in its configuration has no container, and the files say nothing of an order.
     const services = (await compose('config', '--services')).split('\n').filter((name) => name !== 'nginx')
     await compose('up', '-d', '--pull', 'never', ...services)
+    await listening(project)
     await compose('up', '-d', '--pull', 'never')
     const nginx = await compose('ps', '-q', 'nginx')
     const ip = await docker('inspect', '-f', ADDRESS, nginx)
@@ -197,6 +199,31 @@ export async function startStack(
 export async function removeKeptImages(project: string): Promise<void> {
   const kept = await docker('images', '--format', '{{.Repository}}:{{.Tag}}', `ropeway.invalid/${project}`)
   if (kept !== '') await docker('rmi', ...kept.split('\n'))
+}
+
+// An app that nginx asks before it listens is out for nginx's `fail_timeout`, 10 s: the first answers of a test would miss it.
+async function listening(project: string): Promise<void> {
+  const ids = await docker('ps', '-q', '--filter', `label=com.docker.compose.project=${project}`)
+  const containers = (await inspectAll(ids.split('\n'))) ?? []
+  for (const { Name, Config, NetworkSettings } of containers) {
+    const host = Object.values(NetworkSettings.Networks)[0]?.IPAddress ?? ''
+    if (Config.Image.startsWith('ropeway-test-app:') && host !== '')
+      await until(() => accepts(host, APP_PORT), `${Name} listens`)
+  }
+}
+
+/** Where the tests' app listens. */
+const APP_PORT = 3000
+
+function accepts(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port })
+    socket.once('error', () => resolve(false))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+  })
 }
 
 const ADDRESS = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}'
