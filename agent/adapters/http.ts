@@ -25,12 +25,20 @@ export function httpClient(): Http {
         }
         // The certificate is the user's business with the outside; here only "does it answer" is asked.
         const name = host.replace(/:\d+$/, '')
-        const request = tls
-          ? https.get(
-              { ...options, servername: isIP(name) ? '' : name, rejectUnauthorized: false },
-              onResponse,
-            )
-          : http.get(options, onResponse)
+        const begin = () =>
+          tls
+            ? https.get(
+                { ...options, servername: isIP(name) ? '' : name, rejectUnauthorized: false },
+                onResponse,
+              )
+            : http.get(options, onResponse)
+        let request: http.ClientRequest
+        try {
+          request = begin()
+        } catch (error) {
+          // Node refuses to send it, as a path with a blank.
+          return resolve({ fault: (error as NodeJS.ErrnoException).code ?? String(error) })
+        }
         request.on('error', (error: NodeJS.ErrnoException) => {
           if (signal.aborted) reject(signal.reason)
           else

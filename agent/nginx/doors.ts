@@ -51,13 +51,29 @@ export function approachOf(
     ...passes.flatMap((pass) => hostSent(pass, places, upstream)),
   ]
   return {
-    speaks: protocolOf(passes),
+    speaks: protocolOf(passes, places),
     hosts: [...new Set(host === undefined ? hosts : [host])],
-    doors: passes
-      .flatMap((pass) => doorOf(pass, listens, path, host) ?? [])
+    doors: harmless(
+      passes.flatMap((pass) => doorOf(pass, listens, path, host) ?? []),
+      path,
+    )
       .filter((door, index, all) => all.findIndex((other) => isSame(door, other)) === index)
       .slice(0, DOORS_MAX),
   }
+}
+
+// To ask for a page may do something, as at `location = /cron/run`: where nginx leads there by a page that was to be asked, or by a whole
+// folder, no single page beside it is asked for.
+function harmless(found: readonly FoundDoor[], path: string): Door[] {
+  const isWanted = ({ door }: FoundDoor) => door.path === encoded(path)
+  const ranked = [...found.filter(isWanted), ...found.filter((one) => !isWanted(one) && !one.isSinglePage)]
+  return (ranked.length > 0 ? ranked : found).map(({ door }) => door)
+}
+
+interface FoundDoor {
+  readonly door: Door
+  /** Whether nothing but this page is sent there. */
+  readonly isSinglePage: boolean
 }
 
 const isSame = (one: Door, other: Door) => JSON.stringify(one) === JSON.stringify(other)
@@ -65,22 +81,39 @@ const isServer = ({ name, block }: Directive) => name === 'server' && block !== 
 const valueOf = ({ directive }: Place) => directive.words[1]?.value ?? ''
 const isLocation = ({ name }: Directive) => name === 'location'
 
-// Where none names it, one with a variable may mean it.
+// By its name, or by a variable that is set to it; where none names it, one with a variable may mean it.
 function passesTo(places: readonly Place[], upstream: string): Place[] {
   const all = places.filter(({ directive: { name, block }, within }) => {
     const isStream = within[0]?.name === 'stream'
     return !block && (PASS.test(name) || (isStream && name === 'proxy_pass'))
   })
-  const named = all.filter((pass) => targetOf(valueOf(pass)).toLowerCase() === upstream.toLowerCase())
+  const isNamed = (pass: Place) =>
+    valuesOf(pass, places).some((value) => targetOf(value).toLowerCase() === upstream.toLowerCase())
+  const named = all.filter(isNamed)
   return named.length > 0 ? named : all.filter((pass) => valueOf(pass).includes('$'))
 }
 
-function protocolOf(passes: readonly Place[]): Approach['speaks'] {
+// What is passed to: as written, with each value that a `set` gives the variable that it begins with.
+function valuesOf(pass: Place, places: readonly Place[]): string[] {
+  const written = valueOf(pass)
+  const [, scheme = '', name, braced, rest = ''] =
+    /^(\w+:\/\/)?\$(?:(\w+)|\{(\w+)\})([^]*)$/.exec(written) ?? []
+  const variable = name ?? braced
+  if (variable === undefined) return [written]
+  const set = places.filter(
+    ({ directive }) => directive.name === 'set' && directive.words[1]?.value === `$${variable}`,
+  )
+  return set.map(({ directive }) => `${scheme}${directive.words[2]?.value ?? ''}${rest}`)
+}
+
+function protocolOf(passes: readonly Place[], places: readonly Place[]): Approach['speaks'] {
   const http = passes.filter(
     ({ directive, within }) => directive.name === 'proxy_pass' && within[0]?.name !== 'stream',
   )
   if (http.length === 0) return 'tcp'
-  return http.every((pass) => /^https:/i.test(valueOf(pass))) ? 'https' : 'http'
+  const values = http.flatMap((pass) => [valueOf(pass), ...valuesOf(pass, places)])
+  const schemes = values.flatMap((value) => /^(https?):/i.exec(value)?.[1]?.toLowerCase() ?? [])
+  return schemes.length > 0 && schemes.every((scheme) => scheme === 'https') ? 'https' : 'http'
 }
 
 /** Names that a client may ask for, of a `server_name`: as written, or one that a wildcard lets through. A regular expression gives none. */
@@ -110,7 +143,7 @@ function doorOf(
   listens: readonly Listen[],
   path: string,
   host: string | undefined,
-): Door | undefined {
+): FoundDoor | undefined {
   const server = within.find(isServer)
   const location = within.findLast(isLocation)
   if (within[0]?.name === 'stream' || !server || !location) return undefined
@@ -126,7 +159,9 @@ function doorOf(
   const wanted = host !== undefined && (isDefault || names.some((name) => fits(name, host))) ? host : named[0]
   // By no name that is known here, only a default server is reached.
   const known = wanted ?? (isDefault ? 'localhost' : undefined)
-  return known === undefined ? undefined : { address, port, tls, host: known, path: encoded(asked) }
+  if (known === undefined) return undefined
+  const isSinglePage = patternOf(location).kind === 'exact'
+  return { door: { address, port, tls, host: known, path: encoded(asked) }, isSinglePage }
 }
 
 function fits(name: string, host: string): boolean {
@@ -135,8 +170,8 @@ function fits(name: string, host: string): boolean {
   return name === host
 }
 
-// As a client would send it: a location is written without escapes.
-function encoded(path: string): string {
+/** A path as a client would send it: a location, or a healthcheck's command, has it without escapes. */
+export function encoded(path: string): string {
   return encodeURI(path).replaceAll('%25', '%')
 }
 

@@ -23,8 +23,11 @@ export type Answer = { readonly status: number } | Unanswered
 
 export interface Unanswered {
   readonly fault: string
-  /** `silence`: nothing was heard of the other side, not even a refusal. `unasked`: there was no way to ask. */
-  readonly kind?: 'silence' | 'unasked'
+  /**
+   * `silence`: nothing was heard of the other side, not even a refusal. `unasked`: there was no way to ask. `no-http`: it took the connection,
+   * and speaks something else.
+   */
+  readonly kind?: 'silence' | 'unasked' | 'no-http'
 }
 
 export interface Asker {
@@ -40,8 +43,12 @@ export function askerFrom(from: From, ports: Ports, proxy: Container): Asker {
 
 const SILENCE = /^(?:EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|ECONNABORTED|EADDRNOTAVAIL|no answer\b)/
 
+/** Of Node: what came was no HTTP, or the TLS handshake failed, or the other side hung up. Of curl: 1, 8, 35, 52 and 56 are the same. */
+const NO_HTTP = /^(?:HPE_|ERR_SSL|ERR_TLS|EPROTO|ECONNRESET|EPIPE|no HTTP|curl's fault (?:1|8|35|52|56)$)/
+
 function faultOf(fault: string): Unanswered {
-  return { fault, ...(SILENCE.test(fault) ? { kind: 'silence' } : {}) }
+  const kind = SILENCE.test(fault) ? 'silence' : NO_HTTP.test(fault) ? 'no-http' : undefined
+  return { fault, ...(kind === undefined ? {} : { kind }) }
 }
 
 function askerHere({ http }: Ports): Asker {
@@ -57,6 +64,10 @@ function askerHere({ http }: Ports): Asker {
   }
 }
 
+/** An image without a shell: engines say so by the exit code of the exec, or refuse to start it. */
+const [NOT_EXECUTABLE, NOT_FOUND] = [126, 127]
+const NO_SHELL = /executable file not found|no such file or directory/i
+
 const NO_PROGRAM: Unanswered = {
   fault: 'nginx’s container has neither curl nor bash nor wget to ask with',
   kind: 'unasked',
@@ -66,10 +77,12 @@ function askerInside({ engine }: Ports, proxy: Container): Asker {
   const run = async (script: string, args: readonly string[], ms: number, signal: AbortSignal) => {
     const inTime = AbortSignal.any([signal, AbortSignal.timeout(ms + EXEC_MS_MAX)])
     try {
-      return (await engine.exec(proxy.id, ['sh', '-c', script, 'sh', ...args], inTime)).stdout.trim()
+      const { exitCode, stdout } = await engine.exec(proxy.id, ['sh', '-c', script, 'sh', ...args], inTime)
+      return exitCode === NOT_EXECUTABLE || exitCode === NOT_FOUND ? 'none' : stdout.trim()
     } catch (error) {
-      if (signal.aborted || !inTime.aborted) throw error
-      return `no answer within ${ms} ms`
+      if (!signal.aborted && inTime.aborted) return `no answer within ${ms} ms`
+      if (!signal.aborted && NO_SHELL.test(String(error))) return 'none'
+      throw error
     }
   }
   return {
@@ -105,16 +118,18 @@ if command -v curl >/dev/null 2>&1; then
   esac
 elif [ "$5" = http ] && command -v bash >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1; then
   ip=\${1#[}
-  line=$(timeout "$6" bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET %s HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n" "$2" "$3" >&3 && IFS= read -r line <&3 && printf %s "$line"' "\${ip%]}" "$2" "$3" "$4" 2>/dev/null)
+  line=$(timeout "$6" bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "open " && printf "GET %s HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n" "$2" "$3" >&3 && IFS= read -r line <&3 && printf %s "$line"' "\${ip%]}" "$2" "$3" "$4" 2>/dev/null)
   end=$?
   case "$end:$line" in
-    0:HTTP/*) line=\${line#* }; echo "\${line%% *}" ;;
+    *:"open HTTP/"*) line=\${line#open * }; echo "\${line%% *}" ;;
     124:*) echo "no answer within $6 s" ;;
-    1:) echo ECONNREFUSED ;;
-    *) echo "no HTTP" ;;
+    *:open*) echo "no HTTP" ;;
+    *) echo ECONNREFUSED ;;
   esac
 elif command -v wget >/dev/null 2>&1; then
-  said=$(wget -T "$6" -S -O /dev/null --header "Host: $4" "$5://$1:$2$3" 2>&1)
+  limit=
+  if command -v timeout >/dev/null 2>&1; then limit="timeout $6"; fi
+  said=$($limit wget -T "$6" -S -O /dev/null --header "Host: $4" "$5://$1:$2$3" 2>&1)
   code=$(printf '%s\\n' "$said" | sed -n 's#.*HTTP/[0-9.]* \\([0-9][0-9][0-9]\\).*#\\1#p' | sed -n 1p)
   if [ -n "$code" ]; then echo "$code"; else
     case "$said" in *refused*) echo ECONNREFUSED ;; *) echo 'no answer' ;; esac

@@ -1,5 +1,6 @@
 // What Docker's own healthcheck of a container tells: where the app says that it is well, and by when Docker has made up its mind.
 
+import { encoded } from '../nginx/doors.ts'
 import type { Container } from '../ports.ts'
 
 /** A request that a healthcheck's command makes to its own container. */
@@ -25,7 +26,7 @@ export function askedByHealthcheck({ healthcheck, env }: Container): AskedByHeal
   const url = URL.exec(command)?.[0]
   if (url === undefined) return undefined
   const [, authority = '', path = ''] = /^(?:https?:\/\/)?([^/]*)(\/.*)?$/i.exec(url) ?? []
-  return { path: path === '' ? '/' : path, host: HOST_HEADER.exec(command)?.[1] ?? authority }
+  return { path: path === '' ? '/' : encoded(path), host: HOST_HEADER.exec(command)?.[1] ?? authority }
 }
 
 /** A look that is due takes a moment to be made and noted. */

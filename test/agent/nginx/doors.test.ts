@@ -21,6 +21,10 @@ describe('what nginx speaks to the upstream', () => {
   test.each([
     ['proxy_pass http://apps;', 'http'],
     ['proxy_pass https://apps/x;', 'https'],
+    ['set $to https://apps; proxy_pass $to;', 'https'],
+    ['set $to apps; proxy_pass https://${to}/x;', 'https'],
+    ['set $to http://apps; proxy_pass $to;', 'http'],
+    ['proxy_pass $nobody_knows;', 'http'],
     ['grpc_pass grpc://apps;', 'tcp'],
     ['fastcgi_pass apps;', 'tcp'],
     ['uwsgi_pass apps;', 'tcp'],
@@ -36,6 +40,11 @@ describe('what nginx speaks to the upstream', () => {
 
 const to = (location: string, rest = 'server_name a.example;', listen = 'listen 80;') =>
   `server { ${listen} ${rest} location ${location} { proxy_pass http://apps; } }`
+const asked = (...locations: string[]) => {
+  const blocks = locations.map((location) => `location ${location} { proxy_pass http://apps; }`)
+  return approach(`server { ${blocks.join(' ')} }`).doors.map(({ path }) => path)
+}
+
 describe('where a request leads to the upstream', () => {
   test.each<[string, string, string[]]>([
     [
@@ -83,11 +92,18 @@ describe('where a request leads to the upstream', () => {
 
   test('the wanted path is asked for where no other location has it', () => {
     const taken = 'location = /up { return 200; } location /static/ { root /; }'
-    const asked = (path: string) =>
+    const doors = (path: string) =>
       approach(`server { ${taken} location / { proxy_pass http://apps; } }`, { path }).doors.map(
         ({ path: at }) => at,
       )
-    expect(['/ready', '/up', '/static/x'].map(asked)).toEqual([['/ready'], ['/'], ['/']])
+    expect(['/ready', '/up', '/static/x'].map(doors)).toEqual([['/ready'], ['/'], ['/']])
+  })
+
+  test('no single page is asked for where a whole folder leads there too', () => {
+    expect(asked('= /cron/run', '/api/', '/')).toEqual(['/', '/api/'])
+    expect(asked('= /cron/run', '/api/')).toEqual(['/api/'])
+    expect(asked('= /')).toEqual(['/'])
+    expect(asked('= /up')).toEqual(['/up'])
   })
 
   test('a host that is given is asked for where it is served', () => {

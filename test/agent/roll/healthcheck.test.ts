@@ -16,6 +16,7 @@ test.each<[string[], string | undefined]>([
   ],
   [['CMD-SHELL', 'curl -f "http://localhost:${PORT}/ready"'], '/ready at localhost:9000'],
   [['CMD-SHELL', 'curl -f http://localhost:${OTHER:-81}$BASE/x'], '/base/x at localhost:81'],
+  [['CMD', 'curl', 'http://localhost/zdravé%20x'], '/zdrav%C3%A9%20x at localhost'],
   [['CMD', 'curl', '-H', 'Host: shop.example', 'http://localhost/up'], '/up at shop.example'],
   [['CMD', 'curl', 'https://status.example/up'], undefined],
   [['CMD', 'pg_isready'], undefined],
