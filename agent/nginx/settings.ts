@@ -28,6 +28,8 @@ export interface NginxSettings {
   readonly accessLogs: AccessLogs
   /** `file:line directive` of each use of a host that taking it out of that upstream does not end. */
   otherUses(host: string, exceptUpstream: string): string[]
+  /** Those of them that nginx resolves when it loads its configuration, and refuses all of it where the host has no address. */
+  usesAtLoad(host: string, exceptUpstream: string): string[]
 }
 
 /** What decides whether a reload loses requests, where nginx listens, what it notes of an upstream, and who else uses a host. */
@@ -41,7 +43,9 @@ export function readSettings(files: readonly ConfigFile[], upstream: string): Ng
     keepaliveMinTimeoutMs: largest(times('keepalive_min_timeout')),
     workerShutdownTimeoutMs: smallest(times('worker_shutdown_timeout')),
     accessLogs: readAccessLogs(files, upstream),
-    otherUses: (host, exceptUpstream) => otherUses(places, host, exceptUpstream),
+    otherUses: (host, exceptUpstream) => otherUses(places, host, exceptUpstream).map(describePlace),
+    usesAtLoad: (host, exceptUpstream) =>
+      otherUses(places, host, exceptUpstream).filter(isAtLoad).map(describePlace),
   }
 }
 
@@ -112,7 +116,10 @@ function parseListen(listen: string): { address: string; ports: number[] } {
   return { address, ports: Array.from({ length: count }, (_, index) => first + index) }
 }
 
-function otherUses(places: readonly Place[], host: string, exceptUpstream: string): string[] {
+// A variable's value is resolved when a request comes.
+const isAtLoad = ({ directive: { name } }: Place) => name === 'server' || PASS.test(name)
+
+function otherUses(places: readonly Place[], host: string, exceptUpstream: string): Place[] {
   const isHost = (text: string) => text.toLowerCase() === host.toLowerCase()
   // `proxy_pass http://app1` means the upstream of that name where there is one.
   const isUpstream = places.some(
@@ -130,5 +137,6 @@ function otherUses(places: readonly Place[], host: string, exceptUpstream: strin
     if (isUpstream || !(isChoice || PASS.test(name))) return false
     return isHost(targetOf((isChoice ? words.at(-1) : words[1])?.value ?? ''))
   })
-  return [...new Set(uses.map(describePlace))]
+  // A file that is included twice says it twice.
+  return uses.filter((use, index) => uses.findIndex((one) => one.directive === use.directive) === index)
 }

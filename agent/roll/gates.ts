@@ -81,6 +81,12 @@ const DOOR_ASKS = 3
 /** So many names of nginx's are tried with each path; where none of them suits, a key of ropeway.yml says it. */
 const HOSTS_MAX = 3
 
+/** One bad answer may be a moment's, as of an app that is busy: so often is it asked for before whoever gives it counts as sick. */
+const ASKS_MAX = 3
+const ASK_AGAIN_MS = 500
+/** One that was started again by its restart policy so short a time ago, and does not answer, will stop again: Docker waits at most a minute. */
+const LOOP_MS_MAX = 60_000
+
 /** Asks all of it. Throws `gate-unusable` where it cannot be known what a well member would answer. */
 export async function rehearse(
   stack: StackConfig,
@@ -88,12 +94,60 @@ export async function rehearse(
   ports: Ports,
   signal: AbortSignal,
 ): Promise<Gates> {
+  const asked = await askSteadily(stack, observed, ports, signal)
+  const { unheard: _, speaksNoHttp, ...gates } = asked
+  const doors = await openDoors(observed, gates.from, ports, signal)
+  if (speaksNoHttp && doors.length > 0) refuseNoHttp(stack, observed)
+  return { ...gates, before: withLooping(gates.before, observed, ports.clock.now()), doors }
+}
+
+async function askSteadily(
+  stack: StackConfig,
+  observed: Observed,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<Asked> {
+  const badIn = ({ before }: Asked) =>
+    Object.values(before).filter(({ state, isAnswering }) => state === 'sick' && !isAnswering).length
+  let best = await askFromSomewhere(stack, observed, ports, signal)
+  for (let asks = 1; asks < ASKS_MAX && badIn(best) > 0; asks += 1) {
+    await ports.clock.sleep(ASK_AGAIN_MS, signal)
+    const next = await askFromSomewhere(stack, observed, ports, signal)
+    if (badIn(next) < badIn(best)) best = next
+  }
+  return best
+}
+
+async function askFromSomewhere(
+  stack: StackConfig,
+  observed: Observed,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<Asked> {
   const members = membersOf(observed)
   const near = await askMembers('agent', stack, observed, members, ports, signal)
-  const found =
-    near.unheard === undefined ? near : await askFromNginx(stack, observed, members, ports, signal)
-  const { unheard: _, ...gates } = found
-  return { ...gates, doors: await openDoors(observed, gates.from, ports, signal) }
+  // Where nobody runs, nginx's own container tells whether the agent reaches any.
+  if (members.length === 0) return { ...near, from: await reachOf(observed, ports, signal) }
+  return near.unheard === undefined ? near : await askFromNginx(stack, observed, members, ports, signal)
+}
+
+async function reachOf({ proxy }: Observed, ports: Ports, signal: AbortSignal): Promise<From> {
+  const door = proxy.approach.doors.find(({ address }) => !isLoopback(address))
+  if (!door) return 'agent'
+  const answer = await askThrough({ ...door, from: 'agent' }, ports, proxy.container, signal)
+  return 'fault' in answer && answer.kind === 'silence' ? 'nginx' : 'agent'
+}
+
+// Its name resolves to nothing each time that it has stopped, so it is as one that has stopped for good.
+function withLooping(before: Gates['before'], { instances }: Observed, now: number): Gates['before'] {
+  const isLooping = ({ state, restarts, startedAt }: Container) =>
+    state !== 'running' || (restarts > 0 && now - Date.parse(startedAt) < LOOP_MS_MAX)
+  const looping = instances.flatMap(({ service, containers }): [string, Before][] => {
+    const is = before[service]
+    if (is?.state !== 'sick' || is.isAnswering || !containers.every(isLooping)) return []
+    return [[service, { ...is, state: 'gone', said: `restarted again and again, and ${is.said}` }]]
+  })
+  return { ...before, ...Object.fromEntries(looping) }
 }
 
 // The agent hears nothing of any member. nginx does, or they are silent to it too; where it has no program to ask with, Docker may know.
@@ -146,7 +200,9 @@ const familyOf = (ip: string): Family => (ip.includes(':') ? 6 : 4)
 
 interface Asked extends Omit<Gates, 'doors'> {
   /** Set where no member was heard at all: each was silent, or could not be asked. */
-  readonly unheard: Unanswered['kind']
+  readonly unheard: 'silence' | 'unasked' | undefined
+  /** Whether each takes connections, and speaks something else there. */
+  readonly speaksNoHttp: boolean
 }
 
 async function askMembers(
@@ -266,25 +322,38 @@ function choose(
     containers.some(({ state, health }) => state === 'running' && health === 'healthy'),
   )
   const statuses = statusesOf(0)
-  if (status === undefined && statuses.length > 0 && isWellByDocker)
+  const speaksNoHttp = areAll(heard, 'no-http')
+  if (status === undefined && (statuses.length > 0 || speaksNoHttp) && isWellByDocker)
     return judge(stack, observed, from, at(0), { kind: 'tcp' }, [
       {
         code: 'health-by-docker',
-        message: `GET ${first.path} answers ${statuses[0]} now, so Docker’s healthcheck and a connection count alone`,
+        message: `GET ${first.path} answers ${statuses[0] ?? 'no HTTP'} now, so Docker’s healthcheck and a connection count alone`,
         cure: `set stacks.${stack.name}.health.path to a page that tells whether the app is well`,
       },
     ])
   const refused = statuses.find((one) => REFUSALS.includes(one))
   if (status === undefined && refused !== undefined) refuseUnknown(stack, candidates, refused)
   // Nobody is well. What is to come must be; where it is not known how that shows, it must at least answer.
-  return judge(stack, observed, from, at(0), status === undefined ? { ...first, good: [UP] } : first, [
-    {
-      code: 'nobody-well',
-      message: `no instance answers ${describeProbe(first)} as a healthy one should`,
-      cure: `see why, or set stacks.${stack.name}.health.path to a page that tells whether the app is well`,
-    },
-  ])
+  const judged = judge(
+    stack,
+    observed,
+    from,
+    at(0),
+    status === undefined ? { ...first, good: [UP] } : first,
+    [
+      {
+        code: 'nobody-well',
+        message: `no instance answers ${describeProbe(first)} as a healthy one should`,
+        cure: `see why, or set stacks.${stack.name}.health.path to a page that tells whether the app is well`,
+      },
+    ],
+  )
+  return { ...judged, speaksNoHttp }
 }
+
+const areAll = (heard: readonly Heard[], kind: Unanswered['kind']) =>
+  heard.length > 0 &&
+  heard.every(({ answers }) => answers.every((one) => 'fault' in one && one.kind === kind))
 
 /** An answer of the app itself, though not of a page. */
 const isOwn = (status: number) => status >= 400 && status < 500 && !REFUSALS.includes(status)
@@ -357,11 +426,11 @@ function judge(
     (own.length > 0 && own.every((one) => one.answers.every((is) => isGood(probe, is))))
   const looked = running.flatMap(({ containers }) => containers).filter(({ health }) => health !== undefined)
   const isDockerSick = looked.length > 0 && looked.every(({ health }) => health === 'unhealthy')
-  // Where all of them answer and Docker calls all of them unhealthy, it is the healthcheck that does not work.
+  // Where Docker calls all of them unhealthy and one answers, it is the healthcheck that does not work.
   const isDockerAsked =
     !isDockerSick ||
     probe.kind === 'none' ||
-    running.some(({ containers, own }) => containers.length > 0 && !answers(own))
+    !running.some(({ containers, own }) => containers.length > 0 && answers(own))
   if (stack.health.by === 'docker') checkHealthcheck(stack, running)
   const before = running.map(({ instance, containers, own }): [string, Before] => {
     if (containers.length === 0) {
@@ -405,17 +474,20 @@ function judge(
           {
             code: 'healthcheck-unusable',
             message:
-              'Docker’s healthcheck calls every instance unhealthy though each answers: it is not asked',
+              'Docker’s healthcheck calls every instance unhealthy, also what answers: it is not asked',
             cure: 'mend the healthcheck of the service; `docker inspect` shows what it says',
           },
         ],
     unheard: unheardOf(heard.flatMap(({ answers: all }) => all)),
+    speaksNoHttp: false,
   }
 }
 
-function unheardOf(answers: readonly Answer[]): Unanswered['kind'] {
-  const kinds = answers.map((one) => ('fault' in one ? one.kind : undefined))
-  return kinds.every((kind) => kind !== undefined) ? kinds[0] : undefined
+function unheardOf(answers: readonly Answer[]): Asked['unheard'] {
+  const kinds = answers.flatMap((one) =>
+    'fault' in one && (one.kind === 'silence' || one.kind === 'unasked') ? [one.kind] : [],
+  )
+  return kinds.length === answers.length ? kinds[0] : undefined
 }
 
 function describeRemote({ ip, port }: Remote): string {
@@ -452,7 +524,18 @@ function refuseUnknown(stack: StackConfig, candidates: readonly HttpProbe[], sta
     'gate-unusable',
     `every instance answers ${status} to GET ${candidates[0]?.path} with Host ${hosts}: a new version could not be told from a broken one`,
     {
-      cure: `set stacks.${stack.name}.health.host to a name that the app serves, or health.path and health.status to what a healthy instance answers`,
+      cure: `set stacks.${stack.name}.health.host to a name that the app serves, health.path and health.status to what a healthy instance answers, or health to { tcp: true }`,
+    },
+  )
+}
+
+// nginx reaches it, so it works as it is.
+function refuseNoHttp(stack: StackConfig, { proxy }: Observed): never {
+  throw new Problem(
+    'gate-unusable',
+    `the servers of upstream ${proxy.upstream.name} serve nginx, but answer no plain ${proxy.approach.speaks.toUpperCase()} request`,
+    {
+      cure: `set stacks.${stack.name}.health to { tcp: true }, or to { docker: true } where the service has a healthcheck`,
     },
   )
 }

@@ -5,7 +5,6 @@ import { Problem } from '../../shared/problems.ts'
 import type { FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
 import { approachOf, type Approach } from '../nginx/doors.ts'
-import { parseDump } from '../nginx/dump.ts'
 import { readSettings, type NginxSettings } from '../nginx/settings.ts'
 import { findUpstreams, type Upstream, type UpstreamServer } from '../nginx/upstream.ts'
 import type { ComposeModel, ComposeService, Container, Mount, Ports } from '../ports.ts'
@@ -127,9 +126,11 @@ async function checkOnlyProxy(
       id !== proxy.container.id && state === 'running' && looksLikeNginx(model.services[service]),
   )
   for (const container of likely) {
-    const dump = await engine.exec(container.id, ['nginx', '-T'], signal).catch(() => undefined)
-    if (dump?.exitCode !== 0) continue
-    const { otherUses } = readSettings(parseDump(dump.stdout), '')
+    const files = await readConfiguration({ engine }, container, stoppedNames(containers), signal).catch(
+      () => undefined,
+    )
+    if (!files) continue
+    const { otherUses } = readSettings(files, '')
     const hosts = instances.flatMap(({ servers }) => servers.map(({ host }) => host))
     const [use] = hosts.flatMap((host) => otherUses(host, ''))
     if (use === undefined) continue

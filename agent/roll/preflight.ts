@@ -33,6 +33,9 @@ import { checkWritable } from './writable.ts'
 /** States of a container that runs, or ran and has ended: as compose made it, to be made anew. */
 const RUN_OR_ENDED: readonly Container['state'][] = ['running', 'restarting', 'exited', 'dead', 'created']
 
+/** What nginx need not resolve. */
+const ADDRESS = /^[\d.]+$|:/
+
 export interface Preflight {
   readonly observed: Observed
   readonly gates: Gates
@@ -152,6 +155,16 @@ function checkServing({ instances, proxy }: Observed, { before }: Gates, order: 
       `service ${left.service} is ${before[left.service]?.said}, and nginx cannot be reloaded without it`,
       { cure: `roll it too, or start it with \`docker compose up -d ${left.service}\` first` },
     )
+  for (const { service, servers } of instances.filter((one) => before[one.service]?.state === 'gone')) {
+    const hosts = [...new Set(servers.map(({ host }) => host).filter((host) => !ADDRESS.test(host)))]
+    const [use] = hosts.flatMap((host) => proxy.settings.usesAtLoad(host, proxy.upstream.name))
+    if (use !== undefined)
+      throw new Problem(
+        'container-missing',
+        `service ${service} is ${before[service]?.said}, and nginx cannot be reloaded while ${use} names it beside upstream ${proxy.upstream.name}`,
+        { cure: 'start it first, or take that line out until the deploy is over' },
+      )
+  }
   const known = new Set(instances.flatMap(({ servers }) => servers))
   const others = proxy.upstream.servers.filter((server) => !server.isDown && !known.has(server))
   checkSomebodyServes(order, instances, before, others.length)

@@ -80,9 +80,9 @@ export async function probeAll(
   return await faultAt(roll.gates, asker, remotesOf(roll, service, containers), signal)
 }
 
-/** Whether a service must be well as things are: at the new version always, else if it was before. */
+/** Whether a service must answer as things are: at the new version always, else if it did before, whatever Docker called it. */
 export function isExpectedWell({ updated, gates }: RollState, service: string): boolean {
-  return updated.has(service) || (gates.before[service]?.state ?? 'well') === 'well'
+  return updated.has(service) || (gates.before[service]?.isAnswering ?? true)
 }
 
 // The former version must be no better by Docker's healthcheck than it was.

@@ -61,6 +61,14 @@ describe('a stack that no question suits as it stands is rolled all the same:', 
     ['a rate limit', { sites: site('shop.example', `limit_req zone=page; ${pass}`) }, []],
     ['TLS', { sites: site('shop.example', pass, '443 ssl') }, []],
     [
+      'TLS to the app, by a variable',
+      {
+        app: { speaks: 'https' },
+        sites: site('shop.example', 'location / { set $to https://apps; proxy_pass $to; }'),
+      },
+      [],
+    ],
+    [
       'FastCGI',
       { app: { speaks: 'fastcgi' }, sites: site('x.example', 'location / { fastcgi_pass apps; }') },
       [],
@@ -111,6 +119,14 @@ describe('what cannot be judged is refused before anything moves, with the key t
     ['every Host is refused', { app: { hosts: ['secret.example'] }, sites: site('_') }, /health\.host/],
     ['everything is forbidden', { app: { pages: { '*': 403 } } }, /health\.host .* health\.status/],
     ['nobody can ask', { isRootless: true, programs: [] }, /docker: true/],
+    [
+      'the app wants a certificate of who asks',
+      {
+        app: { speaks: 'mtls' },
+        sites: site('a.b', 'proxy_ssl_certificate a.pem; location / { proxy_pass https://apps; }'),
+      },
+      /tcp: true/,
+    ],
     ['no healthcheck, though it is to decide', { stack: health({ by: 'docker' }) }, /health\.docker/],
   ])('%s', async (_, options, cure) => {
     const world = new FakeWorld(options)
@@ -130,7 +146,8 @@ describe('a stack that is sick before:', () => {
     hangs: { mode: 'hangs' },
     'refuses connections': 'refuses',
     'has crashed': 'exited',
-    'crashes again and again': 'restarting',
+    'waits for its next start': 'restarting',
+    'crashes again and again': 'looping',
   }
   /** A stack that has long run, of which something has happened to one instance. */
   const hurt = async (services: readonly string[], how: Hurt, options: WorldOptions = OLD) => {
@@ -172,6 +189,84 @@ describe('a stack that is sick before:', () => {
       expect(life.end, shown(life, world)).toMatchObject({ type: 'failed' })
       expect([world.files.text(world.proxyPath), failures()]).toEqual([before, []])
     }
+  })
+
+  // Between two crashes its name resolves; at the reload it may not.
+  test('one that crashes again and again is seen while it runs', async () => {
+    const { world, failures } = await hurt(['app1'], 'looping', { ...OLD, instances: 3 })
+    const isUp = () => world.containers.ofService('app1')[0]?.state === 'running'
+    while (!isUp()) await world.away(10)
+    const life = await world.roll(V2)
+    expect(life.end, shown(life, world)).toMatchObject({ type: 'succeeded', changed: true })
+    expect(orderOf(life)).toEqual(['app1', 'app3', 'app2'])
+    expect([...failures(), ...world.inconsistencies()]).toEqual([])
+  })
+
+  test('one that nginx names past the upstream too is not begun with', async () => {
+    const sites = `${site('shop.example')}${site('admin.example', 'location / { proxy_pass http://app1:3000; }')}`
+    const { world, failures } = await hurt(['app1'], 'exited', { ...OLD, sites })
+    const life = await world.roll(V2)
+    expect(life.end).toMatchObject({
+      type: 'failed',
+      problem: { code: 'container-missing', message: expect.stringMatching(/proxy_pass http:\/\/app1:3000/) },
+    })
+    expect([world.files.writes, failures()]).toEqual([0, []])
+  })
+
+  test('one bad answer makes nobody sick', async () => {
+    const world = new FakeWorld({ ...OLD, instances: 3 })
+    let isFirst = true
+    const { get } = world.ports.http
+    Object.assign(world.ports.http, {
+      get: async (...[target, ...rest]: Parameters<typeof get>) => {
+        const isApp1 = world.containers.byIp(target.ip)?.service === 'app1'
+        if (!isApp1 || !isFirst) return await get(target, ...rest)
+        isFirst = false
+        return { status: 500 }
+      },
+    })
+    const life = await world.roll(V2)
+    expect(life.end, shown(life, world)).toMatchObject({ type: 'succeeded', changed: true })
+    expect([orderOf(life), isFirst]).toEqual([['app3', 'app2', 'app1'], false])
+  })
+
+  // Clients are served by it all the same, so it must answer before it is put back.
+  test('one that Docker alone calls sick is waited for on the way back', async () => {
+    const world = new FakeWorld({
+      ...OLD,
+      app: { pages: { '/nowhere': 404 }, startMs: 1500 },
+      stack: health({ timeoutMs: 10_000 }),
+      healthcheck: NOWHERE,
+    })
+    await world.away(5000)
+    world.containers.ofService('app1')[0]!.health = 'healthy'
+    const life = await world.roll({ image: 'ghcr.io/acme/hello:sick' })
+    expect(life.end, shown(life, world)).toMatchObject({ type: 'failed' })
+    expect(orderOf(life)).toEqual(['app2', 'app1'])
+    await world.settle()
+    expect([...world.traffic.failures.keys(), ...world.moments.failures.keys()]).toEqual([])
+  })
+
+  test('a healthcheck that works nowhere is not asked, though one instance is sick', async () => {
+    const { world } = await hurt(
+      ['app1'],
+      { mode: 'sick' },
+      {
+        ...OLD,
+        app: { pages: { '/nowhere': 404 } },
+        healthcheck: NOWHERE,
+      },
+    )
+    await world.away(5000)
+    const life = await world.roll(V2)
+    expect(life.end, shown(life, world)).toMatchObject({ type: 'succeeded', changed: true })
+    expect(warningsOf(life)).toEqual(['healthcheck-unusable'])
+  })
+
+  test('where all of them crashed, they are asked from where nginx’s own container is reached', async () => {
+    const { world } = await hurt(['app1', 'app2'], 'exited', { ...OLD, isRootless: true })
+    const life = await world.roll(V2)
+    expect(life.end, shown(life, world)).toMatchObject({ type: 'succeeded', changed: true })
   })
 
   test('where the next instance fails after a crashed one was mended, all is taken back', async () => {
@@ -267,6 +362,14 @@ describe('several nginx that send requests to the same instances', () => {
     expect(life.end).toMatchObject({ type: 'failed', problem: { code: 'proxy-several' } })
     expect([world.files.writes, world.failures()]).toEqual([0, []])
   })
+})
+
+test('a second nginx is seen also while the name of a crashed instance keeps it from loading', async () => {
+  const world = new FakeWorld({ secondNginx: 'service', stack: { proxy: { service: 'nginx' } } })
+  world.hurt('app1', 'exited')
+  const life = await world.roll({ image: 'ghcr.io/acme/hello:v2' })
+  expect(life.end).toMatchObject({ type: 'failed', problem: { code: 'proxy-several' } })
+  expect(world.files.writes).toBe(0)
 })
 
 test('a worker_shutdown_timeout is warned of', async () => {

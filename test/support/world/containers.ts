@@ -12,6 +12,8 @@ const APP_PORT = 3000
 export const STOP_MS = 20
 /** The engine's first wait before it starts again what ended by itself. */
 const RESTART_MS = 100
+/** One that ends again and again runs so long, and waits so long for its next start. */
+const LOOP_MS = 300
 
 export interface FakeContainer {
   readonly id: string
@@ -60,8 +62,11 @@ export interface CreateOptions {
   readonly containerName?: string
 }
 
-/** What happens to an app: it answers otherwise, its container has ended or ends again and again, or its port is closed. */
-export type Hurt = Partial<App> | 'exited' | 'restarting' | 'refuses'
+/**
+ * What happens to an app: it answers otherwise, its container has ended or waits for its next start, it ends again and again soon after a
+ * start, or its port is closed.
+ */
+export type Hurt = Partial<App> | 'exited' | 'restarting' | 'looping' | 'refuses'
 
 export interface Question {
   readonly ip: string
@@ -69,6 +74,8 @@ export interface Question {
   readonly path: string
   readonly host: string
   readonly tls?: boolean
+  /** Whether who asks has a certificate that the app knows. */
+  readonly hasCertificate?: boolean
 }
 
 /** `afterMs`: how long whoever asks waits for it. */
@@ -77,13 +84,14 @@ export type Answer = { readonly status: number; readonly afterMs?: number } | { 
 /** What an app answers. */
 export function answerOf(container: FakeContainer, question: Omit<Question, 'ip'>): Answer {
   const { mode, pages, hosts, speaks } = container.app
-  const { port, path, host, tls = false } = question
+  const { port, path, host, tls = false, hasCertificate = false } = question
   if (!container.isListening || port !== APP_PORT) return { fault: 'ECONNREFUSED' }
   if (speaks === 'fastcgi') return { fault: 'ECONNRESET' }
-  if (tls && speaks !== 'https') return { fault: 'EPROTO' }
+  const isTls = speaks === 'https' || (speaks === 'mtls' && hasCertificate)
+  if (tls && !isTls) return { fault: 'EPROTO' }
   if (mode === 'hangs') return { status: 200, afterMs: Infinity }
   container.asked += 1
-  if (!tls && speaks === 'https') return { status: 400 }
+  if (!tls && speaks !== 'http') return { status: 400 }
   if (mode === 'sick' || (mode === 'flaps' && container.asked % 2 === 0)) return { status: 500 }
   if (hosts && !hosts.includes(host.replace(/:\d+$/, ''))) return { status: 400 }
   return { status: pages[path] ?? pages['*'] ?? 200 }
@@ -215,6 +223,7 @@ export class Containers {
   hurt(container: FakeContainer, how: Hurt): void {
     if (typeof how === 'object') container.app = { ...container.app, ...how }
     else if (how === 'refuses') container.isListening = false
+    else if (how === 'looping') this.#loop(container)
     else {
       this.stop(container, 139)
       container.state = how
@@ -222,6 +231,19 @@ export class Containers {
     }
     this.#changed(`is hurt: ${JSON.stringify(how)}`, container)
     this.#check(container, 0)
+  }
+
+  #loop(container: FakeContainer): void {
+    if (!this.#all.includes(container)) return
+    container.isListening = false
+    const isUp = container.state === 'running'
+    if (isUp) this.stop(container, 139)
+    container.state = isUp ? 'restarting' : 'running'
+    if (!isUp) {
+      container.restarts += 1
+      container.startedAt = this.#clock.now()
+    }
+    this.#clock.after(LOOP_MS, () => this.#loop(container))
   }
 
   stop(container: FakeContainer, exitCode: number): void {

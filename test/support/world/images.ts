@@ -24,7 +24,8 @@ export interface App {
   readonly pages: Readonly<Record<string, number>>
   /** The host names that it knows, where it answers 400 to all others. */
   readonly hosts: readonly string[] | undefined
-  readonly speaks: 'http' | 'https' | 'fastcgi'
+  /** `mtls`: TLS for who has a certificate, as nginx. */
+  readonly speaks: 'http' | 'https' | 'mtls' | 'fastcgi'
 }
 
 /** An app that crashes does so this long after it listens: just after two probes found it healthy. */

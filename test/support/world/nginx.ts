@@ -5,7 +5,7 @@ import type { VirtualClock } from './clock.ts'
 import { answerOf, type Answer, type Containers, type FakeContainer, type Question } from './containers.ts'
 import type { FakeFiles } from './files.ts'
 import { keepaliveMinTimeout, readUpstream, type ServerLine } from './nginx-text.ts'
-import { hostsOf, locationFor, readSites, siteAt, type Location, type Site } from './sites.ts'
+import { hostsOf, locationFor, readSites, siteAt, type Location, type Pass, type Site } from './sites.ts'
 
 const MAIN = '/etc/nginx/nginx.conf'
 /** As measured: new workers accept after a while, old ones are told to quit a good 100 ms later. */
@@ -259,7 +259,7 @@ export class FakeNginx {
     const location = locationFor(found.site, question.path)
     if (!location?.action) return { status: PAGES[question.path] ?? 404 }
     return 'pass' in location.action
-      ? this.#pass(location.action.pass, location, { ...question, host })
+      ? this.#pass(location.action, location, { ...question, host })
       : location.action
   }
 
@@ -272,7 +272,7 @@ export class FakeNginx {
   }
 
   // It tries no second server, so that no fault of ours hides behind that.
-  #pass(pass: string, { host, readTimeoutMs }: Location, question: Question): Answer {
+  #pass({ pass, tls, hasCertificate }: Pass, { host, readTimeoutMs }: Location, question: Question): Answer {
     this.#turn += 1
     const live = this.newest().servers.filter(({ isDown }) => !isDown)
     const server = pass === 'apps' ? live[this.#turn % live.length] : undefined
@@ -285,6 +285,8 @@ export class FakeNginx {
       port: server?.port ?? Number(port),
       path: question.path,
       host: isClients ? question.host : (host ?? pass),
+      tls,
+      hasCertificate,
     })
     if ('fault' in answer) return { status: 502 }
     const { afterMs = 0 } = answer

@@ -23,11 +23,17 @@ interface Listen {
 export interface Location {
   readonly path: string
   readonly isExact: boolean
-  readonly action:
-    { readonly pass: string } | { readonly status: number } | { readonly fault: 'ECONNRESET' } | undefined
+  readonly action: Pass | { readonly status: number } | { readonly fault: 'ECONNRESET' } | undefined
   /** What the app is told as its Host, as written. */
   readonly host: string | undefined
   readonly readTimeoutMs: number
+}
+
+export interface Pass {
+  readonly pass: string
+  readonly tls: boolean
+  /** Whether nginx shows a certificate of its own (`proxy_ssl_certificate`). */
+  readonly hasCertificate: boolean
 }
 
 interface Directive {
@@ -97,7 +103,8 @@ function locationOf(
   const value = (name: string) => valuesOf(block, name)[0] ?? valuesOf(server, name)[0]
   const headers = [...valuesOf(block, 'proxy_set_header'), ...valuesOf(server, 'proxy_set_header')]
   const status = Number(valuesOf(block, 'return')[0]?.[0])
-  const pass = block.find(({ words: [name = ''] }) => name.endsWith('_pass'))?.words[1]
+  const written = block.find(({ words: [name = ''] }) => name.endsWith('_pass'))?.words[1]
+  const pass = valuesOf(block, 'set').find(([name]) => name === written)?.[1] ?? written
   const seconds = /^(\d+)s?$/.exec(value('proxy_read_timeout')?.[0] ?? '')?.[1]
   return {
     path: words.at(-1) ?? '/',
@@ -108,7 +115,11 @@ function locationOf(
         : status > 0
           ? { status }
           : pass !== undefined
-            ? { pass: pass.replace(/^\w+:\/\//, '').replace(/\/.*$/, '') }
+            ? {
+                pass: pass.replace(/^\w+:\/\//, '').replace(/\/.*$/, ''),
+                tls: pass.startsWith('https:'),
+                hasCertificate: value('proxy_ssl_certificate') !== undefined,
+              }
             : valuesOf(block, 'stub_status').length > 0
               ? { status: 200 }
               : undefined,
