@@ -1,13 +1,18 @@
 // What a roll asks of a new version is asked of what runs first: stacks that no question suits as it stands, and stacks that are sick
 // before. One agent for all of them.
 
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { LoggedEvent } from '../../shared/events.ts'
 import { under, type LoadOptions, type LoadResult } from '../support/load.ts'
 import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
 import { endAll, SEED_COMPOSE, startStack, type Stack } from '../support/stack.ts'
 
-/** A status page, a catch-all and another site come first, and `/` allows one request a second: none of them is the app's affair. */
+/**
+ * A status page, a catch-all and another site come first, TLS before plain HTTP, and `/` allows one request a second: none of them is the
+ * app's affair.
+ */
 const HARDENED = `user nginx;
 events {}
 http {
@@ -18,7 +23,10 @@ http {
   server { listen 80 default_server; server_name _; return 444; }
   server { listen 80; server_name blog.example; location / { proxy_pass http://127.0.0.1:1; } }
   server {
+    listen 443 ssl;
     listen 80;
+    ssl_certificate /etc/nginx/shop.example.pem;
+    ssl_certificate_key /etc/nginx/shop.example.pem;
     server_name *.shop.example;
     location / { limit_req zone=page; proxy_pass http://api; proxy_set_header Host $host; }
     location /v1/ { proxy_pass http://api; proxy_set_header Host $host; }
@@ -41,12 +49,15 @@ const STACKS = {
   /** It serves two names, of which nginx knows a wildcard, and its healthcheck says which page is there. */
   hardened: {
     files: {
-      'docker-compose.yml': withEnv(
-        SEED_COMPOSE,
-        'ROOT=401',
-        'HOST_NAMES=www.shop.example,localhost',
-      ).replaceAll('    expose:', HEALTHCHECK),
+      'docker-compose.yml': withEnv(SEED_COMPOSE, 'ROOT=401', 'HOST_NAMES=www.shop.example,localhost')
+        .replaceAll('    expose:', HEALTHCHECK)
+        .replace(
+          '    volumes:\n',
+          '    volumes:\n      - ./proxy/shop.example.pem:/etc/nginx/shop.example.pem\n',
+        ),
       'proxy/nginx.conf': HARDENED,
+      // A key and a certificate for it, made for these tests: nobody is to trust it.
+      'proxy/shop.example.pem': await readFile(join(import.meta.dirname, 'tls/shop.example.pem')),
     },
     door: { path: '/v1/hello', host: 'www.shop.example' },
   },
@@ -126,7 +137,10 @@ test('behind a status page, a catch-all, another site and a rate limit, with a H
     gates: {
       probe: { kind: 'http', path: '/v1/up', host: 'www.shop.example' },
       before: { app1: { state: 'well' }, app2: { state: 'well' } },
-      doors: [{ host: 'www.shop.example' }, { host: 'www.shop.example', path: '/v1/up', status: 200 }],
+      doors: [
+        { tls: true, host: 'www.shop.example', path: '/v1/up', status: 200 },
+        { tls: true, path: '/' },
+      ],
     },
   })
   const load = { path: '/v1/hello', host: 'www.shop.example' }
