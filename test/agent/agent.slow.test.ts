@@ -798,6 +798,28 @@ test('of two that wait, the newer supersedes the older; the one that runs is lef
   expect(begun).toEqual(['a', 'c'])
 })
 
+test('stacks of one compose file wait for each other; one of another file does not', async () => {
+  const hub = await hubFor()
+  const { roll, begun, release } = heldRoll()
+  const apart = { ...stackConfig('apart'), compose: ['/elsewhere/docker-compose.yml'] }
+  const config = configFor(hub.url, [stackConfig('hello'), stackConfig('other'), apart])
+  const agent = await runAgent(tempDir(), hub.url, { config, roll })
+  await until('connected', () => agent.connects.count === 1)
+  const stacks = ['hello', 'other', 'apart']
+  const frames = await Promise.all(stacks.map((stack) => hookFrame({ stack, body: `{"reason":"${stack}"}` })))
+  for (const frame of frames) {
+    hub.deliver(frame)
+    await until('it is taken in', () => hub.types(frame.id).includes('received'))
+  }
+  await until('the one apart begins', () => begun.includes('apart'))
+  expect(begun).toEqual(['hello', 'apart'])
+  release()
+  await until('the other begins', () => begun.includes('other'))
+  release()
+  release()
+  for (const frame of frames) expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'succeeded'])
+})
+
 describe('after a crash', () => {
   test('the interrupted deploy is recovered with its note before the queued one runs', async () => {
     const hub = await hubFor()
