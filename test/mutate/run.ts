@@ -6,7 +6,7 @@ import { Stryker } from '@stryker-mutator/core'
 const CORE = [
   'agent/nginx/*.ts',
   'agent/compose/*.ts',
-  'agent/roll/judge.ts',
+  'agent/roll/{healthcheck,judge,order}.ts',
   'shared/{deploy,image,plan,request,supersede,version}.ts',
   'worker/hub/decide.ts',
 ]

@@ -7,7 +7,7 @@ export default defineConfig({
   test: {
     include: [
       'test/agent/{nginx,compose}/*.test.ts',
-      'test/agent/roll/judge.test.ts',
+      'test/agent/roll/{healthcheck,judge,order}.test.ts',
       'test/shared/*.test.ts',
       'test/worker/decide.test.ts',
     ],
