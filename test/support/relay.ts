@@ -310,6 +310,11 @@ export class AgentSocket {
       .map((text) => JSON.parse(text))
   }
 
+  /** What came and was not asked for by `next`. */
+  unread(): FromHub[] {
+    return this.#frames.splice(0).map((text) => JSON.parse(text))
+  }
+
   async closed(): Promise<{ code: number; reason: string }> {
     await this.#until(() => this.#closed !== undefined)
     return this.#closed!

@@ -5,8 +5,10 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { decodeJwt } from 'jose'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Relay } from '../../agent/relay.ts'
+import type { LoggedEvent } from '../../shared/events.ts'
 import { DEPLOYS_KEPT_MAX, TRIM_EVERY_DEPLOYS } from '../../shared/limits.ts'
 import { ROLL, TestHost, testRelay } from '../support/relay.ts'
 
@@ -16,37 +18,54 @@ beforeEach(() => {
   dataDir = mkdtempSync(join(tmpdir(), 'ropeway-relay-'))
 })
 afterEach(async () => {
-  await relay?.stop()
-  relay = undefined
+  await stop()
   rmSync(dataDir, { recursive: true })
 })
 
-async function start(): Promise<Relay> {
+async function stop(): Promise<void> {
   await relay?.stop()
+  relay = undefined
+}
+
+async function start(): Promise<Relay> {
+  await stop()
   relay = await testRelay({ dataDir })
   return relay
 }
 
-/** Tables and rows of every Durable Object on the disk. */
-function stored(): { tables: string[]; deploys: number; events: number; proofs: number }[] {
+/** The databases of every Durable Object on the disk. */
+function databases(): string[] {
   const folder = join(dataDir, 'do/ropeway-Hub')
   return readdirSync(folder)
     .filter((name) => name.endsWith('.sqlite') && name !== 'metadata.sqlite')
-    .map((name) => {
-      using db = new DatabaseSync(join(folder, name), { readOnly: true })
-      const tables = db
-        .prepare(`SELECT name FROM sqlite_master WHERE type = 'table'`)
-        .all()
-        .map((row) => String(row['name']))
-      const count = (what: string) =>
-        tables.includes('deploys') ? Number(db.prepare(`SELECT count(*) AS n FROM ${what}`).get()?.['n']) : 0
-      return {
-        tables,
-        deploys: count('deploys'),
-        events: count('events'),
-        proofs: count('deploys WHERE proof IS NOT NULL'),
-      }
-    })
+    .map((name) => join(folder, name))
+}
+
+/** Changes the database of the one hub that has deploys, while no relay runs. */
+function inHub(statement: string): void {
+  for (const path of databases()) {
+    using db = new DatabaseSync(path)
+    if (db.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'deploys'`).get()) db.exec(statement)
+  }
+}
+
+/** Tables and rows of every Durable Object on the disk. */
+function stored(): { tables: string[]; deploys: number; events: number; proofs: number }[] {
+  return databases().map((path) => {
+    using db = new DatabaseSync(path, { readOnly: true })
+    const tables = db
+      .prepare(`SELECT name FROM sqlite_master WHERE type = 'table'`)
+      .all()
+      .map((row) => String(row['name']))
+    const count = (what: string) =>
+      tables.includes('deploys') ? Number(db.prepare(`SELECT count(*) AS n FROM ${what}`).get()?.['n']) : 0
+    return {
+      tables,
+      deploys: count('deploys'),
+      events: count('events'),
+      proofs: count('deploys WHERE proof IS NOT NULL'),
+    }
+  })
 }
 
 test('enrolment, triggers, deploys and events are kept over a restart', async () => {
@@ -77,6 +96,46 @@ test('enrolment, triggers, deploys and events are kept over a restart', async ()
   await again.close()
 })
 
+test('an agent hears that its events are stored only once they are, and viewers see them only then', async () => {
+  const host = await TestHost.enrolled(await start())
+  const before = await host.agent()
+  const { id } = (await host.hook()).body.deploy
+  await before.nextDeploy()
+  await before.close()
+
+  await stop()
+  // As a disk that fills up while they are stored: the first would still fit.
+  inHub(
+    `CREATE TRIGGER refused BEFORE INSERT ON events WHEN NEW.seq > 2 BEGIN SELECT RAISE(ABORT, 'full'); END`,
+  )
+  host.url = (await start()).url
+  const token = await host.token(['read'])
+  const viewer = await host.watch(id, { authorization: `Bearer ${token}` })
+  for (const _ of ['the first time', 'when it comes back']) {
+    const agent = await host.agent()
+    await agent.nextDeploy()
+    agent.report(id, 1, ...ROLL)
+    expect(await agent.closed()).toEqual({ code: 1011, reason: 'not stored' })
+    expect(agent.unread()).toEqual([])
+  }
+  await host.put('/revoked', { ids: [decodeJwt(token).jti] })
+  expect((await viewer.rest()).map(({ event }) => event.type)).toEqual(['accepted'])
+
+  await stop()
+  expect(stored().find(({ deploys }) => deploys > 0)).toMatchObject({ events: 1 })
+  inHub('DROP TRIGGER refused')
+  host.url = (await start()).url
+  const agent = await host.agent()
+  await agent.nextDeploy()
+  agent.report(id, 1, ...ROLL)
+  expect(await agent.next()).toEqual({ type: 'stored', deploy: id, seq: ROLL.length })
+  const { events } = (await host.get(`/deploys/${id}/events`)).body as { events: LoggedEvent[] }
+  expect(events.map(({ seq, event }) => [seq, event.type])).toEqual(
+    ['accepted', ...ROLL.map(({ type }) => type)].map((type, i) => [i + 1, type]),
+  )
+  await agent.close()
+})
+
 // Miniflare ends workerd by SIGKILL, so every stop here is a crash to it.
 test('a relay that is killed has lost nothing that it accepted', async () => {
   const host = await TestHost.enrolled(await start())
@@ -100,8 +159,7 @@ test('a name that is not enrolled leaves nothing on the disk', async () => {
   expect((await nobody.get('')).status).toBe(401)
   expect((await nobody.deploy('{}')).status).toBe(401)
   await expect(nobody.silentAgent()).rejects.toThrow('HTTP 401')
-  await relay?.stop()
-  relay = undefined
+  await stop()
   for (const { tables } of stored()) expect(tables.filter((name) => !name.startsWith('sqlite_'))).toEqual([])
 })
 
@@ -122,8 +180,7 @@ test('only the newest finished deploys are kept, and no proof of a finished one'
   expect((await host.get(`/deploys/${first}`)).status).toBe(404)
   expect((await host.get(`/deploys/${waiting}`)).status).toBe(200)
   await agent.close()
-  await relay?.stop()
-  relay = undefined
+  await stop()
   // With the one that waits, and those that came since the last time that old ones were looked for.
   const kept = DEPLOYS_KEPT_MAX + 1 + ((count + 1) % TRIM_EVERY_DEPLOYS)
   expect(stored().find(({ deploys }) => deploys > 0)).toMatchObject({
