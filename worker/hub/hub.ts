@@ -57,7 +57,7 @@ import {
 import { makeNonce } from './nonce.ts'
 import { verifyPush, type Ignored, type Sent } from './pushes.ts'
 import { migrate } from './schema.ts'
-import { isSession, makeSession } from './session.ts'
+import { isSession, makeSession, watcherClaims } from './session.ts'
 import * as sockets from './sockets.ts'
 import { noteKeyUsed, noteStale, type Noted } from './uses.ts'
 import {
@@ -172,15 +172,7 @@ export class Hub extends DurableObject<Env> {
   /** Lets whoever has just asked by a hook watch the one deploy's stack, for as long as a session: the Worker keeps it to itself. */
   async watcher(host: string, stack: string, audience: string): Promise<string> {
     const now = new Date()
-    const claims: Claims = {
-      actor: 'hook',
-      id: makeNonce(),
-      issuedAt: now.getTime(),
-      expiresAt: Infinity,
-      scopes: ['read'],
-      stacks: [stack],
-      bodySha256: undefined,
-    }
+    const claims = watcherClaims(stack, makeNonce(), now)
     return (await makeSession(this.#sessionKey(), { host, audience, claims, now })).token
   }
 

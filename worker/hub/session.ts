@@ -40,6 +40,19 @@ export async function makeSession(
   return { token, expiresAt: expires * 1000 }
 }
 
+/** Of whoever has asked by a hook and watches what becomes of it: there is no token, so its session lives as long as sessions do. */
+export function watcherClaims(stack: string, id: string, now: Date): Claims {
+  return {
+    actor: 'hook',
+    id,
+    issuedAt: now.getTime(),
+    expiresAt: Infinity,
+    scopes: ['read'],
+    stacks: [stack],
+    bodySha256: undefined,
+  }
+}
+
 /** What a session says, once it is known to be one of this hub's. Throws `unauthorized`. No clock may differ: the hub's own made it. */
 export async function verifySession(token: string, key: Uint8Array, expected: Expected): Promise<Claims> {
   const claims = await verifiedClaims(token, key, expected)
