@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { onTestFinished } from 'vitest'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { ToldDeclined } from '../../shared/events.ts'
@@ -47,6 +48,8 @@ export interface Behaviour {
   answersPings: boolean
   welcomes: boolean
   stores: boolean
+  /** Without it, whoever dials is left waiting. */
+  answersUpgrades: boolean
   /** Answer to the upgrade, instead of a socket. */
   refuseWith: number | undefined
   /** Closes each socket with this code after the welcome. */
@@ -61,6 +64,7 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
   const http = createServer()
   const server = new WebSocketServer({ noServer: true })
   const sockets = new Set<WebSocket>()
+  const unanswered = new Set<Duplex>()
   const batches: Hub['batches'] = []
   const declined: Hub['declined'] = []
   const pings = { count: 0 }
@@ -70,6 +74,7 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
     answersPings: true,
     welcomes: true,
     stores: true,
+    answersUpgrades: true,
     refuseWith: undefined,
     closeWith: undefined,
     clockOffsetMs: 0,
@@ -93,6 +98,7 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
     deliver: (frame) => hub.send(frame),
     drop: () => {
       for (const socket of sockets) socket.terminate()
+      for (const socket of unanswered) socket.destroy()
     },
     stop: async () => {
       hub.drop()
@@ -106,8 +112,12 @@ export async function startHub(initial: Partial<Behaviour> = {}): Promise<Hub> {
   })
   http.on('upgrade', (request, socket, head) => {
     tokens.push(request.headers.authorization?.replace('Bearer ', '') ?? '')
+    // An agent that stops meanwhile resets the connection, and nobody else listens to a socket that is upgraded.
+    if (!hub.behaviour.answersUpgrades) {
+      unanswered.add(socket.on('error', () => {}))
+      return
+    }
     if (hub.behaviour.refuseWith !== undefined) {
-      // An agent that stops meanwhile resets the connection, and nobody else listens to a socket that is upgraded.
       socket.on('error', () => {})
       const date = new Date(Date.now() + hub.behaviour.clockOffsetMs).toUTCString()
       socket.end(

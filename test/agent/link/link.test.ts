@@ -37,6 +37,9 @@ describe('the wait before dialling again', () => {
   })
 })
 
+/** Of the link, when it is told to. The hub's answer to its close takes at most 1 s; whatever else it could wait for, 15 s or more. */
+const STOP_MS_MAX = 5000
+
 interface Running {
   readonly hub: Hub
   readonly link: Link
@@ -79,14 +82,15 @@ async function running(
     onCancel: () => {},
     onStored: () => {},
     timing: {
+      ...timing,
       wait: (delayMs, reason) => {
         waits.push({ delayMs, reason })
-        return 5
+        return timing.wait?.(delayMs, reason) ?? 5
       },
-      ...timing,
     },
   })
-  const ended = link.run(stop.signal)
+  let isEnded = false
+  const ended = link.run(stop.signal).then(() => (isEnded = true))
   const result = {
     hub,
     link,
@@ -96,6 +100,7 @@ async function running(
     waits,
     stop: async () => {
       stop.abort()
+      await until('the link has ended', () => isEnded, STOP_MS_MAX)
       await ended
     },
   }
@@ -374,8 +379,27 @@ test('a clock that is right is not', async () => {
   expect(logs).toEqual([])
 })
 
-test('stopping while it dials or waits takes no time', async () => {
-  const { hub, stop } = await running({ refuseWith: 503 }, { wait: () => 60_000 })
+test('stopping while it waits ends the wait', async () => {
+  const { waits, stop } = await running({ refuseWith: 503 }, { wait: () => 3_600_000 })
+  await until('a wait', () => waits.length === 1)
+  await stop()
+})
+
+test('stopping while it dials ends the dialling: the relay may never answer', async () => {
+  const { hub, waits, stop } = await running({ answersUpgrades: false })
   await until('an attempt', () => hub.tokens.length === 1)
   await stop()
+  expect(hub.tokens.length).toBe(1)
+  expect(waits).toEqual([])
+})
+
+test('stopping before it dials leaves it at that', async () => {
+  const { promise, resolve } = Promise.withResolvers<Hello>()
+  const hellos = { count: 0 }
+  const { hub, stop } = await running({}, {}, { hello: () => ((hellos.count += 1), promise) })
+  await until('it makes its hello', () => hellos.count === 1)
+  const stopped = stop()
+  resolve(HELLO)
+  await stopped
+  expect(hub.tokens).toEqual([])
 })
