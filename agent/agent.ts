@@ -15,7 +15,8 @@ import { lockPath } from './adapters/locks.ts'
 import type { Config, StackConfig } from './config/config.ts'
 import type { Identity } from './identity/identity.ts'
 import { Intake } from './intake.ts'
-import type { Journal, JournaledDeploy, TakenIn } from './journal/journal.ts'
+import type { Journal, JournaledDeploy } from './journal/journal.ts'
+import type { VerifiedDeploy } from './verified-deploy.ts'
 import { Writer } from './journal/writer.ts'
 import { checkHello, helloOf } from './link/hello.ts'
 import { Link, type LinkTiming } from './link/link.ts'
@@ -27,7 +28,8 @@ import type { Ports } from './ports.ts'
 import { Queue, type Queued } from './queue.ts'
 import type { recover } from './roll/recover.ts'
 import type { Releases } from './roll/release.ts'
-import type { roll, RollContext } from './roll/roll.ts'
+import type { roll } from './roll/roll.ts'
+import type { RollContext } from './roll/roll-context.ts'
 import type { StuckNotes } from './roll/stuck.ts'
 import { RunningDeploys } from './running.ts'
 import { BY_TOKEN } from './verify.ts'
@@ -59,9 +61,9 @@ export interface AgentOptions {
   readonly timing?: Partial<LinkTiming>
 }
 
-type Deploying = Pick<TakenIn, 'id' | 'stack' | 'actor' | 'trigger'>
+type Deploying = Pick<VerifiedDeploy, 'id' | 'stack' | 'actor' | 'trigger'>
 
-interface Work extends Queued, Pick<TakenIn, 'actor' | 'trigger' | 'expiresAt'> {
+interface Work extends Queued, Pick<VerifiedDeploy, 'actor' | 'trigger' | 'expiresAt'> {
   readonly stackConfig: StackConfig
   readonly request: AnyRequest
 }

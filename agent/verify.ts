@@ -14,25 +14,20 @@ import {
   type Proof,
 } from '../shared/protocol.ts'
 import { verifyToken, type Claims } from '../shared/tokens.ts'
-import {
-  askedByHint,
-  askedByToken,
-  checkCancel,
-  verifyTriggered,
-  type Asked,
-} from '../shared/triggers/index.ts'
+import { askedByHint, askedByToken, checkCancel, verifyTriggered } from '../shared/triggers/index.ts'
+import type { VerifiedRequest } from '../shared/triggers/verified.ts'
 import type { IssuerKeys } from '../shared/triggers/issuer-keys.ts'
 import { askedByOidc, isOidc } from '../shared/triggers/oidc.ts'
 import { askedByPush, isPushTrigger } from '../shared/triggers/pushes.ts'
 import { stackOf, type Config, type StackConfig } from './config/config.ts'
 import type { Identity } from './identity/identity.ts'
-import type { TakenIn } from './journal/journal.ts'
+import type { VerifiedDeploy } from './verified-deploy.ts'
 
 /** In the place of a trigger's name for what tokens ask for; no trigger can have this one. */
 export const BY_TOKEN = '@token'
 
 export interface Verified {
-  readonly deploy: TakenIn
+  readonly deploy: VerifiedDeploy
   readonly stackConfig: StackConfig
 }
 
@@ -105,7 +100,7 @@ export function verdictOf(error: unknown): DeclinedEvent | undefined {
  * from the same trigger: whoever reorders what was signed cannot make an older request run after it.
  */
 export function whyDeclined(
-  { expiresAt, signedAt }: Pick<TakenIn, 'expiresAt' | 'signedAt'>,
+  { expiresAt, signedAt }: Pick<VerifiedDeploy, 'expiresAt' | 'signedAt'>,
   newest: { readonly id: string; readonly signedAt: number } | undefined,
   nowMs: number,
 ): DeclinedEvent | undefined {
@@ -121,7 +116,7 @@ async function ask(
   stack: StackConfig,
   trusted: Trusted,
   now: Date,
-): Promise<Asked> {
+): Promise<VerifiedRequest> {
   const { proof } = frame
   if (!isKnownProof(proof))
     throw new Problem(
@@ -172,7 +167,7 @@ async function askByChat(
   { host, chats }: Config,
   stack: StackConfig,
   now: Date,
-): Promise<Asked> {
+): Promise<VerifiedRequest> {
   const chat = chats.find((each) => chatTrigger(each) === trigger)
   if (!chat) throw new Problem('unauthorized', `this host has no chat ${JSON.stringify(trigger)}`)
   const heard = (request: { headers: Record<string, string>; body: string }) =>
@@ -197,7 +192,7 @@ async function askByToken(
   stack: StackConfig,
   trusted: Trusted,
   now: Date,
-): Promise<Asked> {
+): Promise<VerifiedRequest> {
   const keys = await trusted.publicKeys(now)
   const revoked = await trusted.revoked(now)
   const { issuedAt, expiresAt } = timesOf(token)

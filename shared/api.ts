@@ -1,10 +1,11 @@
 // What the relay answers over HTTP, as schemas: the relay's own types, its OpenAPI document and the command line's parser.
 
 import { z } from 'zod'
-import { DEPLOY_ID_PATTERN, STATUSES, TRUSTS } from './deploy.ts'
+import { STATUSES } from './deploy.ts'
+import { TRUSTS, anyRequestSchema } from './request.ts'
+import { DEPLOY_ID_PATTERN } from './deploy-id.ts'
 import { loggedEventSchema, toldEventSchema } from './events.ts'
 import { TOKENS_REVOKED_MAX } from './limits.ts'
-import { anyRequestSchema } from './request.ts'
 import { TOKEN_TTL_SECONDS_MAX } from './tokens.ts'
 
 const deployId = z.string().regex(DEPLOY_ID_PATTERN)

@@ -1,6 +1,7 @@
 // A deploy's status and the one table of its transitions: live running, replay and every viewer's picture use it.
 
 import type { ToldEvent } from './events.ts'
+import type { Trust } from './request.ts'
 
 export const STATUSES = [
   'queued',
@@ -53,13 +54,6 @@ export function nextStatus(status: Status, event: ToldEvent): Status {
   }
 }
 
-/**
- * Whether the agent could verify the request for itself. A hint could only be believed, so it chooses nothing: it makes the agent look at
- * an allowed repository again.
- */
-export const TRUSTS = ['signed', 'hint'] as const
-export type Trust = (typeof TRUSTS)[number]
-
 /** A deploy as the API shows it. Times are milliseconds since 1970. */
 export interface Deploy {
   readonly id: string
@@ -71,19 +65,4 @@ export interface Deploy {
   readonly status: Status
   readonly acceptedAt: number
   readonly finishedAt: number | null
-}
-
-const ID_ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
-const ID_CHARS = 16
-export const DEPLOY_ID_PATTERN = /^[0-9a-hjkmnp-tv-z]{16}$/
-
-/**
- * The id of the deploy that a signed request asks for: 80 bits of a digest over host, stack, trigger and the sender's own id.
- * The same request always gets the same id, on the hub as on the agent, so that a replay is found by whoever sees it.
- */
-export async function deployId(...parts: readonly string[]): Promise<string> {
-  const digest = new Uint8Array(
-    await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(parts))),
-  )
-  return Array.from({ length: ID_CHARS }, (_, i) => ID_ALPHABET[(digest[i] ?? 0) & 31]).join('')
 }

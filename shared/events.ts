@@ -1,12 +1,11 @@
 // The append-only facts of one deploy. The core emits these; words, colours and log lines are made at the edge (words.ts).
 
 import { z } from 'zod'
-import { TRUSTS } from './deploy.ts'
+import { TRUSTS, deployRequestSchema, rollbackRequestSchema } from './request.ts'
 import { STEPS_MAX } from './limits.ts'
 import { openEnum, unknownWord, wordSchema, wordsOf } from './open.ts'
 import { planOf, stepSchema, toldStepSchema, type ToldStep } from './plan.ts'
 import { PROBLEMS, type ProblemCode } from './problems.ts'
-import { deployRequestSchema, rollbackRequestSchema } from './request.ts'
 
 const problemCodes = Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]]
 

@@ -1,7 +1,7 @@
 // The frames between hub and agent, and their codec. PROTOCOL.md gives the meaning and the order of each.
 
 import { z } from 'zod'
-import { DEPLOY_ID_PATTERN } from './deploy.ts'
+import { DEPLOY_ID_PATTERN } from './deploy-id.ts'
 import { agentLoggedEventSchema, toldDeclinedSchema } from './events.ts'
 import { chatSchema, unknownChatSchema } from './chat/chat.ts'
 import { TAG_PATTERN } from './image.ts'

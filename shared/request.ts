@@ -1,10 +1,17 @@
 // The deploy request: what a verified trigger asks for. Parsed strictly at the door, on both sides.
 
 import { z } from 'zod'
-import { DEPLOY_ID_PATTERN } from './deploy.ts'
+import { DEPLOY_ID_PATTERN } from './deploy-id.ts'
 import { DIGEST_PATTERN, parseImage, TAG_PATTERN } from './image.ts'
 import { REQUEST_ENV_KEYS_MAX, REQUEST_ENV_VALUE_CHARS_MAX, REQUEST_REASON_CHARS_MAX } from './limits.ts'
 import { Problem, faultsOf } from './problems.ts'
+
+/**
+ * Whether the agent could verify the request for itself. A hint could only be believed, so it chooses nothing: it makes the agent look at
+ * an allowed repository again.
+ */
+export const TRUSTS = ['signed', 'hint'] as const
+export type Trust = (typeof TRUSTS)[number]
 
 const envKey = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'not a name of an environment variable')
 // JSON can spell half a character, but no file can hold one: it would come out as another.

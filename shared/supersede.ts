@@ -1,8 +1,7 @@
 // Which of the requests that wait give way to a newer one of their stack: the hub asks before it offers, the agent before it runs.
 
-import type { Trust } from './deploy.ts'
+import { type Trust, isRollback, namesImage, type AnyRequest, type DeployRequest } from './request.ts'
 import { parseImage } from './image.ts'
-import { isRollback, namesImage, type AnyRequest, type DeployRequest } from './request.ts'
 import { isLower } from './version.ts'
 
 /** A request that waits, or comes. */

@@ -1,6 +1,7 @@
 // What must be true of the repository itself: who may import whom, and that what is documented is what there is.
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
@@ -14,6 +15,7 @@ import { PROBLEMS } from '../shared/problems.ts'
 import { CLOSE, fromAgentSchema, fromHubSchema } from '../shared/protocol.ts'
 import { defaultTtlMs, triggerSchema } from '../shared/triggers/index.ts'
 import { EXAMPLE_ENV } from './support/example-env.ts'
+import { tempDir } from './support/host.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -46,10 +48,25 @@ function typesOf(schema: z.ZodType, key: string): string[] {
   })
 }
 
+/** What our linter says of a file beside one that imports a type of it. */
+function lint(text: string) {
+  const dir = tempDir()
+  writeFileSync(join(dir, 'a.ts'), "import type { B } from './b.ts'\nexport type A = B | 1\n")
+  writeFileSync(join(dir, 'b.ts'), text)
+  const oxlint = join(ROOT, 'node_modules/.bin/oxlint')
+  return spawnSync(oxlint, ['-c', join(ROOT, '.oxlintrc.json'), dir], { encoding: 'utf8' })
+}
+
 describe('who may import whom', () => {
   test('the reader of imports finds them', () => {
     expect(imports('shared/tokens.ts')).toEqual(expect.arrayContaining(['jose', 'zod', 'shared/limits.ts']))
     expect(imports('agent/main.ts')).toContain('agent/commands/relay.ts')
+  })
+
+  test('a circle of imports is refused, also one of types alone', () => {
+    expect(lint('export type B = 2\n')).toMatchObject({ status: 0 })
+    const circle = lint("import type { A } from './a.ts'\nexport type B = A | 2\n")
+    expect(circle).toMatchObject({ status: 1, stdout: expect.stringContaining('no-cycle') })
   })
 
   test.each(sources('shared'))('%s imports shared, zod and jose at most', (path) => {

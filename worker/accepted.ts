@@ -2,7 +2,7 @@
 
 import type { z } from 'zod'
 import type { acceptedSchema } from '../shared/api.ts'
-import type { Accepted } from './hub/hub.ts'
+import type { Accepted } from './hub/decide.ts'
 
 export function acceptedResponse(
   { status, deploy, agent }: Accepted,

@@ -3,6 +3,7 @@
 import type { z } from 'zod'
 import { faultsOf } from '../shared/problems.ts'
 import type { Ctx } from './env.ts'
+import { parseJson } from './json.ts'
 import { isRefusal, type Refusal } from './refusal.ts'
 
 /** How much of a too large body is read and thrown away before the answer: enough for an honest mistake, too little to be fun. */
@@ -62,13 +63,4 @@ export function jsonBody<T extends object>(c: Ctx, schema: z.ZodType<T>): T | Re
   const parsed = schema.safeParse(parseJson(body))
   if (parsed.success) return parsed.data
   return { refused: 'malformed', message: faultsOf(parsed.error) }
-}
-
-/** The value of a JSON text in UTF-8; undefined for what is none. */
-export function parseJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body))
-  } catch {
-    return undefined
-  }
 }

@@ -1,10 +1,10 @@
 // What the Worker is given by wrangler.toml, or by agent/relay.ts on a machine of yours, and what its routes find in their context.
 
 import type { Context } from 'hono'
-import type { Hub } from './hub/hub.ts'
+import type { Hub, HubEnv } from './hub/hub.ts'
 import type { Refusal } from './refusal.ts'
 
-export interface Env {
+export interface Env extends HubEnv {
   readonly HUB: DurableObjectNamespace<Hub>
   /** Whoever holds it may enroll a new host. */
   readonly ROPEWAY_ENROLL_KEY: string
@@ -13,8 +13,6 @@ export interface Env {
   /** Numbers, as text; shared/limits.ts says what they limit. */
   readonly SOURCE_REQUESTS_PER_MINUTE?: string
   readonly SOURCE_FAILURES_PER_MINUTE?: string
-  readonly TRIGGER_REQUESTS_PER_MINUTE?: string
-  readonly HOST_REQUESTS_PER_MINUTE?: string
 }
 
 export interface App {

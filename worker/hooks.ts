@@ -7,7 +7,7 @@ import { headersOf, TRIGGER_TYPES, URL_SECRET_PATTERN } from '../shared/triggers
 import { acceptedResponse } from './accepted.ts'
 import { jsonBytes } from './body.ts'
 import { relayOrigin, type Ctx } from './env.ts'
-import type { Accepted } from './hub/hub.ts'
+import type { Accepted } from './hub/decide.ts'
 import type { Ignored } from './hub/pushes.ts'
 import { streamEvents } from './watch.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from './refusal.ts'

@@ -1,7 +1,7 @@
 // `ropeway cancel DEPLOY_ID | STACK`: ends a deploy that waits or runs, and follows it to that end. Of a stack it is the one that runs, and
 // else the only one that waits.
 
-import { DEPLOY_ID_PATTERN } from '../../shared/deploy.ts'
+import { DEPLOY_ID_PATTERN } from '../../shared/deploy-id.ts'
 import { DEPLOYS_LISTED_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
 import { sha256Hex } from '../../shared/tokens.ts'

@@ -1,6 +1,6 @@
 // `ropeway watch [DEPLOY_ID | STACK]`: follows a deploy to its end; without an argument the latest of the host.
 
-import { DEPLOY_ID_PATTERN } from '../../shared/deploy.ts'
+import { DEPLOY_ID_PATTERN } from '../../shared/deploy-id.ts'
 import { Problem } from '../../shared/problems.ts'
 import { deploys } from '../api/api.ts'
 import { remote, type Remote } from './access.ts'

@@ -1,7 +1,16 @@
 // The nodes of a parsed compose file: how to find one, and where in the text it begins and ends.
 
-import { isAlias, isMap, isPair, isScalar, isSeq } from 'yaml'
-import type { Document, Pair, YAMLMap, YAMLSeq } from 'yaml'
+import {
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  type Document,
+  type Pair,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml'
 
 export function isMerge(key: unknown): boolean {
   return isScalar(key) && (typeof key.value === 'symbol' || (key.value === '<<' && key.type === 'PLAIN'))

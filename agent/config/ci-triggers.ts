@@ -1,7 +1,8 @@
 // The triggers of ropeway.yml that take CI jobs' tokens. Nothing in them is a secret; what is left out is what the CI system says of itself.
 
 import { z } from 'zod'
-import { SENDERS, type Sender } from '../../shared/triggers/ci/sender.ts'
+import type { Sender } from '../../shared/triggers/ci/sender.ts'
+import { SENDERS } from '../../shared/triggers/ci/index.ts'
 import { oidcShape, type OidcType } from '../../shared/triggers/oidc.ts'
 
 /** One of these types. `audience` undefined: the trigger's own address, which the caller knows. */

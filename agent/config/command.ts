@@ -1,7 +1,6 @@
 // `before:` and `after:` of a stack: a command around its rolls. As a mapping, or the command alone.
 
 import { z } from 'zod'
-import type { CommandConfig } from './config.ts'
 import { duration, service } from './values.ts'
 
 /** Far more than people write in a list; a longer one belongs into a script of the image. */
@@ -27,14 +26,14 @@ const mapping = z
     timeout: duration(TIMEOUT_MS_MIN).default(600_000),
     on_retry: z.enum(['run', 'skip', 'fail'], 'should be run, skip or fail').default('fail'),
   })
-  .transform(({ service: name, command: argv, timeout, on_retry: onRetry }): CommandConfig => ({
+  .transform(({ service: name, command: argv, timeout, on_retry: onRetry }) => ({
     service: name,
     command: argv,
     timeoutMs: timeout,
     onRetry,
   }))
 
-const alone = z.unknown().transform((value, ctx): CommandConfig => {
+const alone = z.unknown().transform((value, ctx): z.infer<typeof mapping> => {
   const parsed = mapping.safeParse({ command: value })
   if (parsed.success) return parsed.data
   // What is wrong is where the command stands: there is no key of that name.

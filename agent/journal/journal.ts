@@ -3,9 +3,8 @@
 
 import { mkdirSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
-import { isFinal, nextStatus, STATUSES, type Status, type Trust } from '../../shared/deploy.ts'
+import { isFinal, nextStatus, STATUSES, type Status } from '../../shared/deploy.ts'
 import type { AgentEvent, AgentLoggedEvent } from '../../shared/events.ts'
-import type { AnyRequest } from '../../shared/request.ts'
 import type { Releases } from '../roll/release.ts'
 import { openLocked } from './file.ts'
 import { prepareNotices, storedNotices, type NoticesFor, type StoredNotices } from './notices.ts'
@@ -13,6 +12,7 @@ import { prepareReleases, storedReleases } from './releases.ts'
 import { FORMAT } from './format.ts'
 import { parseEvent, parseRow, prepareStatements } from './rows.ts'
 import { shorten } from './shorten.ts'
+import type { VerifiedDeploy } from '../verified-deploy.ts'
 
 /**
  * Finished deploys are kept this long, and this long after their request could last be repeated: only the journal knows that it ran. It
@@ -27,22 +27,7 @@ export const KEPT_MS = 30 * 24 * 3600_000
  */
 export const HINTS_KEPT_MAX = 1000
 
-/** A request that was verified and is in order. There is no proof in it, and no token: it is never verified again. */
-export interface TakenIn {
-  readonly id: string
-  readonly stack: string
-  /** Whose requests are in one order by `signedAt`. */
-  readonly trigger: string
-  readonly actor: string
-  readonly trust: Trust
-  readonly request: AnyRequest
-  /** Milliseconds since 1970 by the signer's clock, where it is known. */
-  readonly signedAt: number | undefined
-  /** When it must not begin any more and cannot be repeated; Infinity for a hint. */
-  readonly expiresAt: number
-}
-
-export interface JournaledDeploy extends TakenIn {
+export interface JournaledDeploy extends VerifiedDeploy {
   readonly status: Status
 }
 
@@ -67,7 +52,7 @@ export class Journal {
   }
 
   /** Stores a deploy with its first event, `received`. `known` when it has been there before: it must not run again. */
-  receive(deploy: TakenIn, at: number): 'new' | 'known' {
+  receive(deploy: VerifiedDeploy, at: number): 'new' | 'known' {
     return this.#transaction(() => {
       const { changes } = this.#statements.receive.run(
         deploy.id,

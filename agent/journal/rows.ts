@@ -2,10 +2,10 @@
 
 import type { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
-import { STATUSES, TRUSTS } from '../../shared/deploy.ts'
+import { STATUSES } from '../../shared/deploy.ts'
+import { TRUSTS, anyRequestSchema } from '../../shared/request.ts'
 import { agentLoggedEventSchema, type AgentLoggedEvent } from '../../shared/events.ts'
 import { Problem } from '../../shared/problems.ts'
-import { anyRequestSchema } from '../../shared/request.ts'
 
 // rowid is the order in which deploys came: times may be equal, and clocks are set back.
 // oxlint-disable-next-line typescript/explicit-function-return-type

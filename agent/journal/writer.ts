@@ -6,7 +6,8 @@ import type { AgentEvent } from '../../shared/events.ts'
 import { EVENTS_KEPT_MAX } from '../../shared/limits.ts'
 import { Problem, reportOf } from '../../shared/problems.ts'
 import type { Log } from '../log.ts'
-import type { Journal, TakenIn } from './journal.ts'
+import type { Journal } from './journal.ts'
+import type { VerifiedDeploy } from '../verified-deploy.ts'
 
 /** Events of one deploy that wait: as many as the hub keeps of it. Beyond it the oldest progress goes, or the oldest event. */
 export const WAITING_EVENTS_MAX = EVENTS_KEPT_MAX
@@ -35,7 +36,7 @@ export class Writer {
   }
 
   /** Whether a deploy is new, and stored. What is not stored was not received: the hub offers it again. */
-  receive(deploy: TakenIn, at: number): boolean {
+  receive(deploy: VerifiedDeploy, at: number): boolean {
     let isNew = false
     const isDone = this.attempt(() => (isNew = this.#journal.receive(deploy, at) === 'new'))
     return isDone && isNew

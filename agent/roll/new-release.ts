@@ -4,7 +4,7 @@ import type { RollState } from './context.ts'
 import { forgetOld, keepImages } from './kept-images.ts'
 import type { Progress } from './record.ts'
 import { envKeys, isNewest, isSameVersion, type NewRelease, type ReleasedServices } from './release.ts'
-import type { RollContext } from './roll.ts'
+import type { RollContext } from './roll-context.ts'
 import { fullName } from './steps/pull.ts'
 import { wantedOf } from './wanted.ts'
 

@@ -1,6 +1,5 @@
 // A roll from its request to its final event: the stack's lock, preflight, the plan's steps, and on any failure the way back. Never throws.
 
-import type { DeployEvent } from '../../shared/events.ts'
 import type { Step } from '../../shared/plan.ts'
 import { Problem, reportOf } from '../../shared/problems.ts'
 import { isRollback, type AnyRequest } from '../../shared/request.ts'
@@ -10,26 +9,13 @@ import { beginRoll, type RollState } from './context.ts'
 import { endedBy, endSucceeded, endUndone } from './ending.ts'
 import { preflight, type Preflight } from './preflight.ts'
 import { progressOf, writeRecord, type Progress } from './record.ts'
-import type { Releases } from './release.ts'
+import type { RollContext } from './roll-context.ts'
 import { runSteps, within } from './run-steps.ts'
-import type { StuckNotes } from './stuck.ts'
 import { passLock } from './unlock.ts'
 import { isEnvThere, isRunning, wantedOf } from './wanted.ts'
 
 /** Preflight asks docker, compose and nginx a few questions; one that takes this long hangs. */
 export const PREFLIGHT_MS_MAX = 60_000
-
-export interface RollContext {
-  emit(event: DeployEvent): void
-  /** Keeps, durably, what `recover` needs should this process die. */
-  remember(record: string): void
-  /** Which deploy this is, and who asked. `isAutomatic`: a trigger, not a person in a chat or the holder of a token. */
-  readonly deploy: { readonly id: string; readonly actor: string; readonly isAutomatic: boolean }
-  readonly releases: Releases
-  readonly stuck: StuckNotes
-  /** Aborting it with a Problem ends the roll at the next safe point: what was done is undone, and the deploy ends by that Problem. */
-  readonly signal: AbortSignal
-}
 
 export async function roll(
   stack: StackConfig,

@@ -4,7 +4,7 @@ import { Problem, reportOf } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Ports } from '../ports.ts'
 import { readRecord, resumeRoll, takenBy } from './record.ts'
-import type { RollContext } from './roll.ts'
+import type { RollContext } from './roll-context.ts'
 import { undo } from './undo.ts'
 import { looksWhole } from './whole.ts'
 

@@ -2,7 +2,7 @@
 // this code by the hub, which answers, and again by the agent, which does not take the hub's word for it.
 
 import { z } from 'zod'
-import { DEPLOY_ID_PATTERN, deployId } from '../deploy.ts'
+import { DEPLOY_ID_PATTERN, deployId } from '../deploy-id.ts'
 import {
   APPROVAL_MS_MAX,
   CHAT_IDS_MAX,
@@ -13,7 +13,7 @@ import {
 import { unknownWord } from '../open.ts'
 import { Problem } from '../problems.ts'
 import type { AnyRequest } from '../request.ts'
-import type { Asked, SignedRequest } from '../triggers/index.ts'
+import type { VerifiedRequest, SignedRequest } from '../triggers/verified.ts'
 import { parseCommand } from './command.ts'
 import { discord } from './discord.ts'
 import { mattermost } from './mattermost.ts'
@@ -201,7 +201,7 @@ export async function askedByChat(
   { said, signedAt }: Heard,
   stackOf: (deploy: string) => string | undefined,
   approval?: Heard,
-): Promise<{ readonly stack: string; readonly asked: Asked }> {
+): Promise<{ readonly stack: string; readonly asked: VerifiedRequest }> {
   if (said.kind === 'greeting') throw new Problem('unauthorized', 'nobody asked for anything')
   const wish = wishOf(chat, said, stackOf)
   if (wish.kind !== 'roll')
@@ -250,7 +250,7 @@ export async function askedOf(
   { stack, request, idParts }: Extract<Wish, { kind: 'roll' }>,
   who: Who,
   signedAt: number | undefined,
-): Promise<Asked> {
+): Promise<VerifiedRequest> {
   return {
     id: await deployId(host, stack, '@chat', chat.name, ...idParts),
     request,

@@ -1,7 +1,7 @@
 // What there is to know of a chat platform: how its requests are proven and read, how it is answered, and how a message of ours is shown
 // and edited there. One file each, all of it pure: whoever has a network carries the calls out (worker/hub/chat).
 
-import type { SignedRequest } from '../triggers/index.ts'
+import type { SignedRequest } from '../triggers/verified.ts'
 
 /**
  * Where an answer goes, in the platform's own terms. Kept with the message that is edited there, with `askedAt`, when it was asked for, and

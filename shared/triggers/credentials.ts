@@ -3,7 +3,7 @@
 import { hexBytes, hmacKeyOf, utf8 } from '../mac.ts'
 import { sha256Hex } from '../tokens.ts'
 import type { Credential } from './registries/registry.ts'
-import type { SignedRequest } from './index.ts'
+import type { SignedRequest } from './verified.ts'
 import { verifyStandardWebhook } from './standard-webhooks.ts'
 
 /** A secret that signs: any text of printable ASCII. */

@@ -1,7 +1,8 @@
 // Triggers: the named ways to ask for a deploy. The hub verifies with this code before it stores, the agent again before it runs.
 
 import { z } from 'zod'
-import { deployId, type Trust } from '../deploy.ts'
+import { isRollback, parseAnyRequest, parseCancelRequest, parseDeployRequest } from '../request.ts'
+import { deployId } from '../deploy-id.ts'
 import {
   CI_TTL_MS,
   HINT_TTL_MS,
@@ -12,25 +13,13 @@ import {
 } from '../limits.ts'
 import { unknownWord, wordsOf } from '../open.ts'
 import { Problem } from '../problems.ts'
-import {
-  isRollback,
-  parseAnyRequest,
-  parseCancelRequest,
-  parseDeployRequest,
-  type AnyRequest,
-} from '../request.ts'
 import { allows, sha256Hex, type Claims } from '../tokens.ts'
 import { credentialHeaders, SIGNING_SECRET_PATTERN } from './credentials.ts'
 import { googleShape, isOidc, oidcShape, type OidcType } from './oidc.ts'
 import { isPushTrigger, pushShape } from './pushes.ts'
 import { registryOf, type KeyedRegistryType, type RegistryType } from './registries/index.ts'
 import { publicKeyFault, secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
-
-/** The headers a verifier may read (lower case), and the raw bytes that were signed. */
-export interface SignedRequest {
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Uint8Array
-}
+import type { VerifiedRequest, SignedRequest } from './verified.ts'
 
 const common = {
   stack: z.string().regex(NAME_PATTERN),
@@ -107,20 +96,6 @@ export function headersOf({ type }: { readonly type: TriggerType }): readonly st
   return known ? [...credentialHeaders(known.credential), ...(known.headers ?? [])] : SIGNED_HEADERS
 }
 
-/** What a verified request asks for, and the id of its deploy: the same for every delivery of the same request. */
-export interface Asked {
-  readonly id: string
-  readonly request: AnyRequest
-  readonly actor: string
-  readonly trust: Trust
-  /** How long it may wait for the agent. */
-  readonly ttlMs: number
-  /** When it was signed, by the signer's clock: milliseconds since 1970. Undefined where that is not known of this one request. */
-  readonly signedAt: number | undefined
-  /** When the agent must not begin it any more, by what was signed. Infinity for a hint. */
-  readonly expiresAt: number
-}
-
 /**
  * Verifies a signed request by its trigger's type alone: the route has chosen the trigger, no header can. `key` is the one of the
  * trigger's keys that fits. Throws `unauthorized` when the request is not the sender's, `request-stale` when it is but its time is not
@@ -133,7 +108,7 @@ export async function verifyTriggered(
   signed: SignedRequest,
   nowMs: number,
   { mayBeOld = false }: { mayBeOld?: boolean } = {},
-): Promise<Asked & { readonly key: string }> {
+): Promise<VerifiedRequest & { readonly key: string }> {
   const { eventId, signedAt, key } = await verifyStandardWebhook(signed, trigger, nowMs, { mayBeOld })
   return {
     id: await deployId(host, trigger.stack, trigger.name, eventId),
@@ -158,7 +133,7 @@ export async function askedByHint(
   host: string,
   trigger: Pick<Trigger, 'stack' | 'name' | 'ttlMs'>,
   nonce: string,
-): Promise<Asked> {
+): Promise<VerifiedRequest> {
   return {
     id: await deployId(host, trigger.stack, trigger.name, '@hint', nonce),
     request: {},
@@ -200,7 +175,7 @@ export async function askedByToken(
   stack: string,
   claims: Claims,
   asked: { readonly idempotencyKey: string; readonly body: Uint8Array },
-): Promise<Asked> {
+): Promise<VerifiedRequest> {
   if (!allows(claims, 'deploy', stack) && !allows(claims, 'rollback', stack))
     throw new Problem('unauthorized', `the token may neither deploy nor roll back stack ${stack}`)
   const bodySha256 = await boundBody(claims, asked.body)

@@ -3,7 +3,7 @@
 
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose'
 import { z } from 'zod'
-import { deployId } from '../deploy.ts'
+import { deployId } from '../deploy-id.ts'
 import {
   CI_TOKEN_CHARS_MAX,
   CI_TOKEN_SECONDS_MAX,
@@ -15,8 +15,9 @@ import {
 import { Problem } from '../problems.ts'
 import { parseDeployRequest } from '../request.ts'
 import { isCompactJws, sha256Hex } from '../tokens.ts'
-import { SENDERS, type Sender } from './ci/sender.ts'
-import type { Asked } from './index.ts'
+import type { Sender } from './ci/sender.ts'
+import { SENDERS } from './ci/index.ts'
+import type { VerifiedRequest } from './verified.ts'
 import { isIssuerUrl, type IssuerKeys } from './issuer-keys.ts'
 
 const url = z
@@ -92,7 +93,7 @@ export async function askedByOidc(
   keys: IssuerKeys,
   nowMs: number,
   { mayBeOld = false }: { mayBeOld?: boolean } = {},
-): Promise<Asked> {
+): Promise<VerifiedRequest> {
   const sender: Sender = SENDERS[trigger.type]
   const bound = await boundAudience(trigger.audience, body)
   const { issuedAt, endsAt } = timesOf(token, trigger, sender)

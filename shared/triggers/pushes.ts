@@ -2,12 +2,12 @@
 // says could be anybody's, so the agent asks the registry itself what the tag means.
 
 import { z } from 'zod'
-import { deployId } from '../deploy.ts'
+import { deployId } from '../deploy-id.ts'
 import { parseImage, TAG_PATTERN } from '../image.ts'
 import { SETTLE_MS_MAX, TAG_RULES_MAX } from '../limits.ts'
 import { Problem } from '../problems.ts'
 import { isRange } from '../version.ts'
-import type { Asked } from './index.ts'
+import type { VerifiedRequest } from './verified.ts'
 import { registryOf, type RegistryType } from './registries/index.ts'
 import type { Push, Told } from './registries/registry.ts'
 import { bestOf, isOrdered, isTagOf } from './tags.ts'
@@ -92,7 +92,7 @@ export async function askedByPush(
   host: string,
   trigger: PushTrigger,
   { nonce, tag, at }: ToldPush,
-): Promise<Asked> {
+): Promise<VerifiedRequest> {
   if (!TAG_PATTERN.test(tag) || !isTagOf(trigger, tag))
     throw new Problem('unauthorized', `trigger ${trigger.name} does not deploy tag ${JSON.stringify(tag)}`)
   const isByTime = isOrdered(trigger) && trigger.semver === undefined && at !== undefined

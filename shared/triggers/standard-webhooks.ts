@@ -4,7 +4,7 @@
 import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SIGNATURE_AGE_SECONDS_MAX, SIGNATURES_MAX } from '../limits.ts'
 import { base64Bytes, HMAC } from '../mac.ts'
 import { Problem } from '../problems.ts'
-import type { SignedRequest, SignedTrigger } from './index.ts'
+import type { SignedRequest } from './verified.ts'
 
 const ID = /^[A-Za-z0-9_-]{1,128}$/
 const TIMESTAMP = /^[1-9][0-9]{9}$/
@@ -21,7 +21,7 @@ const PUBLIC_KEY_BYTES = 32
  */
 export async function verifyStandardWebhook(
   { headers, body }: SignedRequest,
-  trigger: Pick<SignedTrigger, 'type' | 'keys'>,
+  trigger: { readonly type: keyof typeof SCHEMES; readonly keys: readonly string[] },
   nowMs: number,
   { mayBeOld = false }: { mayBeOld?: boolean } = {},
 ): Promise<{ eventId: string; signedAt: number; key: string }> {

@@ -3,7 +3,7 @@
 import { decodeJwt, type JWTPayload } from 'jose'
 import { expect, test } from 'vitest'
 import { verifyFrame } from '../../agent/verify.ts'
-import { deployId } from '../../shared/deploy.ts'
+import { deployId } from '../../shared/deploy-id.ts'
 import { toBase64, type DeployFrame } from '../../shared/protocol.ts'
 import { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import { sha256Hex } from '../../shared/tokens.ts'

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
 import { Queue } from '../../agent/queue.ts'
-import type { Trust } from '../../shared/deploy.ts'
-import type { DeployRequest } from '../../shared/request.ts'
+import type { Trust, DeployRequest } from '../../shared/request.ts'
 import { until } from '../support/until.ts'
 
 interface Deploy {

@@ -1,7 +1,6 @@
 // The user's two files on a disk that is full: whichever way one is written, it is whole afterwards, the old one or the new one.
 
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test, type TestContext } from 'vitest'

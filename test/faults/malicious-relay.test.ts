@@ -4,7 +4,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { loadOrCreateKey, type HostKey } from '../../agent/identity/identity.ts'
-import { deployId } from '../../shared/deploy.ts'
+import { deployId } from '../../shared/deploy-id.ts'
 import { FRAME_BYTES_MAX, REQUEST_TTL_MS, SIGNATURE_AGE_SECONDS_MAX } from '../../shared/limits.ts'
 import { CLOSE, toBase64, type CancelFrame, type DeployFrame } from '../../shared/protocol.ts'
 import {

@@ -1,12 +1,6 @@
 import { expect, test } from 'vitest'
-import {
-  DEPLOY_ID_PATTERN,
-  STATUSES,
-  deployId,
-  isFinal,
-  nextStatus,
-  type Status,
-} from '../../shared/deploy.ts'
+import { STATUSES, isFinal, nextStatus, type Status } from '../../shared/deploy.ts'
+import { DEPLOY_ID_PATTERN, deployId } from '../../shared/deploy-id.ts'
 import type { DeployEvent } from '../../shared/events.ts'
 
 const problem = { code: 'deadline', message: 'x' } as const

@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Trust } from '../../shared/deploy.ts'
-import { isRollback, type AnyRequest } from '../../shared/request.ts'
+import { type Trust, isRollback, type AnyRequest } from '../../shared/request.ts'
 import { supersededBy, supersedes, type Wish } from '../../shared/supersede.ts'
 
 test.each([

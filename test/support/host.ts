@@ -7,10 +7,11 @@ import { onTestFinished } from 'vitest'
 import { startAgent, type AgentOptions } from '../../agent/agent.ts'
 import type { Config, StackConfig } from '../../agent/config/config.ts'
 import { loadOrCreateKey, openIdentity, type HostKey } from '../../agent/identity/identity.ts'
-import { Journal, type TakenIn } from '../../agent/journal/journal.ts'
+import { Journal } from '../../agent/journal/journal.ts'
+import type { VerifiedDeploy } from '../../agent/verified-deploy.ts'
 import { noticesOf } from '../../agent/notify/notifier.ts'
 import type { Ports } from '../../agent/ports.ts'
-import { deployId } from '../../shared/deploy.ts'
+import { deployId } from '../../shared/deploy-id.ts'
 import { HINT_TTL_MS, REQUEST_TTL_MS } from '../../shared/limits.ts'
 import { toBase64, type CancelFrame, type DeployFrame } from '../../shared/protocol.ts'
 import { sha256Hex, signToken, type Scope } from '../../shared/tokens.ts'
@@ -107,7 +108,7 @@ export async function hintFrame(nonce: string, trigger = 'hinted', stack = 'hell
 }
 
 /** A deploy as the journal takes it in. */
-export function takenIn(over: Partial<TakenIn> & Pick<TakenIn, 'id'>): TakenIn {
+export function takenIn(over: Partial<VerifiedDeploy> & Pick<VerifiedDeploy, 'id'>): VerifiedDeploy {
   const signedAt = over.signedAt ?? Date.now()
   return {
     stack: 'hello',

@@ -6,8 +6,7 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { onTestFinished } from 'vitest'
 import { WebSocketServer, type WebSocket } from 'ws'
-import type { ToldDeclined } from '../../shared/events.ts'
-import type { AgentLoggedEvent as LoggedEvent } from '../../shared/events.ts'
+import type { ToldDeclined, AgentLoggedEvent as LoggedEvent } from '../../shared/events.ts'
 import {
   decodeFrame,
   encodeFrame,

@@ -1,7 +1,8 @@
 // The hub's decisions, without a hub.
 
 import { describe, expect, test } from 'vitest'
-import type { Deploy, Status, Trust } from '../../shared/deploy.ts'
+import type { Deploy, Status } from '../../shared/deploy.ts'
+import type { Trust } from '../../shared/request.ts'
 import type { DeployEvent } from '../../shared/events.ts'
 import {
   OFFER_AGAIN_MS,

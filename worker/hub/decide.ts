@@ -16,7 +16,7 @@ import type { ProblemReport } from '../../shared/problems.ts'
 import type { DeployFrame, ToldProof } from '../../shared/protocol.ts'
 import { isRollback } from '../../shared/request.ts'
 import { supersededBy, type Wish } from '../../shared/supersede.ts'
-import type { Asked } from '../../shared/triggers/index.ts'
+import type { VerifiedRequest } from '../../shared/triggers/verified.ts'
 
 /** A deploy that is not over, as the agent must get it. */
 export interface Unfinished {
@@ -52,7 +52,7 @@ export interface Asking {
   readonly host: string
   readonly stack: string
   readonly trigger: string
-  readonly asked: Asked
+  readonly asked: VerifiedRequest
   /** Of a push: how long it must be quiet before it is deployed. */
   readonly settleMs?: number | undefined
 }
@@ -112,9 +112,16 @@ export function accept(
   }
 }
 
-function isSamePush(waiting: Waiting, stack: string, { request }: Asked): boolean {
+function isSamePush(waiting: Waiting, stack: string, { request }: VerifiedRequest): boolean {
   if (waiting.stack !== stack || isRollback(waiting.request) || isRollback(request)) return false
   return waiting.request.image === request.image
+}
+
+/** What became of a request. */
+export interface Accepted {
+  readonly status: 'accepted' | 'duplicate'
+  readonly deploy: string
+  readonly agent: 'online' | 'offline'
 }
 
 /** `new`: it has just said hello, and gets everything. */

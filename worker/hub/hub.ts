@@ -34,11 +34,10 @@ import { TOKEN_TRIGGER, isKnownTrigger, type Trigger } from '../../shared/trigge
 import { IssuerKeys, placeOf, type KnownKeys } from '../../shared/triggers/issuer-keys.ts'
 import { isOidc } from '../../shared/triggers/oidc.ts'
 import { isPushTrigger } from '../../shared/triggers/pushes.ts'
-import type { Env } from '../env.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
 import { Chats, type ChatAnswer, type ChatRequest } from './chat/chats.ts'
 import { Showing } from './chat/showing.ts'
-import type { Asking } from './decide.ts'
+import type { Accepted, Asking } from './decide.ts'
 import { Delivery } from './delivery.ts'
 import { FactStore } from './facts.ts'
 import { rotated } from './keys.ts'
@@ -75,14 +74,13 @@ const SESSION_KEY_BYTES = 32
 const PREVIOUS = new TextEncoder().encode(JSON.stringify(ROLLBACK_DEFAULT))
 const TOO_MANY = { refused: 'too-many', message: 'too many requests of this host' } as const
 
-/** What became of a request. */
-export interface Accepted {
-  readonly status: 'accepted' | 'duplicate'
-  readonly deploy: string
-  readonly agent: 'online' | 'offline'
+/** Of what wrangler.toml says, the hub's part: numbers, as text; shared/limits.ts says what they limit. */
+export interface HubEnv {
+  readonly TRIGGER_REQUESTS_PER_MINUTE?: string
+  readonly HOST_REQUESTS_PER_MINUTE?: string
 }
 
-export class Hub extends DurableObject<Env> {
+export class Hub extends DurableObject<HubEnv> {
   readonly #sql = this.ctx.storage.sql
   readonly #facts = new FactStore(this.ctx.storage.kv)
   readonly #delivery: Delivery = new Delivery(this.ctx, this.#facts, (deploy) => this.#showing.note(deploy))
@@ -95,7 +93,7 @@ export class Hub extends DurableObject<Env> {
     put: (place, known) => this.#keepIssuer(place, known),
   })
 
-  constructor(ctx: DurableObjectState, env: Env) {
+  constructor(ctx: DurableObjectState, env: HubEnv) {
     super(ctx, env)
     this.#limiter = new Limiter({
       perTrigger: Number(env.TRIGGER_REQUESTS_PER_MINUTE) || TRIGGER_REQUESTS_PER_MINUTE,

@@ -1,6 +1,7 @@
 // The hub's log in SQLite: deploys, and the events of each. Rows written are what Cloudflare bills: one an event, and six more a deploy.
 
-import { isFinal, type Deploy, type Status, type Trust } from '../../shared/deploy.ts'
+import { isFinal, type Deploy, type Status } from '../../shared/deploy.ts'
+import type { Trust, AnyRequest } from '../../shared/request.ts'
 import type { DeployEvent, LoggedEvent } from '../../shared/events.ts'
 import {
   DEPLOYS_KEPT_MAX,
@@ -11,7 +12,6 @@ import {
 } from '../../shared/limits.ts'
 import { toldProofSchema, type Proof, type ToldProof } from '../../shared/protocol.ts'
 import type { Plan } from '../../shared/plan.ts'
-import type { AnyRequest } from '../../shared/request.ts'
 import type { LogRow, Place, Released, Unfinished, Waiting } from './decide.ts'
 
 interface DeployRow extends Record<string, SqlStorageValue> {

@@ -4,13 +4,14 @@ import { Problem } from '../../shared/problems.ts'
 import type { Proof } from '../../shared/protocol.ts'
 import { sha256Hex } from '../../shared/tokens.ts'
 import { fittingKey } from '../../shared/triggers/credentials.ts'
-import { headersOf, type Asked, type Trigger } from '../../shared/triggers/index.ts'
+import { headersOf, type Trigger } from '../../shared/triggers/index.ts'
+import type { VerifiedRequest } from '../../shared/triggers/verified.ts'
 import type { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import { checkGoogleToken } from '../../shared/triggers/oidc.ts'
 import { askedByPush, pushToDeploy } from '../../shared/triggers/pushes.ts'
 import { registryOf, type RegistryType } from '../../shared/triggers/registries/index.ts'
 import type { Registry } from '../../shared/triggers/registries/registry.ts'
-import { parseJson } from '../body.ts'
+import { parseJson } from '../json.ts'
 import { UNAUTHORIZED, type Refusal } from '../refusal.ts'
 import { makeNonce, NONCE_CHARS } from './nonce.ts'
 import { pick } from './verify.ts'
@@ -29,7 +30,7 @@ export interface Ignored {
 }
 
 export interface WantedPush {
-  readonly asked: Asked
+  readonly asked: VerifiedRequest
   readonly proof: Proof
   /** The key that fits; undefined where the sender has none. */
   readonly key: string | undefined

@@ -14,11 +14,10 @@ import {
   headersOf,
   verifyTriggered,
   verifyUrlSecret,
-  type Asked,
-  type SignedRequest,
   type SignedTrigger,
   type Trigger,
 } from '../../shared/triggers/index.ts'
+import type { VerifiedRequest, SignedRequest } from '../../shared/triggers/verified.ts'
 import type { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import { askedByOidc, isOidc, type OidcTrigger } from '../../shared/triggers/oidc.ts'
 import { isPushTrigger } from '../../shared/triggers/pushes.ts'
@@ -82,7 +81,7 @@ export async function verifyHook(
   known: Trigger | undefined,
   request: SignedRequest,
   { now, onStale }: { now: number; onStale: (message: string) => void },
-): Promise<{ asked: Asked; key: string; headers: Record<string, string> } | Refusal> {
+): Promise<{ asked: VerifiedRequest; key: string; headers: Record<string, string> } | Refusal> {
   const isSigned = known !== undefined && known.type !== 'url' && !isOidc(known) && !isPushTrigger(known)
   const trigger = isSigned ? known : NOBODYS_TRIGGER
   const headers = pick(request.headers, headersOf(trigger))
@@ -118,7 +117,7 @@ export async function verifyJob(
     isFollowed: (id: string) => boolean
     onRefused: (message: string) => void
   },
-): Promise<{ asked: Asked; proof: Proof } | Refusal> {
+): Promise<{ asked: VerifiedRequest; proof: Proof } | Refusal> {
   const token = /^Bearer ([\w.-]+)$/i.exec(request.headers['authorization'] ?? '')?.[1]
   const idempotencyKey = request.headers['idempotency-key']
   if (token === undefined) return UNAUTHORIZED
@@ -144,7 +143,7 @@ export async function verifyHint(
   host: string,
   known: Trigger | undefined,
   { secret, nonce }: { secret: string; nonce: string },
-): Promise<{ asked: Asked; key: string } | Refusal> {
+): Promise<{ asked: VerifiedRequest; key: string } | Refusal> {
   const trigger = known ?? NOBODYS_TRIGGER
   const key = await verifyUrlSecret(trigger, secret)
   const asked = await askedByHint(host, trigger, nonce)
@@ -157,7 +156,7 @@ export function verifyAsk(
   stack: string,
   claims: Claims,
   { kind, ...request }: Ask,
-): Promise<Asked | Refusal> {
+): Promise<VerifiedRequest | Refusal> {
   const verify = async () => {
     // The body says what it is; here it must be what the route is for.
     if (kind === 'deploy') parseDeployRequest(request.body)
@@ -192,7 +191,7 @@ function forbidden(message: string): Refusal {
 }
 
 // What a verifier throws, as a refusal. Its words on bad credentials are not for those who sent them.
-async function refusable<T extends Asked | Claims>(
+async function refusable<T extends VerifiedRequest | Claims>(
   verification: Promise<T>,
   unauthorized: (problem: Problem) => Refusal = () => UNAUTHORIZED,
 ): Promise<T | Refusal> {

@@ -7,7 +7,7 @@ import { askerFrom } from '../ask.ts'
 import { idsOf, lookAround, missingIn, remotesOf, type RollState } from '../context.ts'
 import { describeProbe, faultAt } from '../gates.ts'
 import { verdictMs } from '../healthcheck.ts'
-import type { StepHandler } from './index.ts'
+import type { StepHandler } from './step.ts'
 
 /** Docker's verdict is not waited for longer than this after the probe's time is over: a healthcheck that says nothing by then hangs. */
 const VERDICT_MS_MAX = 15 * 60_000

@@ -5,7 +5,7 @@ import { describeStep, type Step } from '../../../shared/plan.ts'
 import { Problem, reportOf } from '../../../shared/problems.ts'
 import { changedTexts } from '../../compose/texts.ts'
 import { composeTexts, type RollState } from '../context.ts'
-import type { StepHandler } from './index.ts'
+import type { StepHandler } from './step.ts'
 
 type Command = Extract<Step, { kind: 'command' }>
 

@@ -2,7 +2,7 @@
 
 import { containersOf, remotesOf } from '../context.ts'
 import { failIfAnyStopped } from './await-healthy.ts'
-import type { StepHandler } from './index.ts'
+import type { StepHandler } from './step.ts'
 import { stillRetiring } from './switch.ts'
 
 /** The pause between two counts. A count costs 0.1 ms at a small nginx, */

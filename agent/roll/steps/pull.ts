@@ -4,7 +4,7 @@ import { imageRef, isImageId, parseImage } from '../../../shared/image.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container, Engine, Image } from '../../ports.ts'
 import type { RollState } from '../context.ts'
-import type { StepHandler } from './index.ts'
+import type { StepHandler } from './step.ts'
 
 /** Large images on slow lines take minutes; a pull that takes longer hangs. */
 const PULL_MS_MAX = 15 * 60_000

@@ -9,7 +9,7 @@ import { describeProbe } from '../gates.ts'
 import { countAttempts, judge, sumOf } from '../judge.ts'
 import { openLog, type LogSource } from '../log-source.ts'
 import { failIfAnyStopped, failIfStopped, logsOf, probeAll } from './await-healthy.ts'
-import type { StepHandler } from './index.ts'
+import type { StepHandler } from './step.ts'
 
 /** A crash shows as a refused connection first, and to the engine up to this much later. */
 const CRASH_SEEN_MS_MAX = 500

@@ -3,7 +3,7 @@
 import { Problem } from '../../../shared/problems.ts'
 import { missingIn, nginxTextWith, writeFile, type RollState } from '../context.ts'
 import { failIfAnyStopped } from './await-healthy.ts'
-import type { StepHandler } from './index.ts'
+import type { StepHandler } from './step.ts'
 
 /** nginx needs about 0.15 s for a reload; one that takes this long was refused or hangs. */
 const RELOAD_MS_MAX = 30_000

@@ -6,7 +6,7 @@ import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
 import { containersOf, idsOf, instanceOf, writeCompose, type RollState } from '../context.ts'
 import { faultOf } from './await-healthy.ts'
-import type { StepHandler } from './index.ts'
+import type { StepHandler } from './step.ts'
 
 /** Creating a container on a slow disk takes up to eight minutes: 200 to 460 s were reported in Gryt-chat/gryt#279. */
 const UPDATE_MS_MAX = 10 * 60_000

@@ -4,7 +4,7 @@ import { Problem } from '../../../shared/problems.ts'
 import { lookAround, type RollState } from '../context.ts'
 import { askThrough, isGatewayError, type OpenDoor } from '../gates.ts'
 import { failIfAnyStopped, isExpectedWell, probeAll } from './await-healthy.ts'
-import type { StepHandler } from './index.ts'
+import type { StepHandler } from './step.ts'
 
 /** One bad answer may be a moment's, or a rate limit's; what is broken is so for longer. */
 const BAD_MS_MAX = 10_000

@@ -1,11 +1,7 @@
-// What there is to know of a CI system that signs tokens for its jobs. One file each, and one line here.
+// What there is to know of a CI system that signs tokens for its jobs.
 
 import type { JWTPayload } from 'jose'
 import type { z } from 'zod'
-import { generic } from './generic.ts'
-import { githubActions } from './github-actions.ts'
-import { gitlabCi } from './gitlab-ci.ts'
-import { google } from './google.ts'
 
 /** Each claim with the values of which it must have one: exact strings. */
 export type Demanded = Readonly<Record<string, readonly string[]>>
@@ -29,10 +25,3 @@ export interface Sender {
   /** The claim that names who acts, for the log. */
   readonly who: string
 }
-
-export const SENDERS = {
-  'github-actions': githubActions,
-  'gitlab-ci': gitlabCi,
-  google,
-  oidc: generic,
-} as const satisfies Record<string, Sender>

@@ -2,8 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../../agent/config/config.ts'
-import type { RegistryType } from '../../../shared/triggers/registries/index.ts'
-import { REGISTRIES } from '../../../shared/triggers/registries/index.ts'
+import { type RegistryType, REGISTRIES } from '../../../shared/triggers/registries/index.ts'
 import { writeConfig } from './write-config.ts'
 
 const SECRET = 'a-secret-of-24-characters'

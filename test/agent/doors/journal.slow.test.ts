@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { Journal, type TakenIn } from '../../../agent/journal/journal.ts'
+import { Journal } from '../../../agent/journal/journal.ts'
+import type { VerifiedDeploy } from '../../../agent/verified-deploy.ts'
 import { stuckNotesOf } from '../../../agent/journal/stuck-notes.ts'
 import { releaseSchema, type NewRelease } from '../../../agent/roll/release.ts'
 import { stuckNoteSchema, type StuckNote } from '../../../agent/roll/stuck.ts'
@@ -16,7 +17,7 @@ import { anyJsonText, anyText, damaged } from '../../shared/doors/texts.ts'
 
 const ID = '0123456789abcdef'
 const OTHER = 'fedcba9876543210'
-const taken = (id: string): TakenIn => ({
+const taken = (id: string): VerifiedDeploy => ({
   id,
   stack: id === ID ? 'hello' : 'other',
   trigger: 'deploy',

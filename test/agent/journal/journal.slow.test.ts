@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, onTestFinished, test } from 'vitest'
-import { HINTS_KEPT_MAX, Journal, KEPT_MS, type TakenIn } from '../../../agent/journal/journal.ts'
+import { HINTS_KEPT_MAX, Journal, KEPT_MS } from '../../../agent/journal/journal.ts'
+import type { VerifiedDeploy } from '../../../agent/verified-deploy.ts'
 import type { StoredNotice } from '../../../agent/notify/notice.ts'
 import type { NewRelease } from '../../../agent/roll/release.ts'
 import { EVENT_BYTES_MAX, REQUEST_TTL_MS_MAX, SIGNATURE_AGE_SECONDS_MAX } from '../../../shared/limits.ts'
@@ -15,7 +16,7 @@ const ID = '0123456789abcdef'
 const OTHER = 'fedcba9876543210'
 const DAY_MS = 24 * 3600_000
 
-function deploy(id = ID, stack = 'hello', over: Partial<TakenIn> = {}): TakenIn {
+function deploy(id = ID, stack = 'hello', over: Partial<VerifiedDeploy> = {}): VerifiedDeploy {
   return takenIn({ id, stack, signedAt: 5, expiresAt: 6, ...over })
 }
 

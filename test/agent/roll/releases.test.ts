@@ -2,8 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { forgetOld, keepImages } from '../../../agent/roll/kept-images.ts'
-import type { Release, Releases } from '../../../agent/roll/release.ts'
-import { isSameVersion } from '../../../agent/roll/release.ts'
+import { type Release, type Releases, isSameVersion } from '../../../agent/roll/release.ts'
 import {
   checkOrder,
   imagesOf,

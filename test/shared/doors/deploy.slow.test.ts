@@ -2,7 +2,9 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { DEPLOY_ID_PATTERN, deployId, isFinal, nextStatus, STATUSES, TRUSTS } from '../../../shared/deploy.ts'
+import { isFinal, nextStatus, STATUSES } from '../../../shared/deploy.ts'
+import { TRUSTS } from '../../../shared/request.ts'
+import { DEPLOY_ID_PATTERN, deployId } from '../../../shared/deploy-id.ts'
 import { IDEMPOTENCY_KEY_PATTERN, URL_SECRET_PATTERN } from '../../../shared/triggers/index.ts'
 import { NAME_PATTERN } from '../../../shared/limits.ts'
 import { supersedes } from '../../../shared/supersede.ts'

@@ -1,9 +1,36 @@
 // What people do to a stack while it is rolled: edits, reloads, containers. Their doings are their own: what requests they cost is not
 // held against the roll, and what they wrote must be there afterwards.
 
-import type { FakeWorld } from '../fake-world.ts'
-import type { FakeContainer } from './containers.ts'
-import { fakeImage } from './images.ts'
+import type { StackConfig } from '../../../agent/config/config.ts'
+import type { VirtualClock } from './clock.ts'
+import type { FakeCompose } from './compose.ts'
+import type { Containers, FakeContainer } from './containers.ts'
+import type { FakeFiles } from './files.ts'
+import { fakeImage, type FakeImages } from './images.ts'
+import type { FakeLocks } from './locks.ts'
+import type { FakeStuckNotes } from './memory.ts'
+import type { Moments } from './moments.ts'
+import type { FakeNginx } from './nginx.ts'
+import type { Traffic } from './traffic.ts'
+
+/** What people lay hands on. */
+interface World {
+  readonly clock: VirtualClock
+  readonly containers: Containers
+  readonly traffic: Traffic
+  readonly moments: Moments
+  readonly files: FakeFiles
+  readonly images: FakeImages
+  readonly compose: FakeCompose
+  readonly stack: StackConfig
+  readonly nginx: FakeNginx
+  readonly locks: FakeLocks
+  readonly stuck: FakeStuckNotes
+  readonly instances: readonly string[]
+  readonly proxyPath: string
+  tell(what: string): void
+  run<T>(work: Promise<T>): Promise<T>
+}
 
 export type Deed =
   | {
@@ -26,7 +53,7 @@ const RESTART_MS = 200
 const BACK_MS = 1000
 
 export class People {
-  readonly #world: FakeWorld
+  readonly #world: World
   readonly #never = new AbortController().signal
   /** Services whose containers somebody has had their hands on, since the last tidying up. */
   readonly touched = new Set<string>()
@@ -39,7 +66,7 @@ export class People {
   readonly #starting = new Set<string>()
   #deeds = 0
 
-  constructor(world: FakeWorld) {
+  constructor(world: World) {
     this.#world = world
   }
 

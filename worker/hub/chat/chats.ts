@@ -20,12 +20,11 @@ import type { Message, Said } from '../../../shared/chat/platform.ts'
 import { CHAT_BODY_BYTES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
 import { fromBase64, toBase64, type Proof } from '../../../shared/protocol.ts'
-import type { Asked, SignedRequest } from '../../../shared/triggers/index.ts'
+import type { VerifiedRequest, SignedRequest } from '../../../shared/triggers/verified.ts'
 import { UNAUTHORIZED, isRefusal, type Refusal } from '../../refusal.ts'
-import { releases, type Asking } from '../decide.ts'
+import { releases, type Asking, type Accepted } from '../decide.ts'
 import type { Delivery } from '../delivery.ts'
 import type { FactStore } from '../facts.ts'
-import type { Accepted } from '../hub.ts'
 import type { Limiter } from '../limiter.ts'
 import * as log from '../log.ts'
 import { noteKeyUsed, type Noted } from '../uses.ts'
@@ -178,7 +177,7 @@ export class Chats {
     host: string,
     chat: Chat,
     said: Speech,
-    { wish, asked, proof, origin }: { wish: Roll; asked: Asked; proof: ChatProof; origin: string },
+    { wish, asked, proof, origin }: { wish: Roll; asked: VerifiedRequest; proof: ChatProof; origin: string },
   ): Promise<ChatAnswer> {
     const now = Date.now()
     const { stack, request } = wish

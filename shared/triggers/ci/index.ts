@@ -1,0 +1,14 @@
+// The CI systems whose jobs may ask: one file each, and one line here.
+
+import { generic } from './generic.ts'
+import { githubActions } from './github-actions.ts'
+import { gitlabCi } from './gitlab-ci.ts'
+import { google } from './google.ts'
+import type { Sender } from './sender.ts'
+
+export const SENDERS = {
+  'github-actions': githubActions,
+  'gitlab-ci': gitlabCi,
+  google,
+  oidc: generic,
+} as const satisfies Record<string, Sender>
