@@ -10,7 +10,9 @@ import type { Config } from './config/config.ts'
 import type { Journal } from './journal/journal.ts'
 import { shorten } from './journal/shorten.ts'
 import type { Writer } from './journal/writer.ts'
+import type { Lane, Lanes } from './lane.ts'
 import type { Log } from './log.ts'
+import type { Work } from './runner.ts'
 import { verdictOf, verifyCancel, verifyFrame, whyDeclined, type Trusted, type Verified } from './verify.ts'
 
 /** Frames that wait to be verified: all that an honest hub can have. What a flood brings beyond it is dropped, and offered again. */
@@ -36,54 +38,51 @@ export interface IntakeOptions {
   readonly log: Log
   /** The hub has not heard of a deploy that is in the journal. */
   readonly onUnheard: (id: string) => void
-  readonly onTakenIn: (verified: Verified) => void
-  /** A deploy that waits, or runs. */
-  readonly find: (id: string) => { readonly id: string; readonly stack: string } | undefined
-  readonly onCancelled: (id: string, by: string) => void
+  readonly lanes: Pick<Lanes<Work>, 'of' | 'with'>
   readonly send: (frame: FromAgent) => void
 }
 
 export class Intake {
   readonly #options: IntakeOptions
-  readonly #lanes = new Map<string, Promise<void>>()
-  #waiting = 0
+  readonly #verifying = new Set<Promise<void>>()
 
   constructor(options: IntakeOptions) {
     this.#options = options
   }
 
   consider(frame: DeployFrame): void {
-    const lanes = [`stack ${frame.stack}`, `deploy ${frame.id}`]
-    this.#inTurn(lanes, () => this.#consider(frame), `deploy ${frame.id} stays with the relay`)
+    const lane = this.#options.lanes.of(frame.stack)
+    const work = this.#guarded(() => this.#consider(frame, lane), `deploy ${frame.id} stays with the relay`)
+    this.#begin(() => (lane ? lane.verify(frame, work) : work()))
   }
 
   cancel(frame: CancelFrame): void {
-    const lanes = [`deploy ${frame.deploy}`]
-    this.#inTurn(lanes, () => this.#cancel(frame), `deploy ${frame.deploy} is not cancelled`)
-  }
-
-  // One after the other in each lane: a newer request cannot overtake an older one of its stack on the way to the queue, nor a cancel its
-  // deploy, and an issuer that does not answer holds up the requests of one stack alone.
-  #inTurn(lanes: readonly string[], work: () => Promise<void>, onFault: string): void {
-    if (this.#waiting >= FRAMES_WAITING_MAX) return
-    this.#waiting += 1
-    const done = Promise.all(lanes.map((lane) => this.#lanes.get(lane)))
-      .then(work)
-      .catch((error: unknown) => this.#options.log('warn', `${onFault}: ${describeProblem(reportOf(error))}`))
-      .finally(() => {
-        this.#waiting -= 1
-        for (const lane of lanes) if (this.#lanes.get(lane) === done) this.#lanes.delete(lane)
-      })
-    for (const lane of lanes) this.#lanes.set(lane, done)
+    const { deploy: id } = frame
+    const lane = this.#options.lanes.with(id)
+    if (!lane) return this.#nothingToCancel(id)
+    const work = this.#guarded(() => this.#cancel(frame, lane), `deploy ${id} is not cancelled`)
+    this.#begin(() => lane.verify({ id }, work))
   }
 
   /** When all that has come is dealt with. */
   async end(): Promise<void> {
-    await Promise.all(this.#lanes.values())
+    await Promise.all(this.#verifying)
   }
 
-  async #consider(frame: DeployFrame): Promise<void> {
-    const { config, trusted, journal, writer, log, onUnheard, onTakenIn } = this.#options
+  #begin(verify: () => Promise<void>): void {
+    if (this.#verifying.size >= FRAMES_WAITING_MAX) return
+    const done = verify().finally(() => this.#verifying.delete(done))
+    this.#verifying.add(done)
+  }
+
+  #guarded(work: () => Promise<void>, onFault: string): () => Promise<void> {
+    const { log } = this.#options
+    return () =>
+      work().catch((error: unknown) => log('warn', `${onFault}: ${describeProblem(reportOf(error))}`))
+  }
+
+  async #consider(frame: DeployFrame, lane: Lane<Work> | undefined): Promise<void> {
+    const { config, trusted, journal, writer, log, onUnheard } = this.#options
     if (journal.has(frame.id)) return onUnheard(frame.id)
     if (frame.received) return this.#decline(frame.id, LOST)
     const now = new Date()
@@ -101,17 +100,21 @@ export class Intake {
     if (!writer.receive(verified.deploy, now.getTime())) return
     log('info', `deploy ${id} of ${stack}, asked for by ${actor} (${trust})`)
     onUnheard(id)
-    onTakenIn(verified)
+    lane?.add({ ...verified.deploy, stackConfig: verified.stackConfig })
   }
 
-  async #cancel(frame: CancelFrame): Promise<void> {
-    const { config, trusted, log, find, onCancelled } = this.#options
+  async #cancel(frame: CancelFrame, lane: Lane<Work>): Promise<void> {
+    const { config, trusted, log } = this.#options
     const { deploy: id } = frame
-    const deploy = find(id)
-    if (!deploy) return log('info', `deploy ${id} is not cancelled: there is none that waits or runs`)
+    const deploy = lane.find(id)
+    if (!deploy) return this.#nothingToCancel(id)
     const { actor } = await verifyCancel(frame, deploy, config, trusted, new Date())
     log('info', `deploy ${id} of ${deploy.stack} is cancelled by ${actor}`)
-    onCancelled(id, actor)
+    lane.cancel(id, actor)
+  }
+
+  #nothingToCancel(id: string): void {
+    this.#options.log('info', `deploy ${id} is not cancelled: there is none that waits or runs`)
   }
 
   // Where the link is down nothing is lost: the hub offers it again.

@@ -1,11 +1,14 @@
 // What a cancel does to the agent's deploys: waiting, running, recovered. And what is no cancel.
 
+import { once } from 'node:events'
 import { decodeJwt } from 'jose'
 import { expect, test } from 'vitest'
 import type { AgentOptions } from '../../agent/agent.ts'
 import { loadOrCreateKey, type HostKey } from '../../agent/identity/identity.ts'
 import { addRevoked } from '../../agent/identity/revocation.ts'
 import { Intake } from '../../agent/intake.ts'
+import { Lanes } from '../../agent/lane.ts'
+import type { Work } from '../../agent/runner.ts'
 import { Journal } from '../../agent/journal/journal.ts'
 import type { Writer } from '../../agent/journal/writer.ts'
 import type { Chat } from '../../shared/chat/chat.ts'
@@ -129,6 +132,17 @@ test('a request that cannot be verified yet holds up no other stack, and no canc
   const key = await loadOrCreateKey(tempDir())
   const { promise: held, resolve: release } = Promise.withResolvers<void>()
   let asks = 0
+  const lanes = new Lanes<Work>(config.stacks, {
+    run: async ({ stack }) => void taken.push(stack),
+    onSuperseded: () => {},
+    onExpired: () => {},
+    onCancelled: () => {},
+  })
+  // One that runs, of the stack whose request cannot be verified yet.
+  lanes.of('hello')?.recover({ id: RUNNING, stack: 'hello' }, async (stop) => {
+    await once(stop, 'abort')
+    cancelled.push(RUNNING)
+  })
   const intake = new Intake({
     config,
     trusted: {
@@ -145,9 +159,7 @@ test('a request that cannot be verified yet holds up no other stack, and no canc
     writer: { receive: () => true } as unknown as Writer,
     log: () => {},
     onUnheard: () => {},
-    onTakenIn: ({ deploy }) => taken.push(deploy.stack),
-    find: (id) => ({ id, stack: 'hello' }),
-    onCancelled: (id) => cancelled.push(id),
+    lanes,
     send: () => {},
   })
   const relay = config.relay
