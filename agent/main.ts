@@ -7,8 +7,8 @@ import { inspect } from 'node:util'
 import { Command, CommanderError } from 'commander'
 import { reportOf, type ProblemCode } from '../shared/problems.ts'
 import { describeProblem } from '../shared/words.ts'
-import { EXIT, type Io } from './commands/io.ts'
-import type { ResolveOptions } from './commands/resolve.ts'
+import { EXIT, type Io } from './cli/io.ts'
+import type { ResolveOptions } from './cli/resolve.ts'
 
 const DATA_DEFAULT = '/var/lib/ropeway'
 const RELAY_DATA_DEFAULT = '/var/lib/ropeway-relay'
@@ -91,56 +91,54 @@ command('relay', 'run the relay on this machine; the enrolment key comes from RO
   .option('--data <dir>', 'where the relay keeps its storage', RELAY_DATA_DEFAULT)
   .option('--bind <address>', 'address to listen on', '127.0.0.1')
   .option('--url <origin>', 'the address by which others reach it, behind a proxy')
-  .action(does(() => import('./commands/relay.ts')))
+  .action(does(() => import('./cli/relay.ts')))
 
 onHost(
   'enroll',
   'make this host’s key and enroll it; the enrolment key comes from ROPEWAY_ENROLL_KEY',
-).action(does(() => import('./commands/enroll.ts')))
+).action(does(() => import('./cli/enroll.ts')))
 
-onHost('agent', 'wait for deploys and run them').action(does(() => import('./commands/agent.ts')))
+onHost('agent', 'wait for deploys and run them').action(does(() => import('./cli/agent.ts')))
 
 asking(onHost('plan <stack>', 'show what a deploy would do; changes nothing')).action(
-  does(() => import('./commands/plan.ts')),
+  does(() => import('./cli/plan.ts')),
 )
 
 asking(overRelay('deploy <stack>', 'deploy and follow it; exits 0 only when it succeeded'))
   .option('--no-wait', 'print the deploy’s id and end')
-  .action(does(() => import('./commands/deploy.ts')))
+  .action(does(() => import('./cli/deploy.ts')))
 
 overRelay('rollback <stack>', 'go back to an earlier release and follow the roll')
   .option('--to <release>', 'its number, as `history` shows it; default: the one before')
   .option('--reason <text>', 'for the deploy’s log')
   .option('--yes', 'do not ask')
   .option('--no-wait', 'print the deploy’s id and end')
-  .action(does(() => import('./commands/rollback.ts')))
+  .action(does(() => import('./cli/rollback.ts')))
 
 overRelay(
   'cancel <deploy-or-stack>',
   'end a deploy that waits or runs; exits 0 only when it was cancelled',
-).action(does(() => import('./commands/cancel.ts')))
+).action(does(() => import('./cli/cancel.ts')))
 
-overRelay('history <stack>', 'the releases of a stack').action(does(() => import('./commands/history.ts')))
+overRelay('history <stack>', 'the releases of a stack').action(does(() => import('./cli/history.ts')))
 
-overRelay('status [stack]', 'the agent and the last deploys').action(
-  does(() => import('./commands/status.ts')),
-)
+overRelay('status [stack]', 'the agent and the last deploys').action(does(() => import('./cli/status.ts')))
 
 overRelay('watch [deploy-or-stack]', 'follow a deploy, by default the latest, to its end').action(
-  does(() => import('./commands/watch.ts')),
+  does(() => import('./cli/watch.ts')),
 )
 
 onHost('resolve <stack>', 'unlock a stack that is stuck, once it is whole again')
   .option('--force', 'even while it is not')
   .action(
     does(async () => {
-      const { run } = await import('./commands/resolve.ts')
+      const { run } = await import('./cli/resolve.ts')
       return { run: (stack: string, options: ResolveOptions, to: Io) => run(stack, options, to) }
     }),
   )
 
 onHost('notifications <stack>', 'who was told of its deploys, and who could not be').action(
-  does(() => import('./commands/notifications.ts')),
+  does(() => import('./cli/notifications.ts')),
 )
 
 onHost('token', 'print a token for a person or a CI job')
@@ -148,15 +146,15 @@ onHost('token', 'print a token for a person or a CI job')
   .option('--stack <name>', 'only for this stack; may be repeated', collect)
   .option('--ttl <time>', 'as 15m, 1h or 30d', '1h')
   .option('--actor <name>', 'who acts, for the deploys’ logs')
-  .action(does(() => import('./commands/token.ts')))
+  .action(does(() => import('./cli/token.ts')))
 
 onHost('revoke [token-or-id...]', 'end tokens before their time; - reads them from standard input')
   .option('--list', 'show what is revoked')
-  .action(does(() => import('./commands/revoke.ts')))
+  .action(does(() => import('./cli/revoke.ts')))
 
 onHost('rotate-key', 'replace this host’s key; run again, it finishes what was interrupted')
   .option('--keep <time>', 'tokens signed by the present key count this long; 0s revokes them all', '24h')
-  .action(does(() => import('./commands/rotate-key.ts')))
+  .action(does(() => import('./cli/rotate-key.ts')))
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // The reader has gone, as `head` does: there is nobody left to write to.

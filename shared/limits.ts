@@ -18,7 +18,7 @@ export const FRAME_BYTES_MAX = 64 * 1024
 /** Steps that the events of one deploy name. A roll of 64 instances and its way back have some 600. An event beyond it is malformed. */
 export const STEPS_MAX = 10_000
 
-/** One event in a frame, with room around it. A longer one is shortened before it is stored (agent/journal/shorten.ts): it must never be stuck. */
+/** One event in a frame, with room around it. A longer one is shortened before it is stored (agent/daemon/journal/shorten.ts): it must never be stuck. */
 export const EVENT_BYTES_MAX = FRAME_BYTES_MAX - 2048
 
 /** Clock difference that a signed request may have, either way: the tolerance of every Standard Webhooks library. Beyond it: 401. */

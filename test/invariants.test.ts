@@ -60,7 +60,7 @@ function lint(text: string) {
 describe('who may import whom', () => {
   test('the reader of imports finds them', () => {
     expect(imports('shared/tokens.ts')).toEqual(expect.arrayContaining(['jose', 'zod', 'shared/limits.ts']))
-    expect(imports('agent/main.ts')).toContain('agent/commands/relay.ts')
+    expect(imports('agent/main.ts')).toContain('agent/cli/relay.ts')
   })
 
   test('a circle of imports is refused, also one of types alone', () => {

@@ -1,4 +1,4 @@
-// What the Worker is given by wrangler.toml, or by agent/relay.ts on a machine of yours, and what its routes find in their context.
+// What the Worker is given by wrangler.toml, or by agent/relay/relay.ts on a machine of yours, and what its routes find in their context.
 
 import type { Context } from 'hono'
 import type { Hub, HubEnv } from './hub/hub.ts'

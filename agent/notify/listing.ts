@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { Problem } from '../../shared/problems.ts'
-import type { ListedNotice } from '../journal/notices.ts'
+import type { ListedNotice } from '../daemon/journal/notices.ts'
 
 const listedSchema = z.object({
   destination: z.string(),

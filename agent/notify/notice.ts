@@ -8,7 +8,7 @@ import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX, REQUEST_REASON_CHARS_MAX } from '../
 import { describeVersion, type ToldStep } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
 import { isRollback } from '../../shared/request.ts'
-import type { VerifiedDeploy } from '../verified-deploy.ts'
+import type { VerifiedDeploy } from '../daemon/verified-deploy.ts'
 import { fit } from './text.ts'
 
 /** The moments of a deploy at which others are told. */

@@ -149,8 +149,8 @@ async function reportModules(built: string): Promise<void> {
       name,
       urlOf(local.resolve(name)),
     ]),
-    ['the agent’s command in TypeScript, with all it imports', urlOf(join(ROOT, 'agent/commands/agent.ts'))],
-    ['the same as built JavaScript', urlOf(join(built, 'agent/commands/agent.js'))],
+    ['the agent’s command in TypeScript, with all it imports', urlOf(join(ROOT, 'agent/cli/agent.ts'))],
+    ['the same as built JavaScript', urlOf(join(built, 'agent/cli/agent.js'))],
   ]
   // In turns, so that what else the machine does meets all alike.
   const weights = modules.map((): Weight[] => [])

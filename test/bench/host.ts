@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { LIMIT_VARS } from '../../agent/relay.ts'
+import { LIMIT_VARS } from '../../agent/relay/relay.ts'
 import { buildWorker } from '../build.ts'
 import { atEnd } from './lifetime.ts'
 

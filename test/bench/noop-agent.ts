@@ -2,11 +2,11 @@
 // file descriptor 3 once its first event is in the journal, and another when the roll is over.
 
 import { writeSync } from 'node:fs'
-import { startAgent } from '../../agent/agent.ts'
+import { startAgent } from '../../agent/daemon/agent.ts'
 import { realPorts } from '../../agent/adapters/index.ts'
 import { loadConfig } from '../../agent/config/config.ts'
 import { openIdentity } from '../../agent/identity/identity.ts'
-import { Journal } from '../../agent/journal/journal.ts'
+import { Journal } from '../../agent/daemon/journal/journal.ts'
 import { FakeStuckNotes } from '../support/world/memory.ts'
 
 const [path = '', data = ''] = process.argv.slice(2)

@@ -1,6 +1,6 @@
 // A host at a real relay with a trigger that takes CI jobs' tokens, and the CI system that makes them.
 
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import type { Trigger } from '../../shared/triggers/index.ts'
 import type { OidcTrigger } from '../../shared/triggers/oidc.ts'
 import { issuerFor, triggerOf, type Issuer } from './issuer.ts'

@@ -1,7 +1,7 @@
 // A process that opens the journal and appends events until it is killed: `node journal-child.ts DIR ID`. It says each `seq` after the
 // journal has taken it.
 
-import { Journal } from '../../agent/journal/journal.ts'
+import { Journal } from '../../agent/daemon/journal/journal.ts'
 
 const [dir = '', id = ''] = process.argv.slice(2)
 const journal = new Journal(dir)

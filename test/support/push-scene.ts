@@ -1,7 +1,7 @@
 // A host at a real relay with a trigger that a registry calls, and that registry.
 
 import { createHash, randomBytes } from 'node:crypto'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { HINT_TTL_MS } from '../../shared/limits.ts'
 import { keyFormOf } from '../../shared/triggers/credentials.ts'
 import type { Trigger } from '../../shared/triggers/index.ts'

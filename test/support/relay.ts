@@ -3,7 +3,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { exportJWK, generateKeyPair, type CryptoKey } from 'jose'
 import { WebSocket, type ClientOptions } from 'ws'
-import { startRelay, type Relay, type RelayOptions } from '../../agent/relay.ts'
+import { startRelay, type Relay, type RelayOptions } from '../../agent/relay/relay.ts'
 import type { PublicKey } from '../../shared/api.ts'
 import type { AgentEvent, LoggedEvent } from '../../shared/events.ts'
 import { PROTOCOL_VERSION, type DeployFrame, type FromAgent, type FromHub } from '../../shared/protocol.ts'

@@ -1,7 +1,7 @@
 // The GitHub Action against the real Worker: what a job is told of its deploy, and what no deploy can make of the job.
 
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import type { AgentEvent } from '../../shared/events.ts'
 import { boundAudience } from '../../shared/triggers/oidc.ts'
 import { ciScene, type CiScene } from '../support/ci-scene.ts'

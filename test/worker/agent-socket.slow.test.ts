@@ -1,7 +1,7 @@
 // The agent's socket, well behaved and not: who counts as the agent, which events are taken, what closes it.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { FRAME_BYTES_MAX } from '../../shared/limits.ts'
 import { ROLL, TestHost, testRelay } from '../support/relay.ts'
 

@@ -1,7 +1,7 @@
 // Cancelling: what no agent has the hub ends itself, all else it hands on as it came; and who may not.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { cancelSchema } from '../../shared/api.ts'
 import { fromBase64 } from '../../shared/protocol.ts'
 import { sha256Hex } from '../../shared/tokens.ts'

@@ -1,7 +1,7 @@
 // Tokens of CI jobs at the real Worker: who gets in, what their job sees, and everything that must not.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { ISSUER_CLOCK_SECONDS_MAX } from '../../shared/limits.ts'
 import { boundAudience, type OidcTrigger } from '../../shared/triggers/oidc.ts'
 import { CONFUSED } from '../support/bad-tokens.ts'

@@ -1,7 +1,7 @@
 // Every token of a CI job that must not count, at the real Worker.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { CONFUSED, FORGED, UNTIMELY } from '../support/bad-tokens.ts'
 import { ciScene } from '../support/ci-scene.ts'
 import { testRelay } from '../support/relay.ts'

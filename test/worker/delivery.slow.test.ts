@@ -1,7 +1,7 @@
 // Requests on their way to the agent, in a real hub: waiting, superseded, expired, declined; and what is left of old logs.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import type { AgentEvent, DeployEvent } from '../../shared/events.ts'
 import { EVENTS_KEPT_MAX } from '../../shared/limits.ts'
 import { sha256Hex } from '../../shared/tokens.ts'

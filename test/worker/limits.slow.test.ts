@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Limits, Relay } from '../../agent/relay.ts'
+import type { Limits, Relay } from '../../agent/relay/relay.ts'
 import { TestHost, ask, testRelay, type Answer } from '../support/relay.ts'
 
 let relay: Relay

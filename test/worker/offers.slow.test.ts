@@ -1,7 +1,7 @@
 // What the agent was offered and did not take, in a real hub by its real alarms: these take their time.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { OFFER_AGAIN_MS, OFFERS_MAX } from '../../shared/limits.ts'
 import { ROLL, TestHost, testRelay } from '../support/relay.ts'
 

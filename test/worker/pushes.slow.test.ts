@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import type { RegistryType } from '../../shared/triggers/registries/index.ts'
 import { hmacHex, OTHER_FORMS, SENDERS, type Sent } from '../support/notifications.ts'

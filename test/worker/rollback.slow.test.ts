@@ -1,7 +1,7 @@
 // Rolling back by token, and the releases that there are to go back to.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { deployDetailsSchema, releasesSchema } from '../../shared/api.ts'
 import type { AgentEvent } from '../../shared/events.ts'
 import { fromBase64, type DeployFrame } from '../../shared/protocol.ts'

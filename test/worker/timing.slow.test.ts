@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { TestHost, ask, testRelay, type Answer } from '../support/relay.ts'
 import { UNAUTHORIZED_MS_MIN } from '../../worker/unauthorized.ts'
 

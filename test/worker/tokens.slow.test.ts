@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { SignJWT, UnsecuredJWT, exportJWK, generateKeyPair } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay.ts'
+import type { Relay } from '../../agent/relay/relay.ts'
 import { sha256Hex } from '../../shared/tokens.ts'
 import { TestHost, testRelay } from '../support/relay.ts'
 

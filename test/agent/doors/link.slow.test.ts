@@ -2,7 +2,7 @@
 
 import fc from 'fast-check'
 import { expect, onTestFinished, test } from 'vitest'
-import { Link } from '../../../agent/link/link.ts'
+import { Link } from '../../../agent/daemon/link/link.ts'
 import { encodeFrame, fromHubSchema, PROTOCOL_VERSION } from '../../../shared/protocol.ts'
 import { startHub } from '../../support/hub.ts'
 import { until } from '../../support/until.ts'

@@ -1,7 +1,7 @@
 // The agent with somebody to notify: rolls are as they were.
 
 import { expect, test } from 'vitest'
-import { type AgentOptions } from '../../../agent/agent.ts'
+import { type AgentOptions } from '../../../agent/daemon/agent.ts'
 import type { Destination } from '../../../agent/notify/kind.ts'
 import type { Listing } from '../../../agent/notify/listing.ts'
 import { configFor, hookFrame, runAgent, stackConfig, tempDir } from '../../support/host.ts'

@@ -3,10 +3,10 @@
 
 import { writeSync } from 'node:fs'
 import { realPorts } from '../../../agent/adapters/index.ts'
-import { startAgent } from '../../../agent/agent.ts'
+import { startAgent } from '../../../agent/daemon/agent.ts'
 import { loadConfig } from '../../../agent/config/config.ts'
 import { openIdentity } from '../../../agent/identity/identity.ts'
-import { Journal } from '../../../agent/journal/journal.ts'
+import { Journal } from '../../../agent/daemon/journal/journal.ts'
 import { note, serve } from './processes.ts'
 import { FakeStuckNotes } from '../../support/world/memory.ts'
 

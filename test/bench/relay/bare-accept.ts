@@ -2,7 +2,7 @@
 // one row and answers. Nothing is verified, nothing looked up. What ours takes beyond that is ours.
 
 import { Miniflare } from 'miniflare'
-import type { Relay, RelayOptions } from '../../../agent/relay.ts'
+import type { Relay, RelayOptions } from '../../../agent/relay/relay.ts'
 
 const WORKER = `
   import { DurableObject } from 'cloudflare:workers'

@@ -30,7 +30,7 @@ export async function startRelayProcess({
   dataDir,
   port = 0,
   root = ROOT,
-  module = join(root, 'agent/relay.ts'),
+  module = join(root, 'agent/relay/relay.ts'),
 }: {
   dataDir: string
   port?: number

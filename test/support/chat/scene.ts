@@ -1,7 +1,7 @@
 // A host at a real relay with a chat, and its agent.
 
 import { afterAll, beforeAll, expect } from 'vitest'
-import type { Relay } from '../../../agent/relay.ts'
+import type { Relay } from '../../../agent/relay/relay.ts'
 import type { Chat } from '../../../shared/chat/chat.ts'
 import type { AgentEvent } from '../../../shared/events.ts'
 import { CHAT_TTL_MS } from '../../../shared/limits.ts'

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import type { ChatStack } from '../../../shared/chat/chat.ts'
-import { verifyFrame } from '../../../agent/verify.ts'
+import { verifyFrame } from '../../../agent/daemon/verify.ts'
 import { IssuerKeys } from '../../../shared/triggers/issuer-keys.ts'
 import { IMAGE, DONE, relayBeside, chatScene, type ChatScene } from '../../support/chat/scene.ts'
 import * as slack from '../../support/chat/slack.ts'

@@ -1,7 +1,7 @@
 // Microsoft Teams at the real Worker: one answer, at once, and only to look unless more is said.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Relay } from '../../../agent/relay.ts'
+import type { Relay } from '../../../agent/relay/relay.ts'
 import { chatScene } from '../../support/chat/scene.ts'
 import * as teams from '../../support/chat/teams.ts'
 import { testRelay } from '../../support/relay.ts'
