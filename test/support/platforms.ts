@@ -38,6 +38,16 @@ export const refuse =
 
 export const hang: Answer = () => {}
 
+/** An answer that is not given until the test gives it, and whether somebody waits for it. */
+export function hold(): { answer: Answer; isAwaited: () => boolean; letGo: () => void } {
+  let held: ServerResponse | undefined
+  return {
+    answer: (response) => void (held = response.once('close', () => (held = undefined))),
+    isAwaited: () => held !== undefined,
+    letGo: () => held?.end('ok'),
+  }
+}
+
 export async function platforms(): Promise<Platforms> {
   const got: Got[] = []
   const next: Answer[] = []
