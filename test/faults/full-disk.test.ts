@@ -1,7 +1,6 @@
 // The disk under the agent's journal, or under the relay, is full. Nothing that was accepted is lost, nothing runs twice, nothing is
 // accepted that cannot be stored.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test, type TestContext } from 'vitest'
 import { OFFER_AGAIN_MS } from '../../shared/limits.ts'
 import { until } from '../support/until.ts'
@@ -12,20 +11,29 @@ import { eventually, makeWorld, type World } from './world.ts'
 const AGENT_DISK_BYTES = 4 * 1024 * 1024
 /** workerd alone takes some hundred KB. */
 const RELAY_DISK_BYTES = 8 * 1024 * 1024
-/** What does not happen at once, would have happened by then. */
-const QUIET_MS = 700
+/** Often, so that little is to be waited for until the relay has heard again from the agent. */
+const PING_MS = 100
 
 async function worldOn(
   context: TestContext,
   whose: 'agentData' | 'relayData',
   bytes: number,
 ): Promise<{ world: World; disk: SmallDisk }> {
-  const world = await makeWorld(context, { timing: { waitMsMax: 200 } })
+  const world = await makeWorld(context, { timing: { waitMsMax: 200, pingMs: PING_MS } })
   const disk = mountSmallDisk(context, world[whose], bytes)
   await world.startRelay()
   await world.enroll()
   await world.startAgent()
   return { world, disk }
+}
+
+/** Waits until two pings more have come from the agent: what it had sent before the second has come too. */
+async function heardAgain(world: World): Promise<void> {
+  const lastSeen = async () => (await world.hostState()).agent.lastSeen
+  for (const ping of ['a ping', 'the next ping']) {
+    const before = await lastSeen()
+    await eventually(`the relay has heard ${ping}`, async () => (await lastSeen()) !== before)
+  }
 }
 
 async function faultsAfter(world: World, asked: readonly Asked[]): Promise<string[]> {
@@ -58,8 +66,8 @@ describe.concurrent('a full disk', () => {
     disk.fill()
     letGo()
     await until('the roll has ended', () => world.rolls().includes('end first'))
-    await sleep(QUIET_MS)
-    expect(world.agent.isRunning).toBe(true)
+    await world.agent.said(`deploy ${id}: succeeded`)
+    await heardAgain(world)
     expect((await world.deploy(id)).finishedAt).toBeNull()
 
     disk.free()
@@ -90,8 +98,8 @@ describe.concurrent('a full disk', () => {
     disk.fill()
     letGo()
     await until('the first has ended', () => world.rolls().includes('end first'))
-    // Time enough to begin the second without a word in the journal, if anything is wrong.
-    await sleep(QUIET_MS)
+    await world.agent.said(new RegExp(`deploy ${second}: stuck: .*journal cannot be written`))
+    expect(world.rolls()).toEqual(['start first', 'end first'])
     await world.kill(world.agent)
 
     disk.free()
