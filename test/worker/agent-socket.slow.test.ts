@@ -267,13 +267,12 @@ test('the hub sleeps, agent and viewer stay connected, and events flow', async (
   await agent.close()
 })
 
-test('a close is answered at once', async () => {
+test('a close is answered, so that whoever closes need not wait and cut the connection', async () => {
   const host = await TestHost.enrolled(relay)
   const agent = await host.agent()
-  const before = performance.now()
   agent.socket.close(4321, 'done')
+  // Without an answer it is 1006.
   expect(await agent.closed()).toEqual({ code: 4321, reason: 'done' })
-  expect(performance.now() - before).toBeLessThan(900)
 })
 
 test('a plain request where the agent should connect', async () => {
