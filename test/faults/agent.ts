@@ -20,6 +20,7 @@ import type { Ports } from '../../agent/ports.ts'
 import { endedBy } from '../../agent/roll/ending.ts'
 import { reportOf } from '../../shared/problems.ts'
 import { FakeStuckNotes } from '../support/world/memory.ts'
+import { seeded } from './random.ts'
 
 const ROLL_MS_MAX = 300
 const HOLD_POLL_MS = 10
@@ -32,6 +33,9 @@ process.once('SIGTERM', () => stop.abort())
 const { waitMsMax, ...timing } = JSON.parse(process.env['FAULTS_TIMING'] ?? '{}') as Partial<LinkTiming> & {
   waitMsMax?: number
 }
+
+/** How long a step takes. */
+const random = seeded(Number(process.env['FAULTS_SEED'] ?? 0))
 
 const note = (fact: string) => appendFileSync(rolls, `${fact}\n`)
 
@@ -55,7 +59,7 @@ try {
       try {
         for (const step of steps.keys()) {
           emit({ type: 'step-started', step })
-          await sleep((Math.random() * ROLL_MS_MAX) / steps.length, undefined, { signal })
+          await sleep(random.from(0, ROLL_MS_MAX / steps.length), undefined, { signal })
           while ([name, `${name}.${step}`].some((held) => existsSync(`${rolls}.hold-${held}`)))
             await sleep(HOLD_POLL_MS, undefined, { signal })
           emit({ type: 'step-finished', step, ms: 1, facts: { roll: name } })

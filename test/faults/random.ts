@@ -3,7 +3,6 @@
 import { randomInt } from 'node:crypto'
 
 export interface Random {
-  readonly seed: number
   /** From [0, 1). */
   next(): number
   /** A whole number from `min` up to and including `max`. */
@@ -11,9 +10,15 @@ export interface Random {
   pick<T>(of: readonly T[]): T
 }
 
+/** One for all that a test file leaves to chance, so that one number has all of it again. */
+export const SEED = Number(process.env['ROPEWAY_FAULTS_SEED'] ?? randomInt(2 ** 31))
+
 export function randomOf(what: string): Random {
-  const seed = Number(process.env['ROPEWAY_FAULTS_SEED'] ?? randomInt(2 ** 31))
-  console.log(`${what}: ROPEWAY_FAULTS_SEED=${seed}`)
+  console.log(`${what}: ROPEWAY_FAULTS_SEED=${SEED}`)
+  return seeded(SEED)
+}
+
+export function seeded(seed: number): Random {
   // mulberry32
   let state = seed >>> 0
   const next = () => {
@@ -24,7 +29,6 @@ export function randomOf(what: string): Random {
   }
   const from = (min: number, max: number) => min + Math.floor(next() * (max - min + 1))
   return {
-    seed,
     next,
     from,
     pick: (of) => {
@@ -33,4 +37,11 @@ export function randomOf(what: string): Random {
       return picked
     },
   }
+}
+
+export function shuffled<T>(random: Random, of: readonly T[]): T[] {
+  return of
+    .map((one) => [random.next(), one] as const)
+    .toSorted(([a], [b]) => a - b)
+    .map(([, one]) => one)
 }

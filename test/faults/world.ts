@@ -16,6 +16,7 @@ import type { LoggedEvent } from '../../shared/events.ts'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import { startProxy, type Proxy } from '../support/proxy.ts'
 import { Process } from './process.ts'
+import { SEED, seeded } from './random.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const MAIN = join(ROOT, 'agent/main.ts')
@@ -74,7 +75,9 @@ export async function makeWorld(context: Scope, options: WorldOptions = {}): Pro
   const relayPort = await freePort()
   const proxy = options.hasProxy ? await startProxy(relayPort) : undefined
   const world = new World(folder, relayPort, proxy, options)
-  context.onTestFailed(() => console.error(world.log.slice(-300).join('\n')))
+  context.onTestFailed(() =>
+    console.error([...world.log.slice(-300), `ROPEWAY_FAULTS_SEED=${SEED}`].join('\n')),
+  )
   context.onTestFinished(() => world.stop())
   await mkdir(world.tmp)
   await mkdir(world.agentData, { mode: 0o700 })
@@ -105,6 +108,7 @@ export class World {
   readonly #proxy: Proxy | undefined
   readonly #options: WorldOptions
   readonly #children = new Set<Process>()
+  readonly #random = seeded(SEED)
   #relay: Process | undefined
   #agent: Process | undefined
   #token: Promise<string> | undefined
@@ -209,6 +213,8 @@ export class World {
     const skew = clockSkewMs === 0 ? [] : ['--import', SKEWED_CLOCK]
     const agent = this.spawn('agent', [...skew, SCRIPTED_AGENT, config, data, this.rollsFile], {
       CLOCK_SKEW_MS: String(clockSkewMs),
+      // Each agent has chances of its own.
+      FAULTS_SEED: String(SEED + this.processes.length),
     })
     this.#agent = agent
     if (isExpectedToConnect) await agent.said('agent connected')
@@ -290,7 +296,7 @@ export class World {
       const isPassing = typeof answer === 'string' || answer.status === 503 || answer.status === 429
       if (!isPassing || Date.now() > end)
         throw new Error(`${name}: ${typeof answer === 'string' ? answer : `${answer.status} ${answer.text}`}`)
-      await sleep(Math.random() * AGAIN_MS_MAX)
+      await sleep(this.#random.from(0, AGAIN_MS_MAX))
     }
   }
 

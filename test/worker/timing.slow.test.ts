@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Relay } from '../../agent/relay/relay.ts'
+import { randomOf, shuffled } from '../faults/random.ts'
 import { TestHost, ask, testRelay, type Answer } from '../support/relay.ts'
 import { UNAUTHORIZED_MS_MIN } from '../../worker/unauthorized.ts'
 
@@ -15,6 +16,7 @@ const AUC_BAND = 0.15
 /** The relay's clock shows whole milliseconds. */
 const CLOCK_MS = 2
 
+const random = randomOf('the order of the requests')
 let relay: Relay
 let host: TestHost
 let stranger: TestHost
@@ -88,7 +90,7 @@ async function expectAlike(kinds: Record<string, () => Promise<Answer>>): Promis
     expect(seen.status).toBe(401)
     expect(seen, kind).toEqual(first)
   }
-  const waiting = shuffled(Array.from({ length: SAMPLES }, () => entries).flat())
+  const waiting = shuffled(random, Array.from({ length: SAMPLES }, () => entries).flat())
   const askOn = async () => {
     for (let next = waiting.pop(); next; next = waiting.pop()) await sample(next)
   }
@@ -100,13 +102,6 @@ async function expectAlike(kinds: Record<string, () => Promise<Answer>>): Promis
     // And none of them leaves before its time.
     expect.soft(Math.min(...taken), kind).toBeGreaterThan(UNAUTHORIZED_MS_MIN - CLOCK_MS)
   }
-}
-
-function shuffled<T>(list: readonly T[]): T[] {
-  return list
-    .map((value) => ({ value, by: Math.random() }))
-    .toSorted((a, b) => a.by - b.by)
-    .map(({ value }) => value)
 }
 
 /** How likely it is that one of `b` took longer than one of `a`: 0.5 when nothing tells them apart. */

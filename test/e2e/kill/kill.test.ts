@@ -6,7 +6,7 @@
 // ROPEWAY_KILLS takes so many deploys of each test only, and ROPEWAY_FAULTS_SEED has a run's chances again.
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { randomOf } from '../../faults/random.ts'
+import { randomOf, shuffled } from '../../faults/random.ts'
 import { endAll } from '../../support/stack.ts'
 import { startLane, type Lane, type Round } from './lane.ts'
 import {
@@ -15,7 +15,6 @@ import {
   describeStory,
   recoveryStories,
   randomStories,
-  shuffled,
   writeStories,
   type Story,
 } from './story.ts'

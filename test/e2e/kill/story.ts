@@ -97,13 +97,6 @@ export function recoveryStories(random: Random): Story[] {
   }))
 }
 
-export function shuffled<T>(random: Random, of: readonly T[]): T[] {
-  return of
-    .map((one) => [random.next(), one] as const)
-    .toSorted(([a], [b]) => a - b)
-    .map(([, one]) => one)
-}
-
 export function describeStory({ request, kills }: Story): string {
   const words = kills.map(({ when, how }) => {
     if (when.kind === 'line') return `at line ${when.count} (${how})`
