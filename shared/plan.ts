@@ -1,10 +1,11 @@
-// A deploy as data: the ordered steps of a roll, the sentence for each, and what reverses each. No behaviour: that is agent/roll/steps.
+// A deploy as data: the ordered steps of a roll, and the sentence for each. What they do is in agent/roll/steps, which of them in which order in
+// agent/roll/strategies.
 
 import { z } from 'zod'
 import { unknownWord, wordSchema, wordsOf } from './open.ts'
 
 /** What one service runs: the compose file's image text, and the env variables that the request sets. */
-const versionSchema = z.object({
+export const versionSchema = z.object({
   image: z.string().optional(),
   env: z.record(z.string(), z.string().nullable()),
 })
@@ -63,100 +64,6 @@ export const planOf = <S extends z.ZodType<ToldStep>>(step: S) =>
     steps: z.array(step),
   })
 export type Plan = z.infer<ReturnType<typeof planOf<typeof stepSchema>>>
-
-/** What is to be rolled: one entry a service, in the order of the upstream. */
-export interface Target {
-  readonly service: string
-  readonly from: Version
-  readonly to: Version
-  /** False for a service whose servers the user has marked `down`: it is updated, and stays out. */
-  readonly isLive: boolean
-}
-
-interface Command {
-  readonly service: string
-  readonly command: string[]
-}
-
-export interface PlanOptions {
-  /** What is to be fetched: one image, or, going back to a release, each that it had. */
-  readonly images?: readonly string[]
-  readonly soakMs: number
-  /** Recreate what runs already, too. */
-  readonly force?: boolean
-  readonly before?: Command | undefined
-  readonly after?: Command | undefined
-}
-
-/**
- * The rolling order. Last to first; putting one back and taking the next out is one reload, so N instances cost N+1 reloads,
- * unless a soak time asks to watch each in traffic before the next is touched.
- */
-export function planSteps(targets: readonly Target[], options: PlanOptions): Step[] {
-  const { before, after, force = false } = options
-  const steps: Step[] = (options.images ?? []).map((image) => ({ kind: 'pull', image }))
-  if (before) steps.push({ kind: 'command', when: 'before', ...before })
-  let back: string | undefined
-  for (const { service, from, to, isLive } of targets.toReversed()) {
-    if (isLive) {
-      steps.push(
-        { kind: 'switch', out: service, ...(back === undefined ? {} : { back }) },
-        { kind: 'drain', service },
-      )
-      back = undefined
-    }
-    steps.push(
-      { kind: 'update', service, from, to, undo: false, ...(force ? { force } : {}) },
-      { kind: 'await-healthy', service },
-    )
-    if (!isLive) continue
-    if (options.soakMs > 0)
-      steps.push({ kind: 'switch', back: service }, { kind: 'soak', service, ms: options.soakMs })
-    else back = service
-  }
-  if (back !== undefined) steps.push({ kind: 'switch', back })
-  steps.push({ kind: 'verify' })
-  if (after) steps.push({ kind: 'command', when: 'after', ...after })
-  return steps
-}
-
-/** Where a roll stands, as the way back finds it. */
-export interface Standing {
-  /** The services that are, or may be, at the new version. */
-  readonly taken: ReadonlySet<string>
-  /** Whose servers are out. */
-  readonly out: ReadonlySet<string>
-  /** Whether nginx is known to run by its file as it is. */
-  readonly isLoaded: boolean
-}
-
-/**
- * The way back of a roll, from where it stands: the way there, reversed, so that it loses no request either. What was rolled last goes back
- * first. Each step may be repeated, so it does not matter how far the last one had come.
- */
-export function planBack(steps: readonly Step[], { taken, out, isLoaded }: Standing): Step[] {
-  const isLive = (service: string) => steps.some((step) => step.kind === 'switch' && step.out === service)
-  const back: Step[] = []
-  let [waiting] = out
-  for (const step of steps.toReversed()) {
-    if (step.kind !== 'update' || !taken.has(step.service)) continue
-    const { service, from, to } = step
-    // One that is out already by what nginx runs needs no second taking out.
-    const isOut = waiting === service && isLoaded
-    if (isLive(service) && !isOut) {
-      const other = waiting === service ? undefined : waiting
-      back.push(
-        { kind: 'switch', out: service, ...(other === undefined ? {} : { back: other }) },
-        { kind: 'drain', service },
-      )
-      waiting = service
-    }
-    back.push({ kind: 'update', service, from: to, to: from, undo: true }, { kind: 'await-healthy', service })
-  }
-  if (waiting !== undefined) back.push({ kind: 'switch', back: waiting })
-  else if (!isLoaded) back.push({ kind: 'switch' })
-  return back.length === 0 ? [] : [...back, { kind: 'verify' }]
-}
 
 /** The sentence for a step, the same in a dry run, a log and a viewer. */
 export function describeStep(step: ToldStep): string {

@@ -7,6 +7,8 @@ import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { configSchema } from '../agent/config/schema.ts'
+import { handlerOf } from '../agent/roll/steps/index.ts'
+import type { StepHandler } from '../agent/roll/steps/step.ts'
 import { CHAT_TYPES } from '../shared/chat/chat.ts'
 import { STATUSES } from '../shared/deploy.ts'
 import { deployEventSchema } from '../shared/events.ts'
@@ -56,6 +58,13 @@ function lint(text: string) {
   const oxlint = join(ROOT, 'node_modules/.bin/oxlint')
   return spawnSync(oxlint, ['-c', join(ROOT, '.oxlintrc.json'), dir], { encoding: 'utf8' })
 }
+
+test('a kind of step that does not say how it is undone does not compile', () => {
+  const { undone: _, ...rest } = handlerOf('pull')
+  // @ts-expect-error the compiler asks for `undone`
+  const handler: StepHandler<'pull'> = rest
+  expect(handler).not.toHaveProperty('undone')
+})
 
 describe('who may import whom', () => {
   test('the reader of imports finds them', () => {

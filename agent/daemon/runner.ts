@@ -125,7 +125,7 @@ export class Runner {
       releases: releasesOf(stack),
       stuck: stuckOf(stack),
       emit: (event: AgentEvent) => this.emit(id, withCanceller(event, stop)),
-      remember: (record) => this.#writer.record(id, record),
+      remember: (note, facts) => this.#writer.record(id, note, facts),
       signal: stop,
     }
   }

@@ -1,12 +1,12 @@
 // Whether the edit of the compose files means what is wanted and nothing else: compose itself is asked what each candidate says.
 
 import { isDeepStrictEqual } from 'node:util'
-import type { Target } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
 import { changedTexts, type FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { ComposeModel, Ports } from '../ports.ts'
 import type { Observed } from './observe.ts'
+import type { Target } from './strategies/strategy.ts'
 
 // With anchors or `extends` in the file an edit of one service can reach into another that is
 // rolled later, so then the texts after every instance are asked about, else only the last.

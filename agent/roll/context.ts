@@ -8,6 +8,7 @@ import type { Container, Encoding, Files, Image, Ports, Remote } from '../ports.
 import { remotesAt, type Gates } from './gates.ts'
 import { addressesFrom, type Instance, type Observed } from './observe.ts'
 import type { Preflight } from './preflight.ts'
+import type { RollFacts } from './strategies/strategy.ts'
 import { wantedOf, type AllWanted } from './wanted.ts'
 
 /** An image that was fetched, and how the compose file names it. */
@@ -17,6 +18,8 @@ export interface RollState {
   readonly deployId: string
   readonly stack: StackConfig
   readonly wanted: AllWanted
+  /** What the roll is about, from which its steps are planned. */
+  readonly facts: RollFacts
   readonly ports: Ports
   readonly observed: Observed
   readonly gates: Gates
@@ -46,13 +49,14 @@ export interface RollState {
 export function beginRoll(
   deployId: string,
   stack: StackConfig,
-  { observed, gates, wanted, plan }: Preflight,
+  { observed, gates, wanted, facts, plan }: Preflight,
   ports: Ports,
 ): RollState {
   return {
     deployId,
     stack,
     wanted,
+    facts,
     ports,
     observed,
     gates,

@@ -7,7 +7,7 @@ import type { Clock } from '../ports.ts'
 import { containersOf, type RollState } from './context.ts'
 import { damageOf } from './damage.ts'
 import { recordRelease } from './new-release.ts'
-import { takenBy, writeRecord, type Progress } from './record.ts'
+import { takenBy, writeNote, writeRecord, type Progress } from './record.ts'
 import type { RollContext } from './roll-context.ts'
 import { within } from './run-steps.ts'
 import { fullName } from './steps/pull.ts'
@@ -66,22 +66,18 @@ export async function endUndone(
   const { emit, remember } = context
   let newest: Progress = progress
   try {
-    await undo(
-      state,
-      { steps: progress.steps, taken: takenBy(progress) },
-      {
-        emit,
-        told: progress.told,
-        onTaken: (taken, told) => {
-          newest = { ...progress, goesBack: { taken: [...taken], problem }, told }
-          try {
-            remember(writeRecord({ attempt, progress: newest }))
-          } catch {
-            // The note that is there names every step that was begun, and each may be repeated: going back goes before a newer note.
-          }
-        },
+    await undo(state, takenBy(progress), {
+      emit,
+      told: progress.told,
+      onTaken: (taken, told) => {
+        newest = { ...progress, goesBack: { taken: [...taken], problem }, told }
+        try {
+          remember(writeNote({ attempt, progress: newest }))
+        } catch {
+          // The note that is there names every step that was begun, and each may be repeated: going back goes before a newer note.
+        }
       },
-    )
+    })
     // One that was stuck and was interrupted before it could say so.
     if (context.stuck.read()?.deploy === context.deploy.id) context.stuck.clear()
     emit(endedBy(problem, ms()))

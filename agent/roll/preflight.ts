@@ -1,7 +1,7 @@
 // Preflight: everything that can be known before anything is touched. Its result is the plan, or the Problem that forbids it.
 
 import { isImageId } from '../../shared/image.ts'
-import { planSteps, type Plan, type Target } from '../../shared/plan.ts'
+import type { Plan } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
 import { isRollback, type AnyRequest, type DeployRequest } from '../../shared/request.ts'
 import { composeTextsWith, type FileTexts } from '../compose/texts.ts'
@@ -13,6 +13,8 @@ import { rehearse, type Gates } from './gates.ts'
 import { observe, type Instance, type Observed } from './observe.ts'
 import { checkSomebodyServes, rollingOrder } from './order.ts'
 import { checkPolicy, inFull } from './policy.ts'
+import { strategyOf } from './strategies/index.ts'
+import { UNTOUCHED, type RollFacts, type Target } from './strategies/strategy.ts'
 import { isNewest, type Release } from './release.ts'
 import {
   checkOrder,
@@ -42,6 +44,7 @@ export interface Preflight {
   readonly wanted: AllWanted
   /** The release that a rollback goes back to. */
   readonly goesBackTo: Release | undefined
+  readonly facts: RollFacts
   readonly plan: Plan
   /** The compose files after the roll, with the image as the request names it; the pull adds its digest. */
   readonly composeTexts: FileTexts
@@ -107,13 +110,13 @@ export async function preflight(
     gates.before,
   )
   checkServing(observed, gates, order)
-  const targets = order.toReversed().flatMap((service) => {
+  const targets = order.flatMap((service) => {
     const instance = instances.find((one) => one.service === service)
     return instance ? targetOf(instance, model, wanted) : []
   })
   const after = (count: number) =>
     composeTextsWith(observed.composeTexts, order.slice(0, count), (service) => wantedOf(wanted, service))
-  await checkTexts(stack, observed, after, targets.toReversed(), ports, signal)
+  await checkTexts(stack, observed, after, targets, ports, signal)
   checkBlanks(stack, observed, order)
 
   // An image's tag may have moved, so a request that names one is only known to change nothing once it was pulled.
@@ -129,13 +132,22 @@ export async function preflight(
         before: isBeforeDone ? undefined : commandOf(stack, stack.before, model, order),
         after: commandOf(stack, stack.after, model, order),
       }
-  const steps = isChange ? planSteps(targets, { images, soakMs: stack.soakMs, force, ...commands }) : []
+  const facts: RollFacts = {
+    strategy: 'in-place',
+    targets,
+    images: [...images],
+    soakMs: stack.soakMs,
+    force,
+    ...commands,
+  }
+  const steps = isChange ? strategyOf(facts).plan(facts, UNTOUCHED, 'wanted') : []
   if (isChange) await checkWritable(observed, order, wanted, ports.files)
   return {
     observed,
     gates,
     wanted,
     goesBackTo,
+    facts,
     plan: { stack: stack.name, upstream: proxy.upstream.name, instances: order, steps },
     composeTexts: after(order.length),
     warnings: [

@@ -10,6 +10,7 @@ import type { Container, Encoding, Ports } from '../ports.ts'
 import { composeTexts, missingIn, nginxTextWith, type RollState } from './context.ts'
 import type { Gates } from './gates.ts'
 import type { Observed } from './observe.ts'
+import { rollFactsSchema, type RollFacts } from './strategies/strategy.ts'
 import { isTorn } from './torn.ts'
 
 const textsSchema = z.record(z.string(), z.string())
@@ -95,14 +96,25 @@ const imageSchema = z.object({
   text: z.string(),
 })
 
-const progressSchema = z.object({
+/** What a roll is about, and what it saw before its first step: kept once, since it does not change until the roll is over. */
+const constantSchema = z.object({
   wanted: wantedSchema,
   observed: observedSchema,
   gates: gatesSchema.default(UNKNOWN_GATES),
+  facts: rollFactsSchema,
   order: z.array(z.string()),
-  images: z.record(z.string(), imageSchema),
-  /** The whole plan, and how many of its steps were begun. */
+  /** The whole plan. */
   steps: z.array(stepSchema),
+  reason: z.string().optional(),
+  /** The release that a rollback goes back to. */
+  goesBackTo: z.number().optional(),
+  builtAt: z.number().optional(),
+})
+
+/** How far it has come: kept before each step. */
+const pointSchema = z.object({
+  images: z.record(z.string(), imageSchema),
+  /** How many steps of the plan were begun. */
   begun: z.number().int().min(0),
   /** Whether the last of them came to its end. */
   isLastDone: z.boolean(),
@@ -110,54 +122,96 @@ const progressSchema = z.object({
   told: z.number().int().min(0),
   /** On the way back: the services that are still to be taken back, and why it was begun. */
   goesBack: z.object({ taken: z.array(z.string()), problem: problemSchema }).optional(),
-  reason: z.string().optional(),
-  /** The release that a rollback goes back to. */
-  goesBackTo: z.number().optional(),
-  builtAt: z.number().optional(),
 })
 
-const recordSchema = z.object({
+const progressSchema = constantSchema.extend(pointSchema.shape)
+
+/** For a record that was written before strategies were named: what its steps say of them. */
+const factsOfSteps = z.object({ steps: z.array(stepSchema) }).transform(({ steps }): RollFacts => {
+  const targets = steps.flatMap((step) => {
+    if (step.kind !== 'update') return []
+    const { service, from, to } = step
+    const isLive = steps.some((other) => other.kind === 'switch' && other.out === service)
+    return [{ service, from, to, isLive }]
+  })
+  return {
+    strategy: 'in-place',
+    targets,
+    images: steps.flatMap((step) => (step.kind === 'pull' ? [step.image] : [])),
+    soakMs: steps.find((step) => step.kind === 'soak')?.ms ?? 0,
+    force: steps.some((step) => step.kind === 'update' && step.force === true),
+  }
+})
+
+const noteSchema = z.object({
   /** How often the roll has begun again after an interruption. */
   attempt: z.number().int().min(0),
   /** Absent until there is a plan: then nothing was touched. */
-  progress: progressSchema.optional(),
+  progress: z.unknown().optional(),
 })
 
+type Constant = z.infer<typeof constantSchema>
+type Point = z.infer<typeof pointSchema>
 export type Progress = z.infer<typeof progressSchema>
-export type RollRecord = z.infer<typeof recordSchema>
+export interface RollRecord {
+  readonly attempt: number
+  readonly progress?: Progress | undefined
+}
 
-/** A record as text. */
-export function writeRecord(record: RollRecord): string {
-  return JSON.stringify(record)
+/** What of a record does not change, as text of one line. */
+export function writeFacts(progress: Constant): string {
+  const { wanted, observed, gates, facts, order, steps, reason, goesBackTo, builtAt } = progress
+  return JSON.stringify({ wanted, observed, gates, facts, order, steps, reason, goesBackTo, builtAt })
+}
+
+/** What of it does, as text of one line. */
+export function writeNote({ attempt, progress }: { attempt: number; progress?: Point | undefined }): string {
+  if (!progress) return JSON.stringify({ attempt })
+  const { images, begun, isLastDone, told, goesBack } = progress
+  return JSON.stringify({ attempt, progress: { images, begun, isLastDone, told, goesBack } })
+}
+
+/** A whole record as text. */
+export function writeRecord({ attempt, progress }: RollRecord): string {
+  const note = writeNote({ attempt, progress })
+  return progress ? joinRecord(writeFacts(progress), note) : note
+}
+
+/** The text of a record from its two parts; the first is missing until there is a plan. */
+export function joinRecord(facts: string | undefined, note: string): string {
+  return facts === undefined ? note : `${facts}\n${note}`
 }
 
 /** A record from its text. Throws `journal-unusable` for one that is damaged: then nobody knows what was done. */
 export function readRecord(text: string): RollRecord {
-  let value: unknown
   try {
-    value = JSON.parse(text)
-  } catch {
-    value = undefined
+    const lines = text.split('\n')
+    const { attempt, progress } = noteSchema.parse(JSON.parse(lines.at(-1) ?? ''))
+    if (progress === undefined) return { attempt }
+    const constant: unknown = lines.length > 1 ? JSON.parse(lines[0] ?? '') : {}
+    const whole: Readonly<Record<string, unknown>> = Object.assign({}, constant, progress)
+    const facts = whole['facts'] ?? factsOfSteps.parse(whole)
+    return { attempt, progress: progressSchema.parse({ ...whole, facts }) }
+  } catch (cause) {
+    throw new Problem('journal-unusable', 'the note of how far the roll had come is damaged', {
+      cause,
+      cure: 'compare what runs with the compose file and the nginx configuration',
+    })
   }
-  const parsed = recordSchema.safeParse(value)
-  if (parsed.success) return parsed.data
-  throw new Problem('journal-unusable', 'the note of how far the roll had come is damaged', {
-    cause: parsed.error,
-    cure: 'compare what runs with the compose file and the nginx configuration',
-  })
 }
 
 /** How far a roll has come. */
 export function progressOf(
   state: RollState,
-  rest: Omit<Progress, 'wanted' | 'observed' | 'gates' | 'order' | 'images'>,
+  rest: Omit<Progress, 'wanted' | 'observed' | 'gates' | 'facts' | 'order' | 'images'>,
 ): Progress {
-  const { wanted, observed, gates, order, images } = state
+  const { wanted, observed, gates, facts, order, images } = state
   return {
     ...rest,
     wanted: { ...wanted },
     observed,
     gates,
+    facts,
     order: [...order],
     images: Object.fromEntries(images),
   }
@@ -174,7 +228,7 @@ export async function resumeRoll(
   ports: Ports,
   signal: AbortSignal,
 ): Promise<{ state: RollState; changed: Problem | undefined }> {
-  const { observed, gates, wanted, order, images } = progress
+  const { observed, gates, wanted, facts, order, images } = progress
   const containers = await ports.engine.containers(observed.model.project, signal)
   // One that cannot be read is as good as one that somebody else has written.
   const read = async (path: string, encoding: Encoding) =>
@@ -185,6 +239,7 @@ export async function resumeRoll(
     deployId,
     stack,
     wanted,
+    facts,
     ports,
     observed,
     gates,

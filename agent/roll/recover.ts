@@ -9,12 +9,21 @@ import type { Container, Ports } from '../ports.ts'
 import { composeTexts, type RollState } from './context.ts'
 import { areAsDefined } from './observe.ts'
 import { endStuck, endSucceeded, endUndone, endedBy } from './ending.ts'
-import { begunOf, readRecord, resumeRoll, writeRecord, type Progress, type RollRecord } from './record.ts'
+import {
+  begunOf,
+  readRecord,
+  resumeRoll,
+  writeNote,
+  writeRecord,
+  type Progress,
+  type RollRecord,
+} from './record.ts'
 import { PREFLIGHT_MS_MAX, rollLocked, runAfter } from './roll.ts'
 import type { RollContext } from './roll-context.ts'
 import { runSteps, within } from './run-steps.ts'
 import { handlerOf } from './steps/index.ts'
 import { checkVersion } from './steps/update.ts'
+import { strategyOf } from './strategies/index.ts'
 import { engineBack, revive } from './undo.ts'
 import { looksWhole } from './whole.ts'
 
@@ -94,9 +103,9 @@ async function recoverLocked(
   await endUndone(state, progress, record.attempt, progress.goesBack?.problem ?? INTERRUPTED, context, ms)
 }
 
-/** Whether nothing but pulls and a command before the roll was begun. */
+/** Whether nothing was begun that would have to be undone. */
 function isUntouched(progress: Progress): boolean {
-  return !progress.goesBack && begunOf(progress).every(({ kind }) => kind === 'pull' || kind === 'command')
+  return !progress.goesBack && begunOf(progress).every(({ kind }) => handlerOf(kind).undone !== 'by-plan')
 }
 
 async function again(
@@ -252,7 +261,9 @@ async function forward(
   const { emit, remember, signal } = context
   const { clock } = state.ports
   emit({ type: 'recovering', way: 'forward' })
-  const steps = remaining(state)
+  const { facts, order, out, isLoaded } = state
+  const standing = { updated: new Set(order), out, isLoaded, dead: [] }
+  const steps = strategyOf(facts).plan(facts, standing, 'wanted')
   const after = afterOf(progress, state.stack, context)
   emit({ type: 'resuming', steps: [...steps, ...after], from: progress.told })
   const told = progress.told + steps.length + after.length
@@ -260,7 +271,7 @@ async function forward(
   for (const service of state.order) state.updated.add(service)
   await within(clock, state.stack.deadlineMs, 'the roll', undefined, async (deadline) => {
     try {
-      remember(writeRecord({ attempt, progress: onward }))
+      remember(writeNote({ attempt, progress: onward }))
       await within(clock, PREFLIGHT_MS_MAX, 'the start of what was stopped', undefined, (inTime) =>
         revive(state, 'forward', inTime),
       )
@@ -275,26 +286,11 @@ async function forward(
         signal,
         deadline,
         onProgress: (_count, isLastDone) =>
-          remember(writeRecord({ attempt, progress: { ...onward, begun: onward.steps.length, isLastDone } })),
+          remember(writeNote({ attempt, progress: { ...onward, begun: onward.steps.length, isLastDone } })),
       })
     await runAfter(after, run, context)
     await endSucceeded(state, onward, context, ms, true)
   })
-}
-
-// By who is out now, whatever the plan said: each instance healthy, everybody in, and nginx by its file.
-function remaining({ order, out, stack, observed }: RollState): Step[] {
-  const [back] = out
-  const last = order.at(-1)
-  const isLive = observed.instances.some((one) => one.service === last && one.isLive)
-  return [
-    ...order.map((service): Step => ({ kind: 'await-healthy', service })),
-    { kind: 'switch', ...(back === undefined ? {} : { back }) },
-    ...(stack.soakMs > 0 && last !== undefined && isLive
-      ? [{ kind: 'soak', service: last, ms: stack.soakMs } as const]
-      : []),
-    { kind: 'verify' },
-  ]
 }
 
 function afterOf(progress: Progress, { after }: StackConfig, { emit }: RollContext): Step[] {

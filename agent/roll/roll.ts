@@ -8,7 +8,7 @@ import type { Ports } from '../ports.ts'
 import { beginRoll, type RollState } from './context.ts'
 import { endedBy, endSucceeded, endUndone } from './ending.ts'
 import { preflight, type Preflight } from './preflight.ts'
-import { progressOf, writeRecord, type Progress } from './record.ts'
+import { progressOf, writeFacts, writeNote, type Progress } from './record.ts'
 import type { RollContext } from './roll-context.ts'
 import { runSteps, within } from './run-steps.ts'
 import { passLock } from './unlock.ts'
@@ -55,7 +55,7 @@ export async function rollLocked(
 ): Promise<void> {
   const { clock } = ports
   const ms = () => clock.now() - startedAt
-  context.remember(writeRecord({ attempt }))
+  context.remember(writeNote({ attempt }))
   await within(clock, stack.deadlineMs, 'the roll', undefined, async (deadline) => {
     const inTime = AbortSignal.any([context.signal, deadline])
     await passLock(stack, ports, context, inTime)
@@ -65,6 +65,7 @@ export async function rollLocked(
     for (const problem of found.warnings) context.emit({ type: 'warning', problem })
     const run = new Run(found, request, ports, context, { stack, attempt, deadline })
     context.emit({ type: 'planned', plan: found.plan })
+    if (found.plan.steps.length > 0) context.remember(writeNote({ attempt }), writeFacts(run.progress()))
     let isChanged: boolean
     try {
       isChanged = await run.forward()
@@ -142,7 +143,7 @@ class Run {
         const before = [this.#begun, this.#isLastDone] as const
         ;[this.#begun, this.#isLastDone] = [from + count, isLastDone]
         try {
-          remember(writeRecord({ attempt: this.#attempt, progress: this.progress() }))
+          remember(writeNote({ attempt: this.#attempt, progress: this.progress() }))
         } catch (error) {
           // A step that is not noted is not begun.
           if (!isLastDone) [this.#begun, this.#isLastDone] = before

@@ -1,12 +1,13 @@
 // The way back: what a roll has begun, reversed, through the same steps. It heeds no cancel: it ends with the stack as it was, or stuck.
 
-import { planBack, type Step } from '../../shared/plan.ts'
+import type { Step } from '../../shared/plan.ts'
 import { reportOf } from '../../shared/problems.ts'
 import type { Clock, Container, Engine, Ports } from '../ports.ts'
 import { instanceOf, lookAround, idsOf, missingIn, type RollState } from './context.ts'
 import { faultOf } from './steps/await-healthy.ts'
 import { restoreTag } from './steps/update.ts'
 import { runSteps, within, type RunOptions } from './run-steps.ts'
+import { strategyOf } from './strategies/index.ts'
 
 /** The way back is bounded as a whole, above the deadlines of its steps: a host that takes longer needs a person. */
 const UNDO_MS_MAX = 60 * 60_000
@@ -40,14 +41,10 @@ export interface UndoOptions extends Pick<RunOptions, 'emit'> {
 }
 
 /**
- * Takes everything back that the steps of a roll have done: from where the world stands, and where `taken` says that a service may be at the
- * new version although its files do not. Throws a Problem where that cannot be done.
+ * Takes everything back that a roll has done: from where the world stands, and where `noted` says that a service may be at the wanted version
+ * although its files do not. Throws a Problem where that cannot be done.
  */
-export async function undo(
-  state: RollState,
-  { steps, taken: noted }: { steps: readonly Step[]; taken: readonly string[] },
-  options: UndoOptions,
-): Promise<void> {
+export async function undo(state: RollState, noted: readonly string[], options: UndoOptions): Promise<void> {
   const { clock, engine } = state.ports
   await within(clock, UNDO_MS_MAX, 'the way back', undefined, async (signal) => {
     let taken = noted
@@ -61,9 +58,10 @@ export async function undo(
         await engineBack(engine, clock, signal)
         const back = await within(clock, LOOK_MS_MAX, 'a look at the stack', signal, async (inTime) => {
           await prepare(state, inTime)
-          const all = new Set([...taken, ...state.updated])
-          const { out, isLoaded } = state
-          return deadFirst(planBack(steps, { taken: all, out, isLoaded }), await deadServices(state, inTime))
+          const { facts, out, isLoaded } = state
+          const updated = new Set([...taken, ...state.updated])
+          const standing = { updated, out, isLoaded, dead: await deadServices(state, inTime) }
+          return strategyOf(facts).plan(facts, standing, 'former')
         })
         hasBegun = true
         options.emit({ type: 'undoing', steps: [...back], from: told })
@@ -225,14 +223,6 @@ async function startAndSee(state: RollState, { id }: Container, signal: AbortSig
   await within(clock, START_MS_MAX, 'a container’s start', signal, async (inTime) => {
     while ((await engine.container(id, inTime))?.state === 'created') await clock.sleep(START_POLL_MS, inTime)
   })
-}
-
-// All of them at once, before anything looks at how they are: a switch, and a wait for another service, refuse while one is dead.
-function deadFirst(steps: readonly Step[], dead: readonly string[]): Step[] {
-  const isFirst = (kind: Step['kind']) => (step: Step) =>
-    step.kind === kind && 'service' in step && dead.includes(step.service)
-  const first = [...steps.filter(isFirst('update')), ...steps.filter(isFirst('await-healthy'))]
-  return [...first, ...steps.filter((step) => !first.includes(step))]
 }
 
 // Stopped; or made by this roll and restarting, so that nginx finds its name only now and then; or sick by its own healthcheck.

@@ -32,7 +32,7 @@ export async function passLock(
     if (resumed && !resumed.changed)
       await undo(
         resumed.state,
-        { steps: progress.steps, taken: takenBy(progress) },
+        takenBy(progress),
         // This deploy has no plan yet: until it has, these are its steps. Should the agent end here, the note is still there.
         { emit, told: 0, onTaken: () => {} },
       )

@@ -7,6 +7,7 @@ const CORE = [
   'agent/nginx/*.ts',
   'agent/compose/*.ts',
   'agent/roll/{healthcheck,judge,order}.ts',
+  'agent/roll/strategies/in-place.ts',
   'shared/{deploy,image,plan,request,supersede,version}.ts',
   'worker/hub/decide.ts',
 ]

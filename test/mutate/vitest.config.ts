@@ -8,6 +8,7 @@ export default defineConfig({
     include: [
       'test/agent/{nginx,compose}/*.test.ts',
       'test/agent/roll/{healthcheck,judge,order}.test.ts',
+      'test/agent/roll/strategies/*.test.ts',
       'test/shared/*.test.ts',
       'test/worker/decide.test.ts',
     ],

@@ -36,10 +36,18 @@ const NOTICES = `
     CREATE INDEX waiting_notices ON notices (stack, destination, number) WHERE outcome IS NULL;
   `
 
+/** What a roll is about, kept once; `record` says how far it has come. */
+const FACTS = `
+    ALTER TABLE deploys ADD COLUMN facts TEXT;
+  `
+
 export const FORMAT: Format = {
-  /** 2 (2026-11): verified requests in the place of the frames as they came. 3 (2026-11): releases. 4 (2026-11): notices. */
-  version: 4,
-  upgrades: { 2: RELEASES + NOTICES, 3: NOTICES },
+  /**
+   * 2 (2026-11): verified requests in the place of the frames as they came. 3 (2026-11): releases. 4 (2026-11): notices. 5 (2026-11): what a roll is
+   * about, apart from how far it has come.
+   */
+  version: 5,
+  upgrades: { 2: RELEASES + NOTICES + FACTS, 3: NOTICES + FACTS, 4: FACTS },
   schema: `
     CREATE TABLE deploys (
       id          TEXT PRIMARY KEY,
@@ -54,7 +62,8 @@ export const FORMAT: Format = {
       received_at INTEGER NOT NULL,
       finished_at INTEGER,
       acked       INTEGER NOT NULL DEFAULT 0,
-      record      TEXT
+      record      TEXT,
+      facts       TEXT
     ) STRICT;
     CREATE INDEX by_time_of_signing ON deploys (stack, "trigger", signed_at);
     CREATE INDEX hints ON deploys (finished_at) WHERE trust = 'hint';

@@ -137,14 +137,16 @@ export class Journal {
     this.#statements.acknowledge.run(seq, id, seq, id, seq)
   }
 
-  /** Keeps the roll's own note on how far it has come, for the recovery after a crash. */
-  record(id: string, note: string): void {
-    this.#statements.record.run(note, id)
+  /** Keeps the roll's own note on how far it has come, and, once, what it is about, for the recovery after a crash. Each is one line. */
+  record(id: string, note: string, facts?: string): void {
+    this.#statements.record.run(note, facts ?? null, id)
   }
 
+  /** What was kept of a roll: what it is about, if that is known, and the newest note, a line each. */
   recordOf(id: string): string | undefined {
-    const note = this.#statements.deploy.get(id)?.['record']
-    return typeof note === 'string' ? note : undefined
+    const { record, facts } = this.#statements.deploy.get(id) ?? {}
+    if (typeof record !== 'string') return undefined
+    return typeof facts === 'string' ? `${facts}\n${record}` : record
   }
 
   /** What a stack ran. `onDamaged` hears of each release that cannot be read, and is passed over. */

@@ -15,7 +15,7 @@ export function prepareStatements(db: DatabaseSync) {
       `INSERT INTO deploys (id, stack, "trigger", actor, trust, request, signed_at, expires_at, status, received_at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
     ),
-    deploy: db.prepare('SELECT status, acked, record FROM deploys WHERE id = ?'),
+    deploy: db.prepare('SELECT status, acked, record, facts FROM deploys WHERE id = ?'),
     whole: db.prepare(
       `SELECT id, stack, "trigger", actor, trust, request, signed_at, expires_at, status FROM deploys WHERE id = ?`,
     ),
@@ -42,7 +42,7 @@ export function prepareStatements(db: DatabaseSync) {
       `UPDATE deploys SET acked = ? WHERE id = ? AND acked < ?
        AND EXISTS (SELECT 1 FROM events WHERE deploy = ? AND seq = ?)`,
     ),
-    record: db.prepare('UPDATE deploys SET record = ? WHERE id = ?'),
+    record: db.prepare('UPDATE deploys SET record = ?, facts = coalesce(?, facts) WHERE id = ?'),
     trimEvents: db.prepare(
       'DELETE FROM events WHERE deploy IN (SELECT id FROM deploys WHERE finished_at < ?)',
     ),

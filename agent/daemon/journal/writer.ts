@@ -59,8 +59,8 @@ export class Writer {
    * Keeps a roll's note, or throws. The events come first: after a crash, a note without its `started` would belong to a deploy that
    * seems not to have begun, and would be begun once more.
    */
-  record(id: string, note: string): void {
-    if (this.flush() && this.attempt(() => this.#journal.record(id, note))) return
+  record(id: string, note: string, facts?: string): void {
+    if (this.flush() && this.attempt(() => this.#journal.record(id, note, facts))) return
     throw new Problem('journal-unusable', `the agent's journal cannot be written: ${this.#fault}`, {
       cure: 'make room on the disk of its data directory, then deploy again',
     })

@@ -17,6 +17,7 @@ const BACK_MS_MIN = 30_000
 const START_POLL_MS = 20
 
 export const awaitHealthy: StepHandler<'await-healthy'> = {
+  undone: 'nothing',
   deadlineMs: (_step, { stack }) => Math.max(stack.health.timeoutMs, BACK_MS_MIN) + VERDICT_MS_MAX + 60_000,
   async do({ service }, { roll, report, signal }) {
     const { clock } = roll.ports

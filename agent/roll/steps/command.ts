@@ -15,6 +15,7 @@ const COMMAND_MS_MAX = 10 * 60_000
 const REMOVE_MS_MAX = 30_000
 
 export const command: StepHandler<'command'> = {
+  undone: 'never',
   deadlineMs: ({ when }, { stack }) => stack[when]?.timeoutMs ?? COMMAND_MS_MAX,
   async do(step, { roll, signal }) {
     const { when, service, command: words } = step

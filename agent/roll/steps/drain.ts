@@ -19,6 +19,7 @@ const TIMER_MARGIN_MS = 500
 const LOOK_MS_MAX = 100
 
 export const drain: StepHandler<'drain'> = {
+  undone: 'nothing',
   deadlineMs: (_step, { stack }) => stack.drainTimeoutMs + 60_000,
   async do({ service }, { roll, report, signal }) {
     const { clock, engine } = roll.ports

@@ -1,5 +1,4 @@
-// The map from a step's kind to what it does. What reverses a step is data too (shared/plan.ts), so a new kind without an undo
-// or without a handler does not compile.
+// The map from a step's kind to what it does and how that is undone: a new kind without either does not compile.
 
 import type { StepKind } from '../../../shared/plan.ts'
 import { awaitHealthy } from './await-healthy.ts'

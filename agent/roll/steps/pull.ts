@@ -10,6 +10,7 @@ import type { StepHandler } from './step.ts'
 const PULL_MS_MAX = 15 * 60_000
 
 export const pull: StepHandler<'pull'> = {
+  undone: 'nothing',
   deadlineMs: () => PULL_MS_MAX,
   async do({ image: text }, { roll, report, signal }) {
     const { engine } = roll.ports

@@ -21,6 +21,7 @@ const LOOK_SHARE = 0.25
 const LOGS_MAX = 8
 
 export const soak: StepHandler<'soak'> = {
+  undone: 'nothing',
   deadlineMs: ({ ms }) => ms + 60_000,
   async do({ service, ms }, { roll, report, signal }) {
     const { clock } = roll.ports

@@ -13,6 +13,11 @@ export interface StepContext {
 export interface StepHandler<K extends StepKind> {
   /** Safe to repeat: a step that was half done before a crash or a failure is done again. Returns what it found out. */
   do(step: Extract<Step, { kind: K }>, context: StepContext): Promise<Facts>
+  /**
+   * How what it does is undone. `by-plan`: the strategy plans the way back. `nothing`: it changes nothing of the stack. `never`: what a command
+   * has done is its author's affair.
+   */
+  readonly undone: 'by-plan' | 'nothing' | 'never'
   /** Whether a cancel waits until the step is done: broken off, it would leave more to clear up. */
   readonly isFinishedFirst?: boolean
   /** The step has failed if it took longer. */

@@ -13,6 +13,7 @@ const RELOAD_CHECK_MS = 1_500
 const RELOAD_POLL_MS = 5
 
 export const switchUpstream: StepHandler<'switch'> = {
+  undone: 'by-plan',
   deadlineMs: () => RELOAD_MS_MAX + 30_000,
   isFinishedFirst: true,
   async do({ out, back }, { roll, signal }) {

@@ -12,6 +12,7 @@ import type { StepHandler } from './step.ts'
 const UPDATE_MS_MAX = 10 * 60_000
 
 export const update: StepHandler<'update'> = {
+  undone: 'by-plan',
   deadlineMs: () => UPDATE_MS_MAX,
   isFinishedFirst: true,
   async do({ service, to, undo, force = false }, { roll, signal }) {

@@ -11,6 +11,7 @@ const BAD_MS_MAX = 10_000
 const BAD_POLL_MS = 500
 
 export const verify: StepHandler<'verify'> = {
+  undone: 'nothing',
   deadlineMs: () => 120_000,
   async do(_step, { roll, signal }) {
     const { files } = roll.ports

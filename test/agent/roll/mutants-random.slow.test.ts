@@ -12,15 +12,16 @@ vi.mock(import('../../../agent/compose/edit.ts'), async (original) => {
   return { ...edit, editService: memoized(edit.editService), readService: memoized(edit.readService) }
 })
 
-vi.mock(import('../../../shared/plan.ts'), async (original) => {
-  const plan = await original()
+vi.mock(import('../../../agent/roll/strategies/in-place.ts'), async (original) => {
+  const { inPlace } = await original()
   return {
-    ...plan,
-    planBack: (all, standing) => {
-      const steps = plan.planBack(all, standing)
-      if (planted.bug !== 'a service is left out') return steps
-      const left = steps.findLast(({ kind }) => kind === 'update')
-      return steps.filter((step) => step !== left)
+    inPlace: {
+      plan: (facts, standing, goal) => {
+        const steps = inPlace.plan(facts, standing, goal)
+        if (goal === 'wanted' || planted.bug !== 'a service is left out') return steps
+        const left = steps.findLast(({ kind }) => kind === 'update')
+        return steps.filter((step) => step !== left)
+      },
     },
   }
 })

@@ -178,7 +178,7 @@ describe('a command before the roll', () => {
   test('that had ended does not run again', async () => {
     const world = new FakeWorld({ stack: { before: BEFORE } })
     // The step after it is a switch, which is noted before it is begun.
-    const [, second] = await interrupted(world, { method: 'journal.remember', nth: 4, kind: 'crash' })
+    const [, second] = await interrupted(world, { method: 'journal.remember', nth: 5, kind: 'crash' })
     expect([waysOf(second), second.status, commandsOf(second)]).toEqual([['again'], 'succeeded', 0])
     expect(JSON.stringify(second.events)).toContain('has run already')
   })

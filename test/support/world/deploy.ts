@@ -2,6 +2,7 @@
 
 import type { StackConfig } from '../../../agent/config/config.ts'
 import type { Ports } from '../../../agent/ports.ts'
+import { joinRecord } from '../../../agent/roll/record.ts'
 import { recover } from '../../../agent/roll/recover.ts'
 import { roll } from '../../../agent/roll/roll.ts'
 import type { RollContext } from '../../../agent/roll/roll-context.ts'
@@ -16,7 +17,14 @@ import type { FakeLocks } from './locks.ts'
 import type { FakeReleases, FakeStuckNotes } from './memory.ts'
 import { StepsTold, wordsOf } from './told.ts'
 
+/** What a roll has asked the journal to keep. */
+interface Kept {
+  readonly note: string
+  readonly facts: string | undefined
+}
+
 export interface Life {
+  readonly kept: readonly Kept[]
   readonly events: readonly DeployEvent[]
   readonly status: Status
   /** The last event. */
@@ -55,7 +63,9 @@ export class FakeDeploy {
   readonly #events: DeployEvent[] = []
   /** The steps that viewers have been told of. */
   #steps: Step[] = []
-  #record: string | undefined
+  readonly #kept: Kept[] = []
+  #facts: string | undefined
+  #note: string | undefined
   status: Status = 'queued'
 
   constructor(host: Host, { id, request, isAutomatic = false, signal }: DeployOptions) {
@@ -87,13 +97,14 @@ export class FakeDeploy {
     faults.onCall = (text) => host.tell(`FAULT ${text}`)
     faults.onEffect = () => host.moments.look()
     const before = this.#events.length
+    const keptBefore = this.#kept.length
     const told = new StepsTold(this.#steps)
     const context = this.#context(faults, told, AbortSignal.any([this.#signal, cancel.signal]))
     const ports = faults.wrap(host.ports)
     const work =
       this.status === 'queued'
         ? roll(host.stack, this.request, ports, context)
-        : recover(host.stack, this.request, this.#record, ports, context)
+        : recover(host.stack, this.request, this.#record(), ports, context)
     await host.clock.run(Promise.race([work, faults.crashed]))
     // Only a live process holds a lock.
     if (faults.isDead && host.locks.holder?.includes(this.#id)) host.locks.free()
@@ -105,10 +116,16 @@ export class FakeDeploy {
       end: events.at(-1),
       calls: faults.calls,
       met: faults.met,
+      kept: this.#kept.slice(keptBefore),
       hasCrashed: faults.isDead,
     }
     this.lives.push(life)
     return life
+  }
+
+  // As the journal keeps it.
+  #record(): string | undefined {
+    return this.#note === undefined ? undefined : joinRecord(this.#facts, this.#note)
   }
 
   #context(faults: Faults, told: StepsTold, signal: AbortSignal): RollContext {
@@ -118,7 +135,12 @@ export class FakeDeploy {
       deploy: { id: this.#id, actor: 'somebody', isAutomatic: this.isAutomatic },
       releases: releases.in(faults),
       stuck: stuck.in(faults),
-      remember: (text) => void faults.write('journal.remember', () => (this.#record = text)),
+      remember: (note, facts) =>
+        void faults.write('journal.remember', () => {
+          this.#facts = facts ?? this.#facts
+          this.#note = note
+          this.#kept.push({ note, facts })
+        }),
       emit: (event) => {
         faults.write('journal.emit', () => {
           this.status = nextStatus(this.status, event)

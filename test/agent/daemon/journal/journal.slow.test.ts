@@ -96,7 +96,11 @@ test('a roll’s note is kept', () => {
   expect(before.recordOf(ID)).toBeUndefined()
   before.record(ID, '{"step":3}')
   before.close()
-  expect(open(dir).recordOf(ID)).toBe('{"step":3}')
+  const after = open(dir)
+  expect(after.recordOf(ID)).toBe('{"step":3}')
+  after.record(ID, '{"step":4}', '{"about":"it"}')
+  after.record(ID, '{"step":5}')
+  expect(after.recordOf(ID)).toBe('{"about":"it"}\n{"step":5}')
 })
 
 test('what finished a month ago is forgotten; what has not finished is not', () => {
@@ -172,7 +176,7 @@ test('an event that no frame could carry is stored shorter', () => {
   expect(journal.eventsAfter(ID, 1, 9)).toEqual([{ seq: 2, at: 1, event }])
 })
 
-test.each([0, 1, 5])('a file of format %i is refused with a cure, and left as it is', (version) => {
+test.each([0, 1, 6])('a file of format %i is refused with a cure, and left as it is', (version) => {
   const dir = tempDir()
   const write = new DatabaseSync(join(dir, 'journal.sqlite'))
   write.exec(`CREATE TABLE deploys (id TEXT PRIMARY KEY, frame TEXT); PRAGMA user_version = ${version}`)
@@ -180,7 +184,7 @@ test.each([0, 1, 5])('a file of format %i is refused with a cure, and left as it
   expect(() => open(dir)).toThrow(
     expect.objectContaining({
       code: 'journal-unusable',
-      message: expect.stringContaining(`format ${version}, this agent writes 4`),
+      message: expect.stringContaining(`format ${version}, this agent writes 5`),
       cure: expect.stringContaining('the version of ropeway that wrote it'),
     }),
   )
@@ -222,9 +226,22 @@ const FORMAT_3 = `
   PRAGMA user_version = 3;
 `
 
+// As it was before what a roll is about was kept apart.
+const FORMAT_4 = `
+  ${FORMAT_3}
+  CREATE TABLE notices (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, stack TEXT NOT NULL, destination TEXT NOT NULL, deploy TEXT NOT NULL, moment TEXT NOT NULL,
+    at INTEGER NOT NULL, body TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0, next_at INTEGER NOT NULL DEFAULT 0, fault TEXT, outcome TEXT,
+    ended_at INTEGER, UNIQUE (stack, destination, deploy, moment)
+  ) STRICT;
+  CREATE INDEX waiting_notices ON notices (stack, destination, number) WHERE outcome IS NULL;
+  PRAGMA user_version = 4;
+`
+
 test.each([
   [2, FORMAT_2],
   [3, FORMAT_3],
+  [4, FORMAT_4],
 ])(
   'a journal of format %i is taken over with all that is in it, and has all of today’s from then on',
   (_, format) => {

@@ -4,7 +4,9 @@ import { shorten } from '../../../../agent/daemon/journal/shorten.ts'
 import { isFinal, nextStatus } from '../../../../shared/deploy.ts'
 import { agentEventSchema, type AgentEvent } from '../../../../shared/events.ts'
 import { EVENT_BYTES_MAX } from '../../../../shared/limits.ts'
-import { planSteps, type Step } from '../../../../shared/plan.ts'
+import { inPlace } from '../../../../agent/roll/strategies/in-place.ts'
+import { UNTOUCHED } from '../../../../agent/roll/strategies/strategy.ts'
+import type { Step } from '../../../../shared/plan.ts'
 import { PROBLEMS, type ProblemCode } from '../../../../shared/problems.ts'
 
 const bytesOf = (event: AgentEvent) => Buffer.byteLength(JSON.stringify(event))
@@ -21,7 +23,11 @@ function planned(services: number, chars: number): Extract<AgentEvent, { type: '
     to: { image: 'hello:2', env },
     isLive: true,
   }))
-  const steps = planSteps(targets, { images: ['hello:2'], soakMs: 0 })
+  const steps = inPlace.plan(
+    { strategy: 'in-place', targets, images: ['hello:2'], soakMs: 0, force: false },
+    UNTOUCHED,
+    'wanted',
+  )
   const instances = targets.map(({ service }) => service)
   return { type: 'planned', plan: { stack: 'hello', upstream: 'apps', instances, steps } }
 }

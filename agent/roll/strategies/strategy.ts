@@ -1,0 +1,57 @@
+// A strategy: the steps from where a stack stands to where it shall be, as one pure function. The same function plans a roll from its start,
+// from half way after a crash, and back.
+
+import { z } from 'zod'
+import { versionSchema, type Step } from '../../../shared/plan.ts'
+
+const targetSchema = z.object({
+  service: z.string(),
+  /** What it ran before the roll, and what it is to run. */
+  from: versionSchema,
+  to: versionSchema,
+  /** False for a service whose servers the user has marked `down`: it is updated, and stays out. */
+  isLive: z.boolean(),
+})
+/** One service that is rolled. */
+export type Target = z.infer<typeof targetSchema>
+
+const commandSchema = z.object({ service: z.string(), command: z.array(z.string()) })
+
+/** What a roll is about. It is known before anything is touched, and does not change until the roll is over. Plain JSON. */
+export const rollFactsSchema = z.object({
+  /** A name of strategies/index.ts. */
+  strategy: z.string(),
+  /** In the order in which they are rolled. */
+  targets: z.array(targetSchema),
+  /** What is to be fetched: one image, or, going back to a release, each that it had. */
+  images: z.array(z.string()),
+  soakMs: z.number(),
+  /** Recreate what runs already, too. */
+  force: z.boolean(),
+  before: commandSchema.optional(),
+  after: commandSchema.optional(),
+})
+export type RollFacts = z.infer<typeof rollFactsSchema>
+
+/** Where a roll stands. */
+export interface Standing {
+  /** The services that are, or may be, at the wanted version. */
+  readonly updated: ReadonlySet<string>
+  /** Whose servers are out. */
+  readonly out: ReadonlySet<string>
+  /** Whether nginx is known to run by its file as it is. */
+  readonly isLoaded: boolean
+  /** The services of which no container is up. */
+  readonly dead: readonly string[]
+}
+
+/** Where every roll begins. */
+export const UNTOUCHED: Standing = { updated: new Set(), out: new Set(), isLoaded: true, dead: [] }
+
+/** The version that is asked for, or the one that ran before. */
+export type Goal = 'wanted' | 'former'
+
+export interface Strategy {
+  /** From any standing. Each step may be repeated, so it does not matter how far the last one had come. No steps: it is there. */
+  plan(facts: RollFacts, standing: Standing, goal: Goal): Step[]
+}
