@@ -1,6 +1,7 @@
 // Arbitraries for doors: what is nearly right finds more faults than noise.
 
 import fc from 'fast-check'
+import { expect } from 'vitest'
 
 /** Strings of every kind, lone surrogates, controls and the names that JavaScript objects trip over among them. */
 export const anyText: fc.Arbitrary<string> = fc.oneof(
@@ -30,6 +31,25 @@ export const anyJson: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
     fc.dictionary(anyText, tie('value'), { maxKeys: 4 }),
   ),
 })).value
+
+/**
+ * Checks a property of all that a door lets in. `judge` says whether this was let in: where too little was, the property says nothing, as of
+ * a door that is shut for everybody.
+ */
+export async function checkDoor<T>(
+  inputs: fc.Arbitrary<T>,
+  judge: (input: T) => boolean | Promise<boolean>,
+  { numRuns, letInMin }: { numRuns: number; letInMin: number },
+): Promise<void> {
+  let letIn = 0
+  await fc.assert(
+    fc.asyncProperty(inputs, async (input) => {
+      if (await judge(input)) letIn += 1
+    }),
+    { numRuns },
+  )
+  expect(letIn, `let in of ${numRuns}`).toBeGreaterThanOrEqual(letInMin)
+}
 
 /** JSON text with what JSON.stringify never writes: keys twice, numbers beyond every range, depth. */
 export const anyJsonText: fc.Arbitrary<string> = fc.oneof(
