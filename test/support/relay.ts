@@ -361,8 +361,19 @@ export class EventStream {
     return new EventStream(await fetch(url, { ...init, signal: abort.signal }), abort)
   }
 
-  /** The next event, or undefined when the stream has ended. */
-  async next(): Promise<(LoggedEvent & { id: string }) | undefined> {
+  /** The next event, or undefined when the stream has ended. What keeps a quiet stream open is neither. */
+  async next(waitMs = NEXT_MS_MAX): Promise<(LoggedEvent & { id: string }) | undefined> {
+    const enough = setTimeout(() => {
+      this.#abort.abort(new Error(`the stream brought no event for ${waitMs} ms, and did not end`))
+    }, waitMs)
+    try {
+      return await this.#nextEvent()
+    } finally {
+      clearTimeout(enough)
+    }
+  }
+
+  async #nextEvent(): Promise<(LoggedEvent & { id: string }) | undefined> {
     for (;;) {
       const end = this.#text.indexOf('\n\n')
       if (end >= 0) {
