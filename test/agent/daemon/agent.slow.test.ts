@@ -26,7 +26,7 @@ import {
   tokenFrame,
   type HookParts,
 } from '../../support/host.ts'
-import { ended, hubFor } from '../../support/hub.ts'
+import { ended, hubFor, type Hub } from '../../support/hub.ts'
 import { until } from '../../support/until.ts'
 
 const nowSeconds = () => Math.floor(Date.now() / 1000)
@@ -532,6 +532,17 @@ describe('hints', () => {
   })
 })
 
+/**
+ * Waits until the agent has said all that it has to say so far; gives the id of what it declines then. It deals in order with what comes for
+ * a stack, and nobody has signed this.
+ */
+async function drained(hub: Hub): Promise<string> {
+  const forged = await hookFrame({ eventId: 'forged', secret: OTHER_SECRET })
+  hub.deliver(forged)
+  await until('it is declined', () => hub.declined.some(({ deploy }) => deploy === forged.id))
+  return forged.id
+}
+
 describe('a full disk', () => {
   const FULL = new Error('database or disk is full')
   const full = () => {
@@ -546,9 +557,11 @@ describe('a full disk', () => {
     const frame = await hookFrame()
     for (let n = 0; n < 5; n += 1) hub.deliver(frame)
     await until('five attempts', () => broken.mock.calls.length === 5)
+    const forged = await drained(hub)
     const warnings = () => agent.logs.filter((line) => line.includes('disk is full'))
     expect(warnings()).toHaveLength(1)
-    expect([hub.batches, hub.declined]).toEqual([[], []])
+    expect(hub.batches).toEqual([])
+    expect(hub.declined.map(({ deploy }) => deploy)).toEqual([forged])
     broken.mockRestore()
     hub.deliver(frame)
     expect(await ended(hub, frame.id)).toEqual(['received', 'started', 'succeeded'])
@@ -571,7 +584,7 @@ describe('a full disk', () => {
     const frame = await hookFrame()
     hub.deliver(frame)
     await until('it is over', () => agent.logs.some((line) => line.includes('succeeded in')))
-    await until('what came before', () => hub.types(frame.id).length > 1)
+    await drained(hub)
     expect(hub.types(frame.id)).toEqual(['received', 'started'])
     expect(agent.logs.filter((line) => line.includes('disk is full'))).toHaveLength(1)
     broken?.mockRestore()
@@ -584,6 +597,60 @@ describe('a full disk', () => {
     expect(hub.log(frame.id).flatMap(({ event }) => ('step' in event ? [event.step] : []))).toEqual([0, 1, 2])
     await until('told', () => agent.logs.includes('warn: the journal can be written again'))
   })
+
+  test.each(['disk', 'connection'])(
+    'the connection drops while events wait for the disk, and the %s is back first: the log is whole, in order, once',
+    async (first) => {
+      const hub = await hubFor()
+      let broken: { mockRestore(): void } | undefined
+      const goesOn = Promise.withResolvers<void>()
+      const agent = await runAgent(tempDir(), hub.url, {
+        roll: async (_stack, _request, _ports, { emit }) => {
+          emit({ type: 'started' })
+          await until('the hub has that', () => agent.journal.unacked().length === 0)
+          broken = vi.spyOn(agent.journal, 'append').mockImplementation(full)
+          emit({ type: 'step-progress', step: 0, facts: {} })
+          await goesOn.promise
+          emit({ type: 'step-progress', step: 1, facts: {} })
+          emit({ type: 'succeeded', ms: 1, changed: true, services: {} })
+        },
+      })
+      await until('connected', () => agent.connects.count === 1)
+      const frame = await hookFrame()
+      const { id } = frame
+      hub.deliver(frame)
+      await until('one waits', () => broken !== undefined)
+      hub.behaviour.refuseWith = 503
+      hub.drop()
+      await until('the connection is gone', () => hub.tokens.length > 1)
+      goesOn.resolve()
+      await until('the roll is over', () => agent.logs.some((line) => line.includes('succeeded in')))
+
+      const disk = async () => {
+        broken?.mockRestore()
+        await until('all is in the journal', () => agent.journal.eventsAfter(id, 0, 9).length === 5)
+      }
+      const connection = async () => {
+        hub.behaviour.refuseWith = undefined
+        await until('connected again', () => agent.connects.count === 2)
+        await drained(hub)
+      }
+      const [one, other] = first === 'disk' ? [disk, connection] : [connection, disk]
+      await one()
+      expect(hub.types(id)).toEqual(['received', 'started'])
+      await other()
+      expect(await ended(hub, id)).toEqual([
+        'received',
+        'started',
+        'step-progress',
+        'step-progress',
+        'succeeded',
+      ])
+      expect(hub.batches.flatMap(({ events }) => events.map(({ seq }) => seq))).toEqual([1, 2, 3, 4, 5])
+      await until('the hub has all', () => agent.journal.unacked().length === 0)
+      expect(agent.rolls).toHaveLength(1)
+    },
+  )
 
   test('what waits at the end is stored at the end', async () => {
     const hub = await hubFor()
