@@ -241,15 +241,24 @@ describe('cancel', () => {
 
   const WAITS = deploy('bbbbbbbbbbbbbbbb', 'queued')
 
+  const OVER = deploy('aaaaaaaaaaaaaaaa', 'failed')
+
   test.each([
-    ['the one that runs, and says what waits behind it', [WAITS, deploy(ID, 'running')], WAITS.id],
-    ['the only one that waits', [deploy('aaaaaaaaaaaaaaaa', 'failed'), deploy(ID, 'queued')], ''],
+    [
+      'the one that runs, and says what waits behind it',
+      [WAITS, deploy(ID, 'running')],
+      `ropeway: after deploy ${ID} of hello comes what waits: ${WAITS.id}\n`,
+    ],
+    ['the one that runs, and says nothing where nothing waits', [OVER, deploy(ID, 'running')], ''],
+    ['the only one that waits, behind which there is none', [OVER, deploy(ID, 'queued')], ''],
   ])('of a stack means %s', async (_, deploys, behind) => {
     const { options, posts, claimsOf } = await world({ deploys, end: CANCELLED })
     const { io, said } = terminal()
     expect(await cancel.run('hello', options, io)).toBe(0)
-    expect(posts()[0]?.url).toContain(ID)
-    expect(said.err).toContain(behind)
+    expect(posts().map(({ url, body }) => [url, body])).toEqual([
+      [`/v1/hosts/${HOST}/deploys/${ID}/cancel`, `{"cancel":"${ID}"}`],
+    ])
+    expect(said.err).toBe(behind)
     expect(await claimsOf(posts()[0]!)).toMatchObject({ stacks: ['hello'] })
   })
 
