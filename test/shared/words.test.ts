@@ -1,7 +1,14 @@
 import { expect, test } from 'vitest'
-import { loggedEventSchema, type DeployEvent, type ToldEvent } from '../../shared/events.ts'
-import type { ToldStep } from '../../shared/plan.ts'
+import {
+  deployEventSchema,
+  loggedEventSchema,
+  type DeployEvent,
+  type ToldEvent,
+} from '../../shared/events.ts'
+import { wordsOf } from '../../shared/open.ts'
+import { describeStep, stepSchema, type ToldStep } from '../../shared/plan.ts'
 import { describeEvent, EMPTY_PICTURE, nextPicture } from '../../shared/words.ts'
+import { EVERY_EVENT, EVERY_STEP } from '../support/every-event.ts'
 
 /** The words that a job's log has: a script of its own, which has no types for us. */
 const jobs = (await import(new URL('../../action/words.mjs', import.meta.url).href)) as {
@@ -15,6 +22,31 @@ const [A, B] = ['a', 'b'].map((digit) => `ghcr.io/acme/hello:v2@sha256:${digit.r
   string,
   string,
 ]
+
+test('every event and every step is here', () => {
+  expect(Object.keys(EVERY_EVENT).toSorted()).toEqual(wordsOf(deployEventSchema, 'type').toSorted())
+  expect(Object.keys(EVERY_STEP).toSorted()).toEqual(wordsOf(stepSchema, 'kind').toSorted())
+})
+
+const { 'step-started': begun, 'step-progress': progress, ...TOLD } = EVERY_EVENT
+/** A sentence, or what it is called in the middle of one; nothing that a program has left in it. */
+const WORDS = /^(?!.*(undefined|null|NaN|\[object))[^\s].{3,}/s
+
+test.each(Object.values(TOLD))('$type has words, for a terminal and for a job’s log', (event) => {
+  expect(describe(event)).toMatch(WORDS)
+  expect(jobs.describe(event, 'verify')).toMatch(WORDS)
+})
+
+test.each([begun, progress])('$type only moves what is shown', (event) => {
+  expect([describe(event), jobs.describe(event, 'verify')]).toEqual([undefined, null])
+})
+
+test.each(Object.values(EVERY_STEP))('a step $kind has words, for a terminal and for a job’s log', (step) => {
+  for (const words of [describeStep(step), jobs.describeStep(step)]) {
+    expect(words).toMatch(WORDS)
+    expect(words).not.toBe(step.kind)
+  }
+})
 
 test('a success names each image once, to the last digit of its digest', () => {
   expect(describe({ ...SUCCEEDED, images: { app1: A, app2: A } })).toBe(

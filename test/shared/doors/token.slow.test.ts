@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { exportJWK, generateKeyPair, type JWK } from 'jose'
 import { expect, test } from 'vitest'
-import { DEPLOY_ID_PATTERN } from '../../../shared/deploy.ts'
+import { DEPLOY_ID_PATTERN } from '../../../shared/deploy-id.ts'
 import { NAME_PATTERN } from '../../../shared/limits.ts'
 import { reportOf } from '../../../shared/problems.ts'
 import { SCOPES, signToken, verifyToken, type Claims } from '../../../shared/tokens.ts'
