@@ -7,10 +7,13 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { decodeJwt } from 'jose'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { Relay } from '../../agent/relay/relay.ts'
+import type { Relay, RelayOptions } from '../../agent/relay/relay.ts'
 import type { LoggedEvent } from '../../shared/events.ts'
 import { DEPLOYS_KEPT_MAX, TRIM_EVERY_DEPLOYS } from '../../shared/limits.ts'
+import { chatScene, withChats } from '../support/chat/scene.ts'
+import * as slack from '../support/chat/slack.ts'
 import { ROLL, TestHost, testRelay } from '../support/relay.ts'
+import { until } from '../support/until.ts'
 
 let dataDir: string
 let relay: Relay | undefined
@@ -27,9 +30,9 @@ async function stop(): Promise<void> {
   relay = undefined
 }
 
-async function start(): Promise<Relay> {
+async function start(options: Partial<RelayOptions> = {}): Promise<Relay> {
   await stop()
-  relay = await testRelay({ dataDir })
+  relay = await testRelay({ dataDir, ...options })
   return relay
 }
 
@@ -39,6 +42,15 @@ function databases(): string[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.sqlite') && name !== 'metadata.sqlite')
     .map((name) => join(folder, name))
+}
+
+/** What the database of the one hub that has deploys holds, while no relay runs. */
+function inHubRows(query: string): Record<string, unknown>[] {
+  return databases().flatMap((path) => {
+    using db = new DatabaseSync(path, { readOnly: true })
+    const hasDeploys = db.prepare(`SELECT 1 FROM sqlite_master WHERE name = 'deploys'`).get() !== undefined
+    return hasDeploys ? db.prepare(query).all() : []
+  })
 }
 
 /** Changes the database of the one hub that has deploys, while no relay runs. */
@@ -134,6 +146,42 @@ test('an agent hears that its events are stored only once they are, and viewers 
     ['accepted', ...ROLL.map(({ type }) => type)].map((type, i) => [i + 1, type]),
   )
   await agent.close()
+})
+
+test('a message of a chat that is damaged keeps no other from being shown, and is given up', async () => {
+  const standIn = new slack.SlackStandIn()
+  const { outbound } = standIn
+  const image = 'ghcr.io/acme/hello'
+  const at = await chatScene(await start({ outbound }), {
+    type: 'slack',
+    keys: [slack.SECRET],
+    token: slack.TOKEN,
+    teams: [slack.TEAM],
+    channels: [slack.CHANNEL],
+    stacks: ['hello', 'other'].map((name) => ({ name, image, deploy: [slack.ANNA] })),
+  })
+  const ids: string[] = []
+  for (const stack of ['hello', 'other']) {
+    await slack.send(at.url, slack.signed(slack.command(`deploy ${stack} v2`)))
+    ids.push((await at.agent.nextDeploy()).id)
+    await until('its message', () => standIn.messages.length === ids.length)
+  }
+  await at.agent.close()
+  await stop()
+  inHub(`UPDATE chat_messages SET place = '{' WHERE deploy = '${ids[0]}'`)
+  at.host.url = (await start({ outbound })).url
+  const agent = await withChats(at.host, [at.chat])
+  for (const id of ids) agent.report(id, 1, ...ROLL)
+  const [first, second] = standIn.messages
+  await until('the other is shown to its end', () => second?.texts.at(-1)?.includes('succeeded'))
+  expect(first?.texts.some((text) => text.includes('succeeded'))).toBe(false)
+  await agent.close()
+  await stop()
+  expect(inHubRows('SELECT deploy, due_at FROM chat_messages')).toContainEqual({
+    deploy: ids[0],
+    due_at: null,
+  })
+  expect(standIn.faults).toEqual([])
 })
 
 // Miniflare ends workerd by SIGKILL, so every stop here is a crash to it.

@@ -22,10 +22,10 @@ import {
   takeIn,
   type AgentPresence,
   type Asking,
-  type Due,
   type LogRow,
   type Waiting,
 } from './decide.ts'
+import type { Alarm } from './alarm.ts'
 import type { FactStore } from './facts.ts'
 import * as log from './log.ts'
 import * as sockets from './sockets.ts'
@@ -44,15 +44,18 @@ interface Ended {
 export class Delivery {
   readonly #ctx: DurableObjectState
   readonly #facts: FactStore
-  /** When the alarm is set for; undefined: not looked at yet. */
-  #alarmAt: number | undefined
-
+  readonly #alarm: Alarm
   readonly #onShown: (deploy: string) => void
 
   /** `onShown` hears of each deploy of which something new was stored. */
-  constructor(ctx: DurableObjectState, facts: FactStore, onShown: (deploy: string) => void) {
+  constructor(
+    ctx: DurableObjectState,
+    facts: FactStore,
+    { alarm, onShown }: { alarm: Alarm; onShown: (deploy: string) => void },
+  ) {
     this.#ctx = ctx
     this.#facts = facts
+    this.#alarm = alarm
     this.#onShown = onShown
   }
 
@@ -92,7 +95,7 @@ export class Delivery {
     if (decision.outcome === 'full') return { retryAfterSeconds: FULL_RETRY_SECONDS }
     if (decision.outcome === 'known') return { status: 'duplicate', deploy: decision.deploy.id }
     if (decision.outcome === 'joined') {
-      await this.lookAgain(decision.settlesAt)
+      await this.#alarm.ringBy(decision.settlesAt)
       return { status: 'duplicate', deploy: decision.id }
     }
     this.#showEnds(decision.ended)
@@ -108,7 +111,7 @@ export class Delivery {
       offers: isOffered ? 1 : 0,
       offeredAt: isOffered ? now : null,
     }
-    await this.lookAgain(due([waiting], isThere ? 'present' : 'absent', now).nextAt)
+    await this.#alarm.ringBy(due([waiting], isThere ? 'present' : 'absent', now).nextAt)
     return { status: 'accepted', deploy: decision.deploy.id }
   }
 
@@ -140,7 +143,6 @@ export class Delivery {
 
   /** The alarm: somebody has waited for as long as was said. */
   async wake(now: number): Promise<void> {
-    this.#alarmAt = Infinity
     await this.#attend(this.liveAgent(now)?.agent.isGreeted ? 'present' : 'absent', now)
   }
 
@@ -162,20 +164,7 @@ export class Delivery {
       const isOwed = isWaiting.has(id) ? decision.offer.includes(id) : agent === 'new'
       if (live && isOwed) sockets.sendFrame(live.socket, deployFrame(each, !isWaiting.has(id)))
     }
-    await this.lookAgain(decision.nextAt)
-  }
-
-  /** The one alarm of the hub, for whatever must be looked at. One that is set already is early enough or is moved: one row a wait. */
-  async lookAgain(at: Due['nextAt']): Promise<void> {
-    if (at === undefined) return
-    if (this.#alarmAt === undefined) {
-      const set = await this.#ctx.storage.getAlarm()
-      // Whoever asked at the same time may have moved it meanwhile.
-      this.#alarmAt ??= set ?? Infinity
-    }
-    if (at >= this.#alarmAt) return
-    this.#alarmAt = at
-    await this.#ctx.storage.setAlarm(at)
+    await this.#alarm.ringBy(decision.nextAt)
   }
 
   takeIn(socket: WebSocket, { deploy, events }: EventsFrame, now: number): void {

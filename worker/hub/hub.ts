@@ -38,6 +38,7 @@ import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refus
 import { Chats, type ChatAnswer, type ChatRequest } from './chat/chats.ts'
 import { Showing } from './chat/showing.ts'
 import type { Accepted, Asking } from './decide.ts'
+import { Alarm } from './alarm.ts'
 import { Delivery } from './delivery.ts'
 import { FactStore } from './facts.ts'
 import { rotated } from './keys.ts'
@@ -83,8 +84,12 @@ export interface HubEnv {
 export class Hub extends DurableObject<HubEnv> {
   readonly #sql = this.ctx.storage.sql
   readonly #facts = new FactStore(this.ctx.storage.kv)
-  readonly #delivery: Delivery = new Delivery(this.ctx, this.#facts, (deploy) => this.#showing.note(deploy))
-  readonly #showing = new Showing(this.ctx, this.#facts, this.#delivery)
+  readonly #alarm = new Alarm(this.ctx.storage)
+  readonly #showing = new Showing(this.ctx, this.#facts, this.#alarm)
+  readonly #delivery = new Delivery(this.ctx, this.#facts, {
+    alarm: this.#alarm,
+    onShown: (deploy) => this.#showing.note(deploy),
+  })
   readonly #chats: Chats
   readonly #limiter: Limiter
   readonly #noted: Noted = new Map()
@@ -409,8 +414,12 @@ export class Hub extends DurableObject<HubEnv> {
   }
 
   override async alarm(): Promise<void> {
-    await this.#delivery.wake(Date.now())
-    await this.#showing.wake(Date.now())
+    this.#alarm.rings()
+    try {
+      await this.#delivery.wake(Date.now())
+    } finally {
+      await this.#showing.wake(Date.now())
+    }
   }
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {

@@ -1,7 +1,6 @@
 // The messages of deploys that were asked for by chat, in SQLite: where each is edited, and when it is due. One row a message, written anew
 // at each edit.
 
-import type { Place } from '../../../shared/chat/platform.ts'
 import type { Next, Shown } from './pace.ts'
 
 /** What has nothing to show any more is kept this long, for the buttons of its message. */
@@ -65,19 +64,16 @@ export function hasButtons(sql: SqlStorage, deploy: string, chat: string, now: n
   return rows.toArray().length > 0
 }
 
-export function listDue(sql: SqlStorage, now: number, limit: number): Message[] {
+/** Their places are as they were stored: what is damaged is one message's affair. */
+export function listDue(
+  sql: SqlStorage,
+  now: number,
+  limit: number,
+): (Omit<Message, 'place'> & { readonly place: string })[] {
   return sql
     .exec<Row>(`SELECT ${COLUMNS} FROM chat_messages WHERE due_at <= ? ORDER BY due_at LIMIT ?`, now, limit)
     .toArray()
-    .map(({ deploy, chat, origin, place, seq, shown_at, tries }) => ({
-      deploy,
-      chat,
-      origin,
-      place: JSON.parse(place) as Place,
-      seq,
-      shownAt: shown_at,
-      tries,
-    }))
+    .map(({ shown_at, ...row }) => ({ ...row, shownAt: shown_at }))
 }
 
 export function nextDue(sql: SqlStorage): number | undefined {

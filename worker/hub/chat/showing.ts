@@ -4,7 +4,7 @@
 import { platformOf, type Chat } from '../../../shared/chat/chat.ts'
 import type { CallAnswer, Message, Place } from '../../../shared/chat/platform.ts'
 import { isFinal } from '../../../shared/deploy.ts'
-import type { Delivery } from '../delivery.ts'
+import type { Alarm } from '../alarm.ts'
 import type { FactStore } from '../facts.ts'
 import * as log from '../log.ts'
 import { findApproval } from './approvals.ts'
@@ -30,15 +30,17 @@ interface News {
   readonly changesAt: number | undefined
 }
 
+type Due = ReturnType<typeof messages.listDue>[number]
+
 export class Showing {
   readonly #ctx: DurableObjectState
   readonly #facts: FactStore
-  readonly #delivery: Delivery
+  readonly #alarm: Alarm
 
-  constructor(ctx: DurableObjectState, facts: FactStore, delivery: Delivery) {
+  constructor(ctx: DurableObjectState, facts: FactStore, alarm: Alarm) {
     this.#ctx = ctx
     this.#facts = facts
-    this.#delivery = delivery
+    this.#alarm = alarm
   }
 
   get #sql(): SqlStorage {
@@ -71,19 +73,32 @@ export class Showing {
     const at = dueAt(open, isFinal(found.status), now)
     if (open.dueAt !== null && open.dueAt <= at) return
     messages.setDue(this.#sql, deploy, at)
-    this.#ctx.waitUntil(this.#delivery.lookAgain(at))
+    this.#ctx.waitUntil(this.#alarm.ringBy(at))
   }
 
   /** After a time away: nothing that is due may wait for an alarm that was never set. */
   async resume(): Promise<void> {
-    await this.#delivery.lookAgain(messages.nextDue(this.#sql))
+    await this.#alarm.ringBy(messages.nextDue(this.#sql))
   }
 
   /** The alarm: shows what is due. */
   async wake(now: number): Promise<void> {
     const due = messages.listDue(this.#sql, now, CALLS_AT_ONCE)
-    await Promise.all(due.map((message) => this.#show(message, now)))
+    await Promise.all(due.map((message) => this.#showOrEnd(message, now)))
     await this.resume()
+  }
+
+  // One that cannot be shown, whatever is wrong with it, must not keep the others from being shown, nor be tried for ever.
+  async #showOrEnd(message: Due, now: number): Promise<void> {
+    try {
+      await this.#show({ ...message, place: JSON.parse(message.place) as Place }, now)
+    } catch (error) {
+      const { deploy } = message
+      console.error(
+        `the message of deploy ${deploy} was not shown: ${error instanceof Error ? error.name : 'unknown'}`,
+      )
+      messages.setEnded(this.#sql, deploy, now)
+    }
   }
 
   async #show(message: messages.Message, now: number): Promise<void> {
