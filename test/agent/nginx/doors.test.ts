@@ -25,6 +25,10 @@ describe('what nginx speaks to the upstream', () => {
     ['set $to apps; proxy_pass https://${to}/x;', 'https'],
     ['set $to http://apps; proxy_pass $to;', 'http'],
     ['proxy_pass $nobody_knows;', 'http'],
+    ['set $other https://else; set $to http://apps; proxy_pass $to;', 'http'],
+    ['set $scheme_of_app https; proxy_pass $scheme_of_app://apps;', 'https'],
+    ['set $to apps/https:; proxy_pass http://${to};', 'http'],
+    ['set $a_b apps; proxy_pass https://${a_b};', 'https'],
     ['grpc_pass grpc://apps;', 'tcp'],
     ['fastcgi_pass apps;', 'tcp'],
     ['uwsgi_pass apps;', 'tcp'],
@@ -34,7 +38,25 @@ describe('what nginx speaks to the upstream', () => {
 
   test('a stream speaks what nobody knows, and has no door', () => {
     const files = main(`stream { ${UPSTREAM} server { listen 5432; proxy_pass apps; } }`)
-    expect(approachOf(files, 'apps')).toMatchObject({ speaks: 'tcp', doors: [] })
+    expect(approachOf(files, 'apps')).toMatchObject({ speaks: 'tcp', doors: [], hosts: ['apps'] })
+  })
+
+  test('one that is reached by both schemes is asked without TLS', () => {
+    const both = 'location / { proxy_pass https://apps; } location /b { proxy_pass http://apps; }'
+    expect(approach(`server { ${both} }`).speaks).toBe('http')
+  })
+
+  test('an upstream is named in any case, by any of the values of a variable', () => {
+    const set = 'set $to http://b; if ($x) { set $to http://APPS; }'
+    expect(approach(`server { location / { ${set} proxy_pass $to; } }`).doors).toHaveLength(1)
+  })
+
+  test('what passes to somebody else leads nowhere', () => {
+    expect(approach('server { location / { proxy_pass http://b:1; } }')).toEqual({
+      speaks: 'tcp',
+      hosts: [],
+      doors: [],
+    })
   })
 })
 
@@ -43,6 +65,11 @@ const to = (location: string, rest = 'server_name a.example;', listen = 'listen 
 const asked = (...locations: string[]) => {
   const blocks = locations.map((location) => `location ${location} { proxy_pass http://apps; }`)
   return approach(`server { ${blocks.join(' ')} }`).doors.map(({ path }) => path)
+}
+
+const pathsBeside = (location: string, path: string) => {
+  const locations = `location ${location} { return 200; } location /a/ { proxy_pass http://apps; }`
+  return approach(`server { ${locations} }`, { path }).doors.map((door) => door.path)
 }
 
 describe('where a request leads to the upstream', () => {
@@ -80,6 +107,39 @@ describe('where a request leads to the upstream', () => {
     ['one page', to('= /up'), ['http *:80 a.example/up']],
     ['a regular expression', to('~ \\\\.php$'), ['http *:80 a.example/index.php']],
     ['a named location', to('@app'), ['http *:80 a.example/']],
+    ['a regular expression in any case', to('~* ^/API'), []],
+    ['a regular expression that / fits', to('~ ^/$'), ['http *:80 a.example/']],
+    ['a regular expression that only PCRE knows', to('~ ^(?i)/$'), []],
+    ['a location with blanks', to('"/a b/"'), ['http *:80 a.example/a%20b/']],
+    ['a location with an escape', to('/a%20b/'), ['http *:80 a.example/a%20b/']],
+    ['a name of another server', to('/') + 'server { server_name z; }', ['http *:80 a.example/']],
+    [
+      'names as written before those made up',
+      to('/', 'server_name *.b c.example;'),
+      ['http *:80 c.example/'],
+    ],
+    ['a name with a wildcard at its end', to('/', 'server_name shop.*;'), ['http *:80 shop.example/']],
+    ['the same door once', `${to('/')} ${to('/')}`, ['http *:80 a.example/']],
+    [
+      'four doors at most',
+      to('/a/') + to('/b/') + to('/c/') + to('/d/') + to('/e/'),
+      [
+        'http *:80 a.example/a/',
+        'http *:80 a.example/b/',
+        'http *:80 a.example/c/',
+        'http *:80 a.example/d/',
+      ],
+    ],
+    [
+      'localhost, which is loopback too',
+      to('/', undefined, 'listen localhost:81; listen 82;'),
+      ['http *:82 a.example/'],
+    ],
+    [
+      '::1, which is loopback too',
+      to('/', undefined, 'listen [::1]:81; listen 82;'),
+      ['http *:82 a.example/'],
+    ],
     ['no internal location', 'server { location / { internal; proxy_pass http://apps; } }', []],
     [
       'a variable that may mean it',
@@ -106,6 +166,31 @@ describe('where a request leads to the upstream', () => {
     expect(asked('= /up')).toEqual(['/up'])
   })
 
+  test('a longer prefix, a page and a regular expression beside it take a path away', () => {
+    expect(pathsBeside('/a/b/', '/a/b/c')).toEqual(['/a/'])
+    expect(pathsBeside('/a/b/', '/a/c')).toEqual(['/a/c'])
+    expect(pathsBeside('/', '/a/c')).toEqual(['/a/c'])
+    expect(pathsBeside('= /a/c', '/a/c')).toEqual(['/a/'])
+    expect(pathsBeside('~ c$', '/a/c')).toEqual(['/a/'])
+  })
+
+  test.each([
+    ['*.a.example', 'x.a.example', 'x.a.example'],
+    ['*.a.example', 'a.example', 'www.a.example'],
+    ['.a.example', 'a.example', 'a.example'],
+    ['.a.example', 'x.a.example', 'x.a.example'],
+    ['a.example', 'a.example', 'a.example'],
+    ['a.example', 'xa.example', 'a.example'],
+    ['b.example a.example', 'a.example', 'a.example'],
+  ])('at the server %s the host %s is asked as %s', (names, host, as) => {
+    const servers = `server { return 444; } ${to('/', `server_name ${names};`)}`
+    expect(approach(servers, { host }).doors.map((door) => door.host)).toEqual([as])
+  })
+
+  test('a default server is asked by any host', () => {
+    expect(approach(to('/'), { host: 'z.example' }).doors.map(({ host }) => host)).toEqual(['z.example'])
+  })
+
   test('a host that is given is asked for where it is served', () => {
     const servers = to('/', 'server_name *.a.example;') + to('/', 'server_name b.example;')
     expect(approach(servers, { host: 'x.a.example' })).toMatchObject({
@@ -119,8 +204,28 @@ test.each([
   ['proxy_set_header Host $host;', ['a.example']],
   ['proxy_set_header Host fixed.example;', ['a.example', 'fixed.example']],
   ['', ['a.example', 'apps']],
+  ['proxy_set_header Host $proxy_host;', ['a.example', 'apps']],
+  ['proxy_set_header X-Real-IP $remote_addr;', ['a.example', 'apps']],
+  [
+    'proxy_set_header X-A b; proxy_set_header host fixed.example; proxy_set_header X-C d;',
+    ['a.example', 'fixed.example'],
+  ],
 ])('the Host that the apps may see, with %j', (header, hosts) => {
   expect(
     approach(`server { server_name a.example; location / { ${header} proxy_pass http://apps; } }`).hosts,
   ).toEqual(hosts)
+})
+
+const hostsBy = (http: string, server: string, location: string) => {
+  const inServer = `${server} location / { ${location} proxy_pass http://apps; }`
+  const other = 'server { proxy_set_header Host other; }'
+  return approachOf(main(`http { ${UPSTREAM} ${http} server { ${inServer} } ${other} }`), 'apps').hosts
+}
+
+test('headers count where the innermost block sets any', () => {
+  const [h, s, l] = ['h', 's', 'l'].map((host) => `proxy_set_header Host ${host};`)
+  expect(hostsBy(h ?? '', '', '')).toEqual(['h'])
+  expect(hostsBy(h ?? '', s ?? '', '')).toEqual(['s'])
+  expect(hostsBy(h ?? '', s ?? '', l ?? '')).toEqual(['l'])
+  expect(hostsBy(h ?? '', '', 'proxy_set_header X-A b;')).toEqual(['apps'])
 })
