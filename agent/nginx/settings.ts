@@ -20,16 +20,25 @@ export interface Listen {
   readonly server: Directive
 }
 
+export interface HostUse {
+  readonly host: string
+  /** The upstream that it is a server of. */
+  readonly upstream: string | undefined
+  /** Whether nginx resolves the host as it loads its configuration, and refuses all of it where the host has no address. */
+  readonly isAtLoad: boolean
+  /** `file:line directive` */
+  readonly where: string
+}
+
+/** Plain data: it outlives a crash of the agent as JSON. */
 export interface NginxSettings {
   /** The largest that is set anywhere: how long a worker that shuts down may still take a request. */
   readonly keepaliveMinTimeoutMs: number | undefined
   readonly workerShutdownTimeoutMs: number | undefined
   /** Where the requests to the upstream are noted, with their server and its status. */
   readonly accessLogs: AccessLogs
-  /** `file:line directive` of each use of a host that taking it out of that upstream does not end. */
-  otherUses(host: string, exceptUpstream: string): string[]
-  /** Those of them that nginx resolves when it loads its configuration, and refuses all of it where the host has no address. */
-  usesAtLoad(host: string, exceptUpstream: string): string[]
+  /** Wherever a request may be sent to a host. */
+  readonly uses: readonly HostUse[]
 }
 
 /** What decides whether a reload loses requests, where nginx listens, what it notes of an upstream, and who else uses a host. */
@@ -43,9 +52,7 @@ export function readSettings(files: readonly ConfigFile[], upstream: string): Ng
     keepaliveMinTimeoutMs: largest(times('keepalive_min_timeout')),
     workerShutdownTimeoutMs: smallest(times('worker_shutdown_timeout')),
     accessLogs: readAccessLogs(files, upstream),
-    otherUses: (host, exceptUpstream) => otherUses(places, host, exceptUpstream).map(describePlace),
-    usesAtLoad: (host, exceptUpstream) =>
-      otherUses(places, host, exceptUpstream).filter(isAtLoad).map(describePlace),
+    uses: readUses(places),
   }
 }
 
@@ -116,27 +123,42 @@ function parseListen(listen: string): { address: string; ports: number[] } {
   return { address, ports: Array.from({ length: count }, (_, index) => first + index) }
 }
 
-// A variable's value is resolved when a request comes.
-const isAtLoad = ({ directive: { name } }: Place) => name === 'server' || PASS.test(name)
+/** The uses of a host that taking it out of that upstream does not end. */
+export function usesPast(
+  { uses }: Pick<NginxSettings, 'uses'>,
+  host: string,
+  exceptUpstream: string,
+): readonly HostUse[] {
+  return uses.filter((use) => isSameHost(use.host, host) && use.upstream !== exceptUpstream)
+}
 
-function otherUses(places: readonly Place[], host: string, exceptUpstream: string): Place[] {
-  const isHost = (text: string) => text.toLowerCase() === host.toLowerCase()
-  // `proxy_pass http://app1` means the upstream of that name where there is one.
-  const isUpstream = places.some(
-    ({ directive: { name, words, block } }) => name === 'upstream' && block && isHost(words[1]?.value ?? ''),
+const isSameHost = (one: string, other: string) => one.toLowerCase() === other.toLowerCase()
+
+function readUses(places: readonly Place[]): HostUse[] {
+  const upstreams = places.flatMap(({ directive: { name, words, block } }) =>
+    name === 'upstream' && block ? [words[1]?.value ?? ''] : [],
   )
-  const uses = places.filter(({ directive: { name, words }, within }) => {
-    const around = within.at(-1)
-    if (around?.name === 'upstream')
-      return (
-        name === 'server' &&
-        around.words[1]?.value !== exceptUpstream &&
-        isHost(hostAndPort(words[1]?.value ?? '').host)
-      )
-    const isChoice = name === 'set' || around?.name === 'map' || around?.name === 'split_clients'
-    if (isUpstream || !(isChoice || PASS.test(name))) return false
-    return isHost(targetOf((isChoice ? words.at(-1) : words[1])?.value ?? ''))
+  const uses = places.flatMap((place): HostUse[] => {
+    const use = useIn(place)
+    // `proxy_pass http://app1` means the upstream of that name where there is one.
+    const isUpstream =
+      use?.upstream === undefined && upstreams.some((name) => isSameHost(name, use?.host ?? ''))
+    return use && use.host !== '' && !isUpstream ? [{ ...use, where: describePlace(place) }] : []
   })
   // A file that is included twice says it twice.
-  return uses.filter((use, index) => uses.findIndex((one) => one.directive === use.directive) === index)
+  return [...new Map(uses.map((use) => [use.where, use])).values()]
+}
+
+function useIn({ directive: { name, words }, within }: Place): Omit<HostUse, 'where'> | undefined {
+  const around = within.at(-1)
+  if (around?.name === 'upstream') {
+    if (name !== 'server') return undefined
+    const { host } = hostAndPort(words[1]?.value ?? '')
+    return { host, upstream: around.words[1]?.value ?? '', isAtLoad: true }
+  }
+  // A variable's value is resolved when a request comes.
+  const isChoice = name === 'set' || around?.name === 'map' || around?.name === 'split_clients'
+  if (!isChoice && !PASS.test(name)) return undefined
+  const value = (isChoice ? words.at(-1) : words[1])?.value ?? ''
+  return { host: targetOf(value), upstream: undefined, isAtLoad: !isChoice }
 }

@@ -5,7 +5,7 @@ import { Problem } from '../../shared/problems.ts'
 import type { FileTexts } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
 import { approachOf, type Approach } from '../nginx/doors.ts'
-import { readSettings, type NginxSettings } from '../nginx/settings.ts'
+import { readSettings, usesPast, type NginxSettings } from '../nginx/settings.ts'
 import { findUpstreams, type Upstream, type UpstreamServer } from '../nginx/upstream.ts'
 import type { ComposeModel, ComposeService, Container, Mount, Ports } from '../ports.ts'
 import { readConfiguration } from './configuration.ts'
@@ -130,13 +130,13 @@ async function checkOnlyProxy(
       () => undefined,
     )
     if (!files) continue
-    const { otherUses } = readSettings(files, '')
+    const settings = readSettings(files, '')
     const hosts = instances.flatMap(({ servers }) => servers.map(({ host }) => host))
-    const [use] = hosts.flatMap((host) => otherUses(host, ''))
+    const [use] = hosts.flatMap((host) => usesPast(settings, host, ''))
     if (use === undefined) continue
     throw new Problem(
       'proxy-several',
-      `nginx in service ${container.service} sends requests to the same instances (${use}), and only service ${proxy.container.service} would be told who is out`,
+      `nginx in service ${container.service} sends requests to the same instances (${use.where}), and only service ${proxy.container.service} would be told who is out`,
       { cure: `let service ${container.service} send them to service ${proxy.container.service}` },
     )
   }

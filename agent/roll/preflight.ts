@@ -6,6 +6,7 @@ import { Problem } from '../../shared/problems.ts'
 import { isRollback, type AnyRequest, type DeployRequest } from '../../shared/request.ts'
 import { composeTextsWith, type FileTexts } from '../compose/texts.ts'
 import type { CommandConfig, StackConfig } from '../config/config.ts'
+import { usesPast } from '../nginx/settings.ts'
 import type { ComposeModel, Container, Ports } from '../ports.ts'
 import { checkTexts } from './check-edit.ts'
 import { KEPT_REPOSITORY } from './kept-images.ts'
@@ -169,11 +170,12 @@ function checkServing({ instances, proxy }: Observed, { before }: Gates, order: 
     )
   for (const { service, servers } of instances.filter((one) => before[one.service]?.state === 'gone')) {
     const hosts = [...new Set(servers.map(({ host }) => host).filter((host) => !ADDRESS.test(host)))]
-    const [use] = hosts.flatMap((host) => proxy.settings.usesAtLoad(host, proxy.upstream.name))
+    const uses = hosts.flatMap((host) => usesPast(proxy.settings, host, proxy.upstream.name))
+    const use = uses.find(({ isAtLoad }) => isAtLoad)
     if (use !== undefined)
       throw new Problem(
         'container-missing',
-        `service ${service} is ${before[service]?.said}, and nginx cannot be reloaded while ${use} names it beside upstream ${proxy.upstream.name}`,
+        `service ${service} is ${before[service]?.said}, and nginx cannot be reloaded while ${use.where} names it beside upstream ${proxy.upstream.name}`,
         { cure: 'start it first, or take that line out until the deploy is over' },
       )
   }

@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { imageVariables } from '../compose/texts.ts'
 import type { StackConfig } from '../config/config.ts'
+import { usesPast } from '../nginx/settings.ts'
 import type { Ports } from '../ports.ts'
 import { areAsDefined, type Observed } from './observe.ts'
 
@@ -48,12 +49,12 @@ function* warn(stack: StackConfig, { proxy, instances, hashes }: Observed): Gene
     }
   for (const { service, servers, containers } of instances) {
     const uses = [...new Set(servers.map(({ host }) => host))].flatMap((host) =>
-      proxy.settings.otherUses(host, proxy.upstream.name),
+      usesPast(proxy.settings, host, proxy.upstream.name),
     )
     if (uses.length > 0)
       yield {
         code: 'used-elsewhere',
-        message: `nginx reaches ${service} past the upstream too (${uses.join(', ')}): those requests are not protected`,
+        message: `nginx reaches ${service} past the upstream too (${uses.map(({ where }) => where).join(', ')}): those requests are not protected`,
         cure: `send them to upstream ${proxy.upstream.name}`,
       }
     if (!areAsDefined(containers, hashes[service]))

@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { placesOf } from '../../../agent/nginx/places.ts'
-import { listensOf, parseTimeMs, readSettings, type Listen } from '../../../agent/nginx/settings.ts'
+import {
+  listensOf,
+  parseTimeMs,
+  readSettings,
+  usesPast,
+  type Listen,
+  type NginxSettings,
+} from '../../../agent/nginx/settings.ts'
 import { MAIN, main, seed } from './files.ts'
 
 const listensIn = (files: Parameters<typeof placesOf>[0]): Omit<Listen, 'server'>[] =>
@@ -12,6 +19,10 @@ const listensIn = (files: Parameters<typeof placesOf>[0]): Omit<Listen, 'server'
     isDefault,
   }))
 
+/** Where `app1` is used past an upstream. */
+const usesOf = (settings: NginxSettings, upstream: string) =>
+  usesPast(settings, 'app1', upstream).map(({ where }) => where)
+
 describe('readSettings', () => {
   test('the seed listens on port 80 as localhost and sets no times', () => {
     const settings = readSettings(main(seed), 'apps')
@@ -19,8 +30,8 @@ describe('readSettings', () => {
     expect(listensIn(main(seed))).toEqual([
       { address: '*', port: 80, tls: false, names: ['localhost'], isDefault: true },
     ])
-    expect(settings.otherUses('app1', 'apps')).toEqual([])
-    expect(settings.otherUses('app1', 'another')).toEqual([`${MAIN}:17 server app1:3000`])
+    expect(usesOf(settings, 'apps')).toEqual([])
+    expect(usesOf(settings, 'another')).toEqual([`${MAIN}:17 server app1:3000`])
   })
 
   test.each([
@@ -62,9 +73,9 @@ describe('readSettings', () => {
 
   test('a file that nobody includes is read as if http did', () => {
     const files = [{ path: '/a', text: 'server { listen 81; }\nupstream other { server app1:1; }' }]
-    const { otherUses } = readSettings(files, 'apps')
+    const settings = readSettings(files, 'apps')
     expect(listensIn(files).map(({ port }) => port)).toEqual([81])
-    expect(otherUses('app1', 'apps')).toEqual(['/a:2 server app1:1'])
+    expect(usesOf(settings, 'apps')).toEqual(['/a:2 server app1:1'])
   })
 
   test.each([
@@ -128,7 +139,23 @@ describe('readSettings', () => {
     ['upstream app1 { server x; } server { proxy_pass http://app1; }', undefined],
     ['upstream apps { server app1:1; }', undefined],
   ])('http { %s } uses app1: %s', (inside, use) => {
-    const uses = readSettings(main(`http {\n${inside}\n}`), 'apps').otherUses('app1', 'apps')
+    const uses = usesOf(readSettings(main(`http {\n${inside}\n}`), 'apps'), 'apps')
     expect(uses).toEqual(use === undefined ? [] : [`${MAIN}:2 ${use}`])
+  })
+
+  test('what nginx resolves as it loads is told from what it resolves for a request', () => {
+    const inside = 'set $to app1; location / { proxy_pass http://APP1:3000; } upstream o { server app1:1; }'
+    const settings = readSettings(main(`http { ${inside} }`), 'apps')
+    expect(usesPast(settings, 'app1', 'apps').map(({ isAtLoad }) => isAtLoad)).toEqual([false, true, true])
+    expect(usesPast(settings, 'app1', 'o')).toHaveLength(2)
+    expect(JSON.parse(JSON.stringify(settings))).toEqual(settings)
+  })
+
+  test('a file that is included twice says it once', () => {
+    const files = main('http { include a.conf; include a.conf; }', {
+      path: '/etc/nginx/a.conf',
+      text: 'upstream o { server app1:1; }',
+    })
+    expect(usesOf(readSettings(files, 'apps'), 'apps')).toEqual(['/etc/nginx/a.conf:1 server app1:1'])
   })
 })
