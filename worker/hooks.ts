@@ -8,7 +8,7 @@ import { acceptedResponse } from './accepted.ts'
 import { jsonBytes } from './body.ts'
 import { relayOrigin, type Ctx } from './env.ts'
 import type { Accepted } from './hub/decide.ts'
-import type { Ignored } from './hub/pushes.ts'
+import type { Ignored } from './hub/verified.ts'
 import { streamEvents } from './watch.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from './refusal.ts'
 

@@ -14,11 +14,17 @@ import {
   type Proof,
 } from '../../shared/protocol.ts'
 import { verifyToken, type Claims } from '../../shared/tokens.ts'
-import { askedByHint, askedByToken, checkCancel, verifyTriggered } from '../../shared/triggers/index.ts'
+import {
+  askedByHint,
+  askedByToken,
+  checkCancel,
+  isVerifiedBy,
+  verifyTriggered,
+} from '../../shared/triggers/index.ts'
 import type { VerifiedRequest } from '../../shared/triggers/verified.ts'
 import type { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
-import { askedByOidc, isOidc } from '../../shared/triggers/oidc.ts'
-import { askedByPush, isPushTrigger } from '../../shared/triggers/pushes.ts'
+import { askedByOidc } from '../../shared/triggers/oidc.ts'
+import { askedByPush } from '../../shared/triggers/pushes.ts'
 import { stackOf, type Config, type StackConfig } from '../config/config.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { VerifiedDeploy } from './verified-deploy.ts'
@@ -131,32 +137,33 @@ async function ask(
   const trigger = stack.triggers.find((each) => each.name === frame.trigger)
   if (!trigger)
     throw new Problem('unauthorized', `stack ${stack.name} has no trigger ${JSON.stringify(frame.trigger)}`)
-  if (proof.kind === 'hint') {
-    // Else a relay could have any signed trigger's stack rolled without a signature.
-    if (trigger.type !== 'url')
-      throw new Problem('unauthorized', `trigger ${trigger.name} signs its requests, and this one is a hint`)
+  if (isVerifiedBy(trigger, 'secret') && proof.kind === 'hint')
     return askedByHint(config.host, trigger, proof.nonce)
-  }
-  if (proof.kind === 'oidc') {
-    if (!isOidc(trigger))
-      throw new Problem('unauthorized', `trigger ${trigger.name} takes no tokens of CI jobs, and this is one`)
+  if (isVerifiedBy(trigger, 'push') && proof.kind === 'push') return askedByPush(config.host, trigger, proof)
+  if (isVerifiedBy(trigger, 'job') && proof.kind === 'oidc') {
     const sent = { ...proof, body: fromBase64(proof.body) }
     return askedByOidc(config.host, trigger, sent, trusted.issuers, now.getTime(), { mayBeOld: true }).catch(
       sayFromTheFuture,
     )
   }
-  if (proof.kind === 'push') {
-    if (isPushTrigger(trigger)) return askedByPush(config.host, trigger, proof)
-    throw new Problem('unauthorized', `trigger ${trigger.name} is no registry's, and this is the word of one`)
+  if (isVerifiedBy(trigger, 'signature') && proof.kind === 'hook') {
+    const signed = { headers: proof.headers, body: fromBase64(proof.body) }
+    return verifyTriggered(config.host, trigger, signed, now.getTime(), { mayBeOld: true }).catch(
+      sayFromTheFuture,
+    )
   }
-  if (trigger.type === 'url' || isPushTrigger(trigger))
-    throw new Problem('unauthorized', `trigger ${trigger.name} can only hint, and this request chooses`)
-  if (isOidc(trigger))
-    throw new Problem('unauthorized', `trigger ${trigger.name} takes tokens of CI jobs, and this is none`)
-  const signed = { headers: proof.headers, body: fromBase64(proof.body) }
-  return verifyTriggered(config.host, trigger, signed, now.getTime(), { mayBeOld: true }).catch(
-    sayFromTheFuture,
+  // Else a relay could have any signed trigger's stack rolled without a signature.
+  throw new Problem(
+    'unauthorized',
+    `what trigger ${trigger.name} of type ${trigger.type} sends comes with another proof than ${PROOFS[proof.kind]}`,
   )
+}
+
+const PROOFS: Readonly<Record<Exclude<Proof['kind'], 'token' | 'chat'>, string>> = {
+  hint: 'none at all',
+  push: 'the relay’s word on a push',
+  oidc: 'the token of a CI job',
+  hook: 'a signature',
 }
 
 // Read and judged anew: what was said, by whom and where, and whether they may. A click names a deploy and the relay its stack, so it asks for

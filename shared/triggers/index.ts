@@ -15,9 +15,9 @@ import { unknownWord, wordsOf } from '../open.ts'
 import { Problem } from '../problems.ts'
 import { allows, sha256Hex, type Claims } from '../tokens.ts'
 import { credentialHeaders, SIGNING_SECRET_PATTERN } from './credentials.ts'
-import { googleShape, isOidc, oidcShape, type OidcType } from './oidc.ts'
+import { googleShape, isOidc, oidcShape } from './oidc.ts'
 import { isPushTrigger, pushShape } from './pushes.ts'
-import { registryOf, type KeyedRegistryType, type RegistryType } from './registries/index.ts'
+import { registryOf, type KeyedRegistryType } from './registries/index.ts'
 import { publicKeyFault, secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
 import type { VerifiedRequest, SignedRequest } from './verified.ts'
 
@@ -84,7 +84,44 @@ export type UnknownTrigger = z.infer<typeof unknownTriggerSchema>
 export function isKnownTrigger(trigger: Trigger | UnknownTrigger): trigger is Trigger {
   return (TRIGGER_TYPES as readonly string[]).includes(trigger.type)
 }
-export type SignedTrigger = Exclude<Trigger, { type: 'url' | OidcType | RegistryType }>
+
+/**
+ * How requests of each type are verified, on the hub as on the agent. `signature`: Standard Webhooks. `secret`: the end of the address, which
+ * can only hint. `job`: the token of a CI job. `push`: the word of a registry. A type that is not here does not compile.
+ */
+const VERIFIED_BY = {
+  'standard-webhooks': 'signature',
+  'standard-webhooks-v1a': 'signature',
+  url: 'secret',
+  'github-actions': 'job',
+  'gitlab-ci': 'job',
+  google: 'job',
+  oidc: 'job',
+  'docker-hub': 'push',
+  ghcr: 'push',
+  distribution: 'push',
+  harbor: 'push',
+  quay: 'push',
+  gitlab: 'push',
+  gitea: 'push',
+  ecr: 'push',
+  'artifact-registry': 'push',
+  acr: 'push',
+  zot: 'push',
+  jfrog: 'push',
+} as const satisfies Record<TriggerType, string>
+
+export type Verification = (typeof VERIFIED_BY)[TriggerType]
+type TypeBy<V extends Verification> = {
+  [T in TriggerType]: (typeof VERIFIED_BY)[T] extends V ? T : never
+}[TriggerType]
+/** The triggers that are verified so. */
+export type TriggerBy<V extends Verification> = Extract<Trigger, { type: TypeBy<V> }>
+
+export function isVerifiedBy<V extends Verification>(trigger: Trigger, by: V): trigger is TriggerBy<V> {
+  return VERIFIED_BY[trigger.type] === by
+}
+export type SignedTrigger = TriggerBy<'signature'>
 
 const SIGNED_HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature']
 

@@ -32,8 +32,6 @@ import { ROLLBACK_DEFAULT } from '../../shared/request.ts'
 import { SCOPES, allows, type Claims, type Scope } from '../../shared/tokens.ts'
 import { TOKEN_TRIGGER, isKnownTrigger, type Trigger } from '../../shared/triggers/index.ts'
 import { IssuerKeys, placeOf, type KnownKeys } from '../../shared/triggers/issuer-keys.ts'
-import { isOidc } from '../../shared/triggers/oidc.ts'
-import { isPushTrigger } from '../../shared/triggers/pushes.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
 import { Chats, type ChatAnswer, type ChatRequest } from './chat/chats.ts'
 import { Showing } from './chat/showing.ts'
@@ -55,21 +53,13 @@ import {
   stackUnknown,
 } from './reads.ts'
 import { makeNonce } from './nonce.ts'
-import { verifyPush, type Ignored, type Sent } from './pushes.ts'
+import type { Ignored, Sent } from './verified.ts'
+import { verifyHook } from './verifiers.ts'
 import { migrate } from './schema.ts'
 import { isSession, makeSession, watcherClaims } from './session.ts'
 import * as sockets from './sockets.ts'
 import { noteKeyUsed, noteStale, type Noted } from './uses.ts'
-import {
-  authorize,
-  verifyAsk,
-  verifyCancel,
-  verifyHint,
-  verifyHook,
-  verifyJob,
-  type Ask,
-  type Caller,
-} from './verify.ts'
+import { authorize, verifyAsk, verifyCancel, type Ask, type Caller } from './verify.ts'
 
 const SESSION_KEY_BYTES = 32
 const PREVIOUS = new TextEncoder().encode(JSON.stringify(ROLLBACK_DEFAULT))
@@ -132,32 +122,16 @@ export class Hub extends DurableObject<HubEnv> {
   ): Promise<Accepted | Ignored | Refusal> {
     const now = Date.now()
     const trigger = this.#trigger(stack, name)
-    const onStale = (message: string) => noteStale(this.#sql, { stack, name }, message, now)
-    if (trigger && isPushTrigger(trigger)) {
-      const context = { issuers: this.#issuers, now, onRefused: onStale }
-      const push = await verifyPush(host, trigger, request, context)
-      if (isRefusal(push) || 'reason' in push) return push
-      const { asked, proof, key } = push
-      const settleMs = trigger.settleMs > 0 ? trigger.settleMs : undefined
-      return this.#accept({ host, stack, trigger: name, asked, settleMs }, proof, key)
-    }
-    if (request.secret !== undefined) return this.#hint({ host, stack, name }, trigger, request.secret)
-    if (trigger && isOidc(trigger)) {
-      const job = await verifyJob(host, trigger, request, {
-        keys: this.#issuers,
-        now,
-        isFollowed: (id) => isFollowed(log.findDeploy(this.#sql, id), now),
-        onRefused: onStale,
-      })
-      return isRefusal(job)
-        ? job
-        : this.#acceptJob({ host, stack, trigger: name, asked: job.asked }, job.proof)
-    }
-    const verified = await verifyHook(host, trigger, request, { now, onStale })
-    if (isRefusal(verified)) return verified
-    const { asked, headers, key } = verified
-    const proof: Proof = { kind: 'hook', headers, body: toBase64(request.body) }
-    return this.#accept({ host, stack, trigger: name, asked }, proof, key)
+    const verified = await verifyHook(host, trigger, request, {
+      issuers: this.#issuers,
+      now,
+      isFollowed: (id) => isFollowed(log.findDeploy(this.#sql, id), now),
+      onRefused: (message) => noteStale(this.#sql, { stack, name }, message, now),
+    })
+    if (isRefusal(verified) || 'reason' in verified) return verified
+    const { asked, proof, key, settleMs } = verified
+    const asking = { host, stack, trigger: name, asked, settleMs }
+    return proof.kind === 'oidc' ? this.#acceptJob(asking, proof) : this.#accept(asking, proof, key)
   }
 
   /** As accept, where the token may have been used before, and for something else: then it is not the same request. */
@@ -177,20 +151,6 @@ export class Hub extends DurableObject<HubEnv> {
     const now = new Date()
     const claims = watcherClaims(stack, makeNonce(), now)
     return (await makeSession(this.#sessionKey(), { host, audience, claims, now })).token
-  }
-
-  /** A webhook that can carry no signature, only an address that nobody else knows. */
-  async #hint(
-    { host, stack, name }: { host: string; stack: string; name: string },
-    trigger: Trigger | undefined,
-    secret: string,
-  ): Promise<Accepted | Refusal> {
-    const nonce = makeNonce()
-    const verified = await verifyHint(host, trigger, { secret, nonce })
-    if (isRefusal(verified)) return verified
-    const { asked, key } = verified
-    const proof: Proof = { kind: 'hint', nonce }
-    return this.#accept({ host, stack, trigger: name, asked }, proof, key)
   }
 
   /** What a chat's platform sent; the answer is the platform's own JSON. */

@@ -1,42 +1,18 @@
 // What a registry tells: verified by its type's rule, read, and then either the wish to deploy one tag or nothing that deploys.
 
 import { Problem } from '../../shared/problems.ts'
-import type { Proof } from '../../shared/protocol.ts'
 import { sha256Hex } from '../../shared/tokens.ts'
 import { fittingKey } from '../../shared/triggers/credentials.ts'
-import { headersOf, type Trigger } from '../../shared/triggers/index.ts'
-import type { VerifiedRequest } from '../../shared/triggers/verified.ts'
-import type { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
+import { headersOf, type TriggerBy } from '../../shared/triggers/index.ts'
 import { checkGoogleToken } from '../../shared/triggers/oidc.ts'
 import { askedByPush, pushToDeploy } from '../../shared/triggers/pushes.ts'
-import { registryOf, type RegistryType } from '../../shared/triggers/registries/index.ts'
+import { registryOf } from '../../shared/triggers/registries/index.ts'
 import type { Registry } from '../../shared/triggers/registries/registry.ts'
 import { parseJson } from '../json.ts'
 import { UNAUTHORIZED, type Refusal } from '../refusal.ts'
 import { makeNonce, NONCE_CHARS } from './nonce.ts'
+import type { HookContext, Ignored, Sent, Verified } from './verified.ts'
 import { pick } from './verify.ts'
-
-/** What came to a trigger's address. `secret` is the last part of the address, where there is one after the names. */
-export interface Sent {
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Uint8Array
-  readonly secret?: string | undefined
-}
-
-/** It is the sender's, and deploys nothing. */
-export interface Ignored {
-  readonly status: 'ignored'
-  readonly reason: string
-}
-
-export interface WantedPush {
-  readonly asked: VerifiedRequest
-  readonly proof: Proof
-  /** The key that fits; undefined where the sender has none. */
-  readonly key: string | undefined
-}
-
-type PushTrigger = Extract<Trigger, { type: RegistryType }>
 
 /**
  * What a registry's notification asks for. Whatever is wrong with its credentials, the answer is the same; what is theirs and deploys nothing
@@ -44,10 +20,10 @@ type PushTrigger = Extract<Trigger, { type: RegistryType }>
  */
 export async function verifyPush(
   host: string,
-  trigger: PushTrigger,
+  trigger: TriggerBy<'push'>,
   sent: Sent,
-  context: { issuers: IssuerKeys; now: number; onRefused: (message: string) => void },
-): Promise<WantedPush | Ignored | Refusal> {
+  context: HookContext,
+): Promise<Verified | Ignored | Refusal> {
   const registry = registryOf(trigger.type)
   if (!registry) return UNAUTHORIZED
   const { secret, body } = sent
@@ -66,13 +42,14 @@ export async function verifyPush(
   if ('ignored' in push) return { status: 'ignored', reason: push.ignored }
   const { tag, at, id } = push
   const told = { nonce: await nonceOf(registry, id, body), tag, ...(at === undefined ? {} : { at }) }
-  return { asked: await askedByPush(host, trigger, told), proof: { kind: 'push', ...told }, key }
+  const settleMs = trigger.settleMs > 0 ? trigger.settleMs : undefined
+  return { asked: await askedByPush(host, trigger, told), proof: { kind: 'push', ...told }, key, settleMs }
 }
 
 async function isOfGoogle(
   authorization: string | undefined,
-  trigger: Extract<PushTrigger, { type: 'artifact-registry' }>,
-  { issuers, now, onRefused }: Parameters<typeof verifyPush>[3],
+  trigger: Extract<TriggerBy<'push'>, { type: 'artifact-registry' }>,
+  { issuers, now, onRefused }: HookContext,
 ): Promise<boolean> {
   const token = /^Bearer ([\w.-]+)$/i.exec(authorization ?? '')?.[1]
   if (token === undefined) return false

@@ -1,0 +1,133 @@
+// Webhooks, each verified by its trigger's type alone: what was proven and what it asks for, or a refusal. Whatever is wrong with credentials,
+// the answer is the same, and takes as long.
+
+import { HOOK_BODY_BYTES_MAX } from '../../shared/limits.ts'
+import { Problem } from '../../shared/problems.ts'
+import { toBase64 } from '../../shared/protocol.ts'
+import {
+  IDEMPOTENCY_KEY_PATTERN,
+  askedByHint,
+  headersOf,
+  isVerifiedBy,
+  verifyTriggered,
+  verifyUrlSecret,
+  type SignedTrigger,
+  type Trigger,
+  type TriggerBy,
+  type Verification,
+} from '../../shared/triggers/index.ts'
+import { askedByOidc } from '../../shared/triggers/oidc.ts'
+import type { SignedRequest } from '../../shared/triggers/verified.ts'
+import { UNAUTHORIZED, isRefusal, type Refusal } from '../refusal.ts'
+import { makeNonce } from './nonce.ts'
+import { verifyPush } from './pushes.ts'
+import type { HookContext, Ignored, Sent, Verified } from './verified.ts'
+import { pick, refusable } from './verify.ts'
+
+type Verifier<V extends Verification> = (
+  host: string,
+  trigger: TriggerBy<V> | undefined,
+  sent: Sent,
+  context: HookContext,
+) => Promise<Verified | Ignored | Refusal>
+
+const VERIFIERS: { readonly [V in Verification]: Verifier<V> } = {
+  signature: verifySignature,
+  secret: verifySecret,
+  job: verifyJob,
+  push: async (host, trigger, sent, context) =>
+    trigger ? await verifyPush(host, trigger, sent, context) : UNAUTHORIZED,
+}
+
+/** Verifies what came to a trigger's address; to one that is nobody's, it takes as long. */
+export async function verifyHook(
+  host: string,
+  trigger: Trigger | undefined,
+  sent: Sent,
+  context: HookContext,
+): Promise<Verified | Ignored | Refusal> {
+  const as = <V extends Verification>(by: V) =>
+    VERIFIERS[by](host, trigger && isVerifiedBy(trigger, by) ? trigger : undefined, sent, context)
+  if (trigger && isVerifiedBy(trigger, 'push')) return await as('push')
+  if (sent.secret !== undefined) return await as('secret')
+  return await as(trigger && isVerifiedBy(trigger, 'job') ? 'job' : 'signature')
+}
+
+// For requests to nobody: verified all the same, so that they take as long, then refused whatever comes out.
+const NOBODYS_TRIGGER: SignedTrigger = {
+  type: 'standard-webhooks',
+  stack: 'nobody',
+  name: 'nobody',
+  ttlMs: 1,
+  keys: ['whsec_bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5'],
+}
+// Said to whoever has shown who they are: of a stranger's body nobody learns which length is too long here.
+const TOO_LONG: Refusal = {
+  refused: 'too-big',
+  message: `the body has more than ${HOOK_BODY_BYTES_MAX} bytes`,
+}
+const isLong = ({ body }: SignedRequest) => body.length > HOOK_BODY_BYTES_MAX
+
+async function verifySignature(
+  host: string,
+  known: TriggerBy<'signature'> | undefined,
+  request: Sent,
+  { now, onRefused }: HookContext,
+): Promise<Verified | Refusal> {
+  const trigger = known ?? NOBODYS_TRIGGER
+  // Just those that its signature needs.
+  const headers = pick(request.headers, headersOf(trigger))
+  const verified = await refusable(
+    verifyTriggered(host, trigger, { headers, body: request.body }, now),
+    (problem) => {
+      if (problem.code === 'request-stale' && known) onRefused(problem.message)
+      return UNAUTHORIZED
+    },
+  )
+  // Nobody's secret can be read above: even a valid signature of it must not show that this is nobody.
+  if (!known) return UNAUTHORIZED
+  if (isRefusal(verified)) return verified
+  if (isLong(request)) return TOO_LONG
+  const { key, ...asked } = verified
+  return { asked, key, proof: { kind: 'hook', headers, body: toBase64(request.body) } }
+}
+
+// A roll may take longer than its token lives: what the token is too old to ask for, it may still ask after.
+async function verifyJob(
+  host: string,
+  trigger: TriggerBy<'job'> | undefined,
+  request: Sent,
+  { issuers, now, isFollowed, onRefused }: HookContext,
+): Promise<Verified | Refusal> {
+  const token = /^Bearer ([\w.-]+)$/i.exec(request.headers['authorization'] ?? '')?.[1]
+  const idempotencyKey = request.headers['idempotency-key']
+  if (!trigger || token === undefined) return UNAUTHORIZED
+  if (idempotencyKey !== undefined && !IDEMPOTENCY_KEY_PATTERN.test(idempotencyKey)) return UNAUTHORIZED
+  const sent = { token, body: request.body, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) }
+  const asking = askedByOidc(host, trigger, sent, issuers, now).catch(async (fault: unknown) => {
+    if (!(fault instanceof Problem) || fault.code !== 'request-stale') throw fault
+    const asked = await askedByOidc(host, trigger, sent, issuers, now, { mayBeOld: true })
+    if (isFollowed(asked.id)) return asked
+    throw fault
+  })
+  const asked = await refusable(asking, ({ code, message }) => {
+    if (code !== 'unauthorized') onRefused(message)
+    return UNAUTHORIZED
+  })
+  if (isRefusal(asked)) return asked
+  if (isLong(request)) return TOO_LONG
+  return { asked, proof: { kind: 'oidc', ...sent, body: toBase64(request.body) } }
+}
+
+// A webhook that can carry no signature, only an address that nobody else knows. The agent cannot verify it, so it chooses nothing.
+async function verifySecret(
+  host: string,
+  known: TriggerBy<'secret'> | undefined,
+  { secret = '' }: Sent,
+): Promise<Verified | Refusal> {
+  const trigger = known ?? NOBODYS_TRIGGER
+  const nonce = makeNonce()
+  const key = await verifyUrlSecret(trigger, secret)
+  const asked = await askedByHint(host, trigger, nonce)
+  return key === undefined ? UNAUTHORIZED : { asked, key, proof: { kind: 'hint', nonce } }
+}
