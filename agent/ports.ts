@@ -79,10 +79,8 @@ export interface Remote {
   readonly port: number
 }
 
-/** The Docker engine. */
-export interface Engine {
-  /** Whether it answers. Throws `engine-unreachable`. */
-  ping(signal: AbortSignal): Promise<void>
+/** The containers of the engine. */
+export interface Containers {
   /** The containers of a compose project, running or not, without one-off ones: all, or those of some services. */
   containers(project: string, signal: AbortSignal, services?: readonly string[]): Promise<Container[]>
   /** The `--env-file` files that the newest container was made with, of those made from these compose files. */
@@ -93,6 +91,20 @@ export interface Engine {
   ): Promise<readonly string[]>
   /** One container by its ID or name, as it is now, or undefined when there is none. */
   container(id: string, signal: AbortSignal): Promise<Container | undefined>
+  /** Starts a container that does not run. */
+  start(id: string, signal: AbortSignal): Promise<void>
+  /** Stops a container by its own signal and grace time. Resolves once it has stopped; one that is gone or does not run is none to worry about. */
+  stop(id: string, signal: AbortSignal): Promise<void>
+  rename(id: string, name: string, signal: AbortSignal): Promise<void>
+  /** Removes a container, running or not; one that is gone already is none to worry about. */
+  remove(id: string, signal: AbortSignal): Promise<void>
+  logs(id: string, lines: number, signal: AbortSignal): Promise<string[]>
+  /** What a container has written to its standard output since a time (milliseconds since 1970): at most the last LOG_BYTES_MAX. */
+  outputSince(id: string, sinceMs: number, signal: AbortSignal): Promise<string>
+}
+
+/** Its images, and the registries behind it. */
+export interface Images {
   image(ref: string, signal: AbortSignal): Promise<Image | undefined>
   /** What the host runs by itself, as `linux/amd64`. */
   platform(signal: AbortSignal): Promise<string>
@@ -116,13 +128,10 @@ export interface Engine {
   imagesInUse(signal: AbortSignal): Promise<ReadonlySet<string>>
   /** Takes a name (`repository:tag`, `repository@sha256:…`) off an image, which goes with its last name. False when nothing has that name, or a container keeps the image. */
   untag(ref: string, signal: AbortSignal): Promise<boolean>
-  /** Starts a container that does not run. */
-  start(id: string, signal: AbortSignal): Promise<void>
-  /** Stops a container by its own signal and grace time. Resolves once it has stopped; one that is gone or does not run is none to worry about. */
-  stop(id: string, signal: AbortSignal): Promise<void>
-  rename(id: string, name: string, signal: AbortSignal): Promise<void>
-  /** Removes a container, running or not; one that is gone already is none to worry about. */
-  remove(id: string, signal: AbortSignal): Promise<void>
+}
+
+/** What goes on inside a container. */
+export interface Inside {
   processes(container: Container, signal: AbortSignal): Promise<Process[]>
   /** Runs a program in a container. `stdout` byte for byte, one character a byte (`decoded` makes text of it); `stderr` as text. */
   exec(
@@ -134,11 +143,14 @@ export interface Engine {
   readFile(container: Container, path: string, signal: AbortSignal): Promise<string>
   /** Sends SIGHUP to the container's PID 1. */
   hangUp(id: string, signal: AbortSignal): Promise<void>
-  logs(id: string, lines: number, signal: AbortSignal): Promise<string[]>
-  /** What a container has written to its standard output since a time (milliseconds since 1970): at most the last LOG_BYTES_MAX. */
-  outputSince(id: string, sinceMs: number, signal: AbortSignal): Promise<string>
   /** How many ESTABLISHED TCP connections there are from within the container's network to these, at one moment. */
   connections(container: Container, remotes: readonly Remote[], signal: AbortSignal): Promise<number>
+}
+
+/** The Docker engine. */
+export interface Engine extends Containers, Images, Inside {
+  /** Whether it answers. Throws `engine-unreachable`. */
+  ping(signal: AbortSignal): Promise<void>
 }
 
 /** What `docker compose config` says of a stack. */

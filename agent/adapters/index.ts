@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock, Ports } from '../ports.ts'
 import { composeCli } from './compose.ts'
-import { dockerEngine } from './engine.ts'
+import { dockerEngine } from './engine/engine.ts'
 import { hostFiles } from './files.ts'
 import { httpClient } from './http.ts'
 import { hostLocks } from './locks.ts'

@@ -3,7 +3,7 @@
 import { access, chmod, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { beforeAll, expect, test, vi } from 'vitest'
-import { dockerEngine } from '../../agent/adapters/engine.ts'
+import { dockerEngine } from '../../agent/adapters/engine/engine.ts'
 import { realPorts } from '../../agent/adapters/index.ts'
 import type { StackConfig } from '../../agent/config/config.ts'
 import { testPorts } from '../contract/ports.ts'
