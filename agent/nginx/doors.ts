@@ -3,7 +3,7 @@
 
 import type { ConfigFile } from './dump.ts'
 import { PASS, targetOf } from './pass.ts'
-import { placesOf, type Place } from './places.ts'
+import { directlyIn, placesOf, type Place } from './places.ts'
 import { listensOf, type Listen } from './settings.ts'
 import type { Directive } from './tokens.ts'
 
@@ -43,9 +43,9 @@ export function approachOf(
   const listens = listensOf(places)
   const servers = [...new Set(passes.flatMap(({ within }) => within.find(isServer) ?? []))]
   const namesOf = (server: Directive) =>
-    places
-      .filter(({ directive, within }) => directive.name === 'server_name' && within.at(-1) === server)
-      .flatMap(({ directive }) => directive.words.slice(1).map(({ value }) => value))
+    directlyIn(places, server)
+      .filter(({ name }) => name === 'server_name')
+      .flatMap(({ words }) => words.slice(1).map(({ value }) => value))
   const hosts = [
     ...servers.flatMap((server) => hostsOf(namesOf(server))),
     ...passes.flatMap((pass) => hostSent(pass, places, upstream)),
@@ -54,7 +54,7 @@ export function approachOf(
     speaks: protocolOf(passes, places),
     hosts: [...new Set(host === undefined ? hosts : [host])],
     doors: harmless(
-      passes.flatMap((pass) => doorOf(pass, listens, path, host) ?? []),
+      passes.flatMap((pass) => doorOf(pass, places, listens, path, host) ?? []),
       path,
     )
       .filter((door, index, all) => all.findIndex((other) => isSame(door, other)) === index)
@@ -77,16 +77,14 @@ interface FoundDoor {
 }
 
 const isSame = (one: Door, other: Door) => JSON.stringify(one) === JSON.stringify(other)
-const isServer = ({ name, block }: Directive) => name === 'server' && block !== undefined
-const valueOf = ({ directive }: Place) => directive.words[1]?.value ?? ''
+const isServer = ({ name }: Directive) => name === 'server'
 const isLocation = ({ name }: Directive) => name === 'location'
+const wordOf = ({ words }: Directive, index: number) => words[index]?.value ?? ''
+const valueOf = ({ directive }: Place) => wordOf(directive, 1)
 
 // By its name, or by a variable that is set to it; where none names it, one with a variable may mean it.
 function passesTo(places: readonly Place[], upstream: string): Place[] {
-  const all = places.filter(({ directive: { name, block }, within }) => {
-    const isStream = within[0]?.name === 'stream'
-    return !block && (PASS.test(name) || (isStream && name === 'proxy_pass'))
-  })
+  const all = places.filter(({ directive }) => PASS.test(directive.name))
   const isNamed = (pass: Place) =>
     valuesOf(pass, places).some((value) => targetOf(value).toLowerCase() === upstream.toLowerCase())
   const named = all.filter(isNamed)
@@ -96,14 +94,12 @@ function passesTo(places: readonly Place[], upstream: string): Place[] {
 // What is passed to: as written, with each value that a `set` gives the variable that it begins with.
 function valuesOf(pass: Place, places: readonly Place[]): string[] {
   const written = valueOf(pass)
-  const [, scheme = '', name, braced, rest = ''] =
-    /^(\w+:\/\/)?\$(?:(\w+)|\{(\w+)\})([^]*)$/.exec(written) ?? []
-  const variable = name ?? braced
+  const variable = /^(?:\w+:\/\/)?\$\{?(\w+)/.exec(written)?.[1]
   if (variable === undefined) return [written]
   const set = places.filter(
-    ({ directive }) => directive.name === 'set' && directive.words[1]?.value === `$${variable}`,
+    ({ directive }) => directive.name === 'set' && wordOf(directive, 1) === `$${variable}`,
   )
-  return set.map(({ directive }) => `${scheme}${directive.words[2]?.value ?? ''}${rest}`)
+  return set.map(({ directive }) => written.replace(/\$\{?\w+\}?/, () => wordOf(directive, 2)))
 }
 
 function protocolOf(passes: readonly Place[], places: readonly Place[]): Approach['speaks'] {
@@ -112,7 +108,7 @@ function protocolOf(passes: readonly Place[], places: readonly Place[]): Approac
   )
   if (http.length === 0) return 'tcp'
   const values = http.flatMap((pass) => [valueOf(pass), ...valuesOf(pass, places)])
-  const schemes = values.flatMap((value) => /^(https?):/i.exec(value)?.[1]?.toLowerCase() ?? [])
+  const schemes = values.flatMap((value) => /^https?(?=:)/i.exec(value)?.[0].toLowerCase() ?? [])
   return schemes.length > 0 && schemes.every((scheme) => scheme === 'https') ? 'https' : 'http'
 }
 
@@ -120,7 +116,7 @@ function protocolOf(passes: readonly Place[], places: readonly Place[]): Approac
 function hostsOf(names: readonly string[]): string[] {
   const found = names.map((name) => {
     if (name.startsWith('.')) return name.slice(1)
-    return name.replace(/^\*\./, `${ANY_LABEL}.`).replace(/\.\*$/, '.example')
+    return name.replace('*.', `${ANY_LABEL}.`).replace('.*', '.example')
   })
   // As written before what was made up.
   const written = found.filter((name) => names.includes(name))
@@ -129,26 +125,27 @@ function hostsOf(names: readonly string[]): string[] {
 
 // By `proxy_set_header Host`, which counts where the innermost block that sets any header stands; else by the name in the pass.
 function hostSent(pass: Place, places: readonly Place[], upstream: string): string[] {
-  const inside = (block: Directive | undefined) =>
-    places.filter(({ directive, within }) => directive.name === 'proxy_set_header' && within.at(-1) === block)
-  const headers = [...pass.within.toReversed(), undefined].map(inside).find((all) => all.length > 0) ?? []
-  const host = headers.findLast(({ directive }) => directive.words[1]?.value.toLowerCase() === 'host')
-  const value = host?.directive.words[2]?.value
-  if (value === undefined || value === '$proxy_host') return [upstream]
+  const headersIn = (block: Directive | undefined) =>
+    directlyIn(places, block).filter(({ name }) => name === 'proxy_set_header')
+  const headers = [...pass.within.toReversed(), undefined].map(headersIn).find((all) => all.length > 0)
+  const host = headers?.findLast((header) => wordOf(header, 1).toLowerCase() === 'host')
+  const value = host ? wordOf(host, 2) : '$proxy_host'
+  if (value === '$proxy_host') return [upstream]
   return HOST.test(value) ? [value] : []
 }
 
 function doorOf(
   { within }: Place,
+  places: readonly Place[],
   listens: readonly Listen[],
   path: string,
   host: string | undefined,
 ): FoundDoor | undefined {
   const server = within.find(isServer)
   const location = within.findLast(isLocation)
-  if (within[0]?.name === 'stream' || !server || !location) return undefined
-  if (location.block?.some(({ name }) => name === 'internal')) return undefined
-  const asked = pathIn(location, (server.block ?? []).filter(isLocation), path)
+  if (!server || !location) return undefined
+  if (directlyIn(places, location).some(({ name }) => name === 'internal')) return undefined
+  const asked = pathIn(location, directlyIn(places, server).filter(isLocation), path)
   if (asked === undefined) return undefined
   const own = listens.filter((listen) => listen.server === server)
   // A loopback address is reached from within nginx's container alone.
@@ -188,8 +185,7 @@ function pathIn(location: Directive, beside: readonly Directive[], path: string)
   if (!path.startsWith(own.text)) return own.text
   const isTaken = beside.some((other) => {
     const pattern = patternOf(other)
-    if (other === location || !matches(pattern, path)) return false
-    return pattern.kind !== 'prefix' || pattern.text.length > own.text.length
+    return matches(pattern, path) && (pattern.kind !== 'prefix' || pattern.text.length > own.text.length)
   })
   return isTaken ? own.text : path
 }
@@ -200,10 +196,14 @@ interface Pattern {
 }
 
 function patternOf({ words }: Directive): Pattern {
-  const written = words.slice(1).map(({ value }) => value)
-  const [, modifier, text = '/'] = /^(=|~\*|~|\^~)?\s*([^]*)$/.exec(written.join(' ')) ?? []
-  if (modifier === '=') return { kind: 'exact', text }
-  if (modifier === '~' || modifier === '~*') return { kind: 'regex', text }
+  // A modifier is a word, or the beginning of one.
+  const written = words
+    .slice(1)
+    .map(({ value }) => value)
+    .join('')
+  const text = written.replace(/^(?:=|\^~|~\*?)/, '')
+  if (written.startsWith('=')) return { kind: 'exact', text }
+  if (written.startsWith('~')) return { kind: 'regex', text }
   return { kind: text.startsWith('@') ? 'named' : 'prefix', text }
 }
 

@@ -42,6 +42,11 @@ export function placesOf(files: readonly ConfigFile[]): Place[] {
   return places
 }
 
+/** What stands in a block itself, from included files too; outside all blocks where it is undefined. */
+export function directlyIn(places: readonly Place[], block: Directive | undefined): Directive[] {
+  return places.filter(({ within }) => within.at(-1) === block).map(({ directive }) => directive)
+}
+
 /** `file:line directive` */
 export function describePlace({ file, directive }: Place): string {
   const words = directive.words.map(({ value }) => value).join(' ')

@@ -4,7 +4,7 @@
 import { readAccessLogs, type AccessLogs } from './access-log.ts'
 import type { ConfigFile } from './dump.ts'
 import { PASS, targetOf } from './pass.ts'
-import { describePlace, placesOf, type Place } from './places.ts'
+import { describePlace, directlyIn, placesOf, type Place } from './places.ts'
 import type { Directive } from './tokens.ts'
 import { hostAndPort } from './upstream.ts'
 
@@ -87,7 +87,7 @@ export function listensOf(places: readonly Place[]): Listen[] {
       !within.some(({ name }) => /^(stream|mail)$/.test(name)),
   )
   const listens = servers.flatMap(({ directive: server }) => {
-    const inside = places.filter(({ within }) => within.at(-1) === server).map(({ directive }) => directive)
+    const inside = directlyIn(places, server)
     const named = (name: string) => inside.filter((directive) => directive.name === name)
     const names = named('server_name').flatMap(({ words }) => words.slice(1).map(({ value }) => value))
     const isOn = named('ssl').some(({ words }) => words[1]?.value === 'on')

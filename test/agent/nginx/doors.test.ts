@@ -25,6 +25,7 @@ describe('what nginx speaks to the upstream', () => {
     ['set $to apps; proxy_pass https://${to}/x;', 'https'],
     ['set $to http://apps; proxy_pass $to;', 'http'],
     ['proxy_pass $nobody_knows;', 'http'],
+    ['proxy_pass $nobody_knows/?from=https://a.example;', 'http'],
     ['set $other https://else; set $to http://apps; proxy_pass $to;', 'http'],
     ['set $scheme_of_app https; proxy_pass $scheme_of_app://apps;', 'https'],
     ['set $to apps/https:; proxy_pass http://${to};', 'http'],
@@ -67,10 +68,57 @@ const asked = (...locations: string[]) => {
   return approach(`server { ${blocks.join(' ')} }`).doors.map(({ path }) => path)
 }
 
+const pathsIncluding = (at: string, text: string) => {
+  const files = main(`http { ${UPSTREAM} server { ${at} } }`, { path: '/etc/nginx/more.conf', text })
+  return approachOf(files, 'apps', { path: '/a/b' }).doors.map(({ path }) => path)
+}
+
 const pathsBeside = (location: string, path: string) => {
   const locations = `location ${location} { return 200; } location /a/ { proxy_pass http://apps; }`
   return approach(`server { ${locations} }`, { path }).doors.map((door) => door.path)
 }
+
+test.each([
+  ['proxy_pass http://apps/$nobody_knows;', ['/']],
+  ['set $to apps; proxy_pass http://$to;', ['/']],
+  ['set $to apps; proxy_pass http://${to}:80/x;', ['/']],
+  ['set $to app; proxy_pass http://${to}s;', ['/']],
+  ['set $to b; if ($x) { set $to apps; } proxy_pass http://$to;', ['/']],
+  ['set $other apps; set $to b; proxy_pass http://$to;', ['/', '/guess/']],
+  ['sub_filter $to apps; proxy_pass http://$to;', ['/', '/guess/']],
+  ['set $to apps; proxy_pass http://x$to;', ['/', '/guess/']],
+  ['server_name apps; proxy_pass http://b:1;', ['/guess/']],
+])('beside a pass that nobody knows, %s has the doors %j asked', (pass, paths) => {
+  const guess = 'location /guess/ { proxy_pass $nobody_knows; } location /b/ { proxy_pass http://b:1; }'
+  expect(approach(`server { location / { ${pass} } ${guess} }`).doors.map(({ path }) => path)).toEqual(paths)
+})
+
+const alone = (text: string) => {
+  const found = approachOf([{ path: '/etc/nginx/conf.d/a.conf', text }], 'apps')
+  return { ...found, doors: found.doors.map(show) }
+}
+
+describe('files that are read without those around them', () => {
+  test('a site is asked as ever', () => {
+    expect(alone(to('/', 'server_name a.example; proxy_set_header Host b.example;'))).toEqual({
+      speaks: 'http',
+      hosts: ['a.example', 'b.example'],
+      doors: ['http *:80 a.example/'],
+    })
+  })
+
+  test.each([
+    ['proxy_pass https://apps;', 'https', ['apps']],
+    ['location / { proxy_pass http://apps; }', 'http', ['apps']],
+    ['proxy_set_header Host b.example; proxy_pass http://apps;', 'http', ['b.example']],
+  ])('%s has no door without a server', (text, speaks, hosts) => {
+    expect(alone(text)).toEqual({ speaks, hosts, doors: [] })
+  })
+
+  test('a directive that is not written to its end leads nowhere', () => {
+    expect(alone('server { location / { proxy_pass; } }').doors).toEqual([])
+  })
+})
 
 describe('where a request leads to the upstream', () => {
   test.each<[string, string, string[]]>([
@@ -107,6 +155,14 @@ describe('where a request leads to the upstream', () => {
     ['one page', to('= /up'), ['http *:80 a.example/up']],
     ['a regular expression', to('~ \\\\.php$'), ['http *:80 a.example/index.php']],
     ['a named location', to('@app'), ['http *:80 a.example/']],
+    ['a prefix before regular expressions', to('^~ /api/'), ['http *:80 a.example/api/']],
+    ['a prefix with the sign of a modifier in it', to('/a=b/'), ['http *:80 a.example/a=b/']],
+    [
+      'a condition in a location',
+      'server { server_name a.example; location /x/ { if ($a) { proxy_pass http://apps; } } }',
+      ['http *:80 a.example/x/'],
+    ],
+    ['a regular expression of PHP in any case', to('~* \\\\.php$'), ['http *:80 a.example/index.php']],
     ['a regular expression in any case', to('~* ^/API'), []],
     ['a regular expression that / fits', to('~ ^/$'), ['http *:80 a.example/']],
     ['a regular expression that only PCRE knows', to('~ ^(?i)/$'), []],
@@ -151,12 +207,21 @@ describe('where a request leads to the upstream', () => {
   })
 
   test('the wanted path is asked for where no other location has it', () => {
-    const taken = 'location = /up { return 200; } location /static/ { root /; }'
+    const others = 'root /srv; location @app { return 200; }'
+    const taken = `${others} location = /up { return 200; } location /static/ { root /; }`
     const doors = (path: string) =>
       approach(`server { ${taken} location / { proxy_pass http://apps; } }`, { path }).doors.map(
         ({ path: at }) => at,
       )
     expect(['/ready', '/up', '/static/x'].map(doors)).toEqual([['/ready'], ['/'], ['/']])
+    expect(approach(to('= /up'), { path: '/up/x' }).doors).toMatchObject([{ path: '/up' }])
+    expect(['/srv/x', '/@app'].map(doors)).toEqual([['/srv/x'], ['/@app']])
+  })
+
+  test('locations and settings of included files count', () => {
+    const location = 'location /a/ { include more.conf; proxy_pass http://apps; }'
+    expect(pathsIncluding(`include more.conf; ${location}`, 'location /a/b { return 200; }')).toEqual(['/a/'])
+    expect(pathsIncluding(location, 'internal;')).toEqual([])
   })
 
   test('no single page is asked for where a whole folder leads there too', () => {
@@ -182,6 +247,7 @@ describe('where a request leads to the upstream', () => {
     ['a.example', 'a.example', 'a.example'],
     ['a.example', 'xa.example', 'a.example'],
     ['b.example a.example', 'a.example', 'a.example'],
+    ['b.example .a.example', 'a.example', 'a.example'],
   ])('at the server %s the host %s is asked as %s', (names, host, as) => {
     const servers = `server { return 444; } ${to('/', `server_name ${names};`)}`
     expect(approach(servers, { host }).doors.map((door) => door.host)).toEqual([as])
@@ -214,6 +280,13 @@ test.each([
   expect(
     approach(`server { server_name a.example; location / { ${header} proxy_pass http://apps; } }`).hosts,
   ).toEqual(hosts)
+})
+
+test('names and headers of other servers and locations are not for the apps to see', () => {
+  const other = 'server_name b.example; location / { proxy_set_header Host c.example; }'
+  const beside = 'location /b/ { proxy_set_header Host d.example; proxy_pass http://b:1; }'
+  const servers = `server { ${other} } ${to('/', `server_name a.example; ${beside}`)}`
+  expect(approach(servers).hosts).toEqual(['a.example', 'apps'])
 })
 
 const hostsBy = (http: string, server: string, location: string) => {
