@@ -2,7 +2,6 @@
 
 /** What a person would read there: UTF-8, or where the bytes are none, each as it is. */
 export function decoded(bytes: string): string {
-  if (!/[\x80-\xff]/.test(bytes)) return bytes
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(asBytes(bytes))
   } catch {
@@ -12,5 +11,5 @@ export function decoded(bytes: string): string {
 
 /** The bytes themselves. */
 export function asBytes(bytes: string): Uint8Array {
-  return Uint8Array.from(bytes, (char) => char.charCodeAt(0))
+  return Buffer.from(bytes, 'latin1')
 }
