@@ -13,11 +13,18 @@ import {
 } from 'yaml'
 
 export function isMerge(key: unknown): boolean {
-  return isScalar(key) && (typeof key.value === 'symbol' || (key.value === '<<' && key.type === 'PLAIN'))
+  return isScalar(key) && typeof key.value === 'symbol'
 }
 
 export function ownPair(map: YAMLMap, name: string): Pair | undefined {
-  return map.items.find(({ key }) => isScalar(key) && !isMerge(key) && String(key.value) === name)
+  return map.items.find(({ key }) => isScalar(key) && String(key.value) === name)
+}
+
+/** The block of all services. */
+export function servicesOf(document: Document.Parsed): YAMLMap | undefined {
+  const root = document.contents
+  const services = isMap(root) ? resolved(document, ownPair(root, 'services')?.value) : undefined
+  return isMap(services) ? services : undefined
 }
 
 /** A key of the map itself, else of what it merges, in compose's order. */
@@ -43,7 +50,7 @@ export function resolved(document: Document.Parsed, node: unknown): unknown {
 /** Whether an item of a list of variables is this one's. */
 export function isEntryOf(document: Document.Parsed, item: unknown, key: string): boolean {
   const at = resolved(document, item)
-  return isScalar(at) && at.value !== null && String(at.value).split('=', 1)[0] === key
+  return isScalar(at) && String(at.value).split('=', 1)[0] === key
 }
 
 /** Whether compose, at this path, drops what earlier files say. */
@@ -53,23 +60,21 @@ export function isReplacing(document: Document.Parsed | undefined, path: readonl
 }
 
 type Range = readonly [start: number, end: number, ...rest: number[]]
-type Ranged = { readonly range?: Range | null } | null | undefined
+// Every node that was parsed has one.
+type Ranged = { readonly range: Range }
 
-// Every node that was parsed has a range; the types also allow for nodes that were made.
 export function rangeOf(node: unknown): Range {
-  const range = (node as Ranged)?.range
-  if (!range) throw new TypeError('a node of a parsed document has no range')
-  return range
+  return (node as Ranged).range
 }
 
 export function startOf(node: unknown): number {
-  return (node as Ranged)?.range?.[0] ?? 0
+  return (node as Ranged | null | undefined)?.range[0] ?? 0
 }
 
 /** Where the last character of an item stands, without the comments and lines behind it. */
 export function endOf(item: unknown): number {
   if (isPair(item)) return endOfPair(item)
-  if ((isMap(item) || isSeq(item)) && !item.flow && item.items.length > 0) return endOf(item.items.at(-1))
+  if ((isMap(item) || isSeq(item)) && !item.flow) return endOf(item.items.at(-1))
   return rangeOf(item)[1]
 }
 
@@ -79,8 +84,7 @@ function endOfPair(pair: Pair): number {
 
 /** Where a key's colon, tag or anchor ends. The library places a missing value behind the comment; it belongs here. */
 export function endOfSigns(pair: Pair): number {
-  const signs = (pair.srcToken?.sep ?? []).filter(({ type }) => /^(map-value-ind|tag|anchor)$/.test(type))
-  const last = signs.at(-1)
+  const last = pair.srcToken?.sep?.findLast(({ type }) => ['map-value-ind', 'tag', 'anchor'].includes(type))
   return last ? last.offset + last.source.length : endOf(pair.key)
 }
 
@@ -90,9 +94,7 @@ export function isUnwritten(value: unknown): boolean {
 }
 
 export function endOfLine(text: string, offset: number): number {
-  const end = text.indexOf('\n', offset)
-  if (end < 0) return text.length
-  return end > offset && text[end - 1] === '\r' ? end - 1 : end
+  return offset + text.slice(offset).search(/\r?\n|$/)
 }
 
 export function columnOf(node: YAMLMap | YAMLSeq): number {
@@ -100,9 +102,8 @@ export function columnOf(node: YAMLMap | YAMLSeq): number {
   return token && 'indent' in token ? token.indent : 0
 }
 
+/** The blanks between the last entry's dash and what is written of it. */
 export function gapAfterDash(text: string, node: YAMLSeq): string {
-  const token = node.srcToken
-  const item = token?.type === 'block-seq' ? token.items.findLast(({ value }) => value) : undefined
-  const dash = item?.start.find(({ type }) => type === 'seq-item-ind')
-  return (dash && /^[ \t]+(?=\S)/.exec(text.slice(dash.offset + 1))?.[0]) || ' '
+  const before = text.slice(0, startOf(node.items.at(-1)))
+  return /-([ \t]+)(?:[&!]\S*[ \t]+)*$/.exec(before)?.[1] ?? ' '
 }

@@ -4,10 +4,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isMap, isScalar, type Scalar } from 'yaml'
 import { modelOf } from './model.ts'
-import { findPair, ownPair, resolved } from './nodes.ts'
+import { findPair, resolved, servicesOf } from './nodes.ts'
 import { escaped } from './scalar.ts'
-import { parse, sourceOf } from './source.ts'
-import { setNode, splice } from './splice.ts'
+import { parse } from './source.ts'
+import { isItsText, setScalar, splice } from './splice.ts'
 
 /** The text with each place changed whose services all want the same image. `wanted` has the image of each updated service. */
 export function withSharedImages(text: string, wanted: ReadonlyMap<string, string>): string {
@@ -17,7 +17,7 @@ export function withSharedImages(text: string, wanted: ReadonlyMap<string, strin
     if (services.length < 2) return []
     const [image, ...others] = new Set(services.map((service) => wanted.get(service)))
     const isDue = image !== undefined && others.length === 0 && escaped(image) !== node.value
-    return isDue ? setNode(sourceOf(text, services[0] ?? ''), node, escaped(image), 'image', true) : []
+    return isDue ? setScalar(node, escaped(image), true) : []
   })
   return splice(text, edits)
 }
@@ -26,14 +26,12 @@ export function withSharedImages(text: string, wanted: ReadonlyMap<string, strin
 function sharedImages(text: string): ReadonlyMap<Scalar, string[]> {
   const found = new Map<Scalar, string[]>()
   const { document } = parse(text)
-  const root = document?.contents
-  const services = document && isMap(root) ? resolved(document, ownPair(root, 'services')?.value) : undefined
-  if (!document || !isMap(services)) return found
-  for (const { key, value } of services.items) {
+  if (!document) return found
+  for (const { key, value } of servicesOf(document)?.items ?? []) {
     const block = resolved(document, value)
     const image = isMap(block) ? resolved(document, findPair(document, block, 'image')?.value) : undefined
-    if (!isScalar(image) || typeof image.value !== 'string' || !isScalar(key)) continue
-    found.set(image, [...(found.get(image) ?? []), String(key.value)])
+    if (!isScalar(image) || typeof image.value !== 'string' || !isItsText(image)) continue
+    found.set(image, [...(found.get(image) ?? []), String(key)])
   }
   return found
 }

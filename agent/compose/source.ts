@@ -3,7 +3,7 @@
 import { isAlias, isMap, LineCounter, parseAllDocuments, type Document, type Pair, type YAMLMap } from 'yaml'
 import { Problem } from '../../shared/problems.ts'
 import { isRecord, modelOf, serviceOf, type Model } from './model.ts'
-import { columnOf, ownPair, resolved, startOf } from './nodes.ts'
+import { columnOf, ownPair, resolved, servicesOf, startOf } from './nodes.ts'
 
 export interface Source {
   readonly text: string
@@ -48,11 +48,10 @@ export function sourceOf(text: string, service: string): Source {
   const model = serviceOf(all, service)
   if (!document || model === undefined)
     throw new Problem('service-unknown', `the compose file has no service ${service}`)
-  const root = document.contents
-  const services = isMap(root) ? resolved(document, ownPair(root, 'services')?.value) : undefined
-  const pair = isMap(services) ? ownPair(services, service) : undefined
+  const services = servicesOf(document)
+  const pair = services && ownPair(services, service)
   const node = resolved(document, pair?.value)
-  if (!isMap(services) || !pair || !isMap(node) || !isRecord(model) || node.tag === '!reset')
+  if (!services || !pair || !isMap(node) || !isRecord(model) || node.tag === '!reset')
     throw new Problem(
       'compose-not-editable',
       `service ${service} (line ${lineOf(startOf(pair?.key))}) has no block of its own`,

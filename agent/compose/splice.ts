@@ -32,6 +32,11 @@ export function setNode(source: Source, node: unknown, value: string, key: strin
   if (isAlias(node)) return [replacement(node, scalar(value, 'plain', inFlow))]
   if (!isScalar(node)) throw refusal(source, key, node, 'is not a text')
   checkTag(source, node, key)
+  return setScalar(node, value, inFlow)
+}
+
+/** Another text for a scalar that is its text. */
+export function setScalar(node: Scalar, value: string, inFlow: boolean): Edit[] {
   const text = scalar(value, styleOf(node), inFlow)
   const token = node.srcToken
   if (token?.type !== 'block-scalar') return [replacement(node, text)]
@@ -45,11 +50,13 @@ export function setNode(source: Source, node: unknown, value: string, key: strin
   ]
 }
 
-// Any other tag makes it something else than a text, or (`!reset`) nothing at all.
 function checkTag(source: Source, node: Scalar, key: string) {
-  const { tag } = node
-  if (tag !== undefined && tag !== 'tag:yaml.org,2002:str')
-    throw refusal(source, key, node, `has the tag ${tag}`)
+  if (!isItsText(node)) throw refusal(source, key, node, `has the tag ${node.tag}`)
+}
+
+/** Whether no tag makes a scalar something else than its text, or (`!reset`) nothing at all. */
+export function isItsText({ tag }: Scalar): boolean {
+  return tag === undefined || tag === 'tag:yaml.org,2002:str'
 }
 
 /** A value for a key that has none. */

@@ -71,6 +71,24 @@ describe('image', () => {
       '    ports:\n    - "80:80"\n    image: b\n',
     ],
     [
+      'missing, between a nested block and a comment',
+      '    build:\n      context: .\n\n    # x\n',
+      'b',
+      '    build:\n      context: .\n    image: b\n\n    # x\n',
+    ],
+    [
+      'missing, between a nested key alone and a comment',
+      '    build:\n      context:\n      # x\n',
+      'b',
+      '    build:\n      context:\n    image: b\n      # x\n',
+    ],
+    [
+      'missing, between a nested list and a comment',
+      '    ports:\n      - "80:80"\n      # x\n',
+      'b',
+      '    ports:\n      - "80:80"\n    image: b\n      # x\n',
+    ],
+    [
       'missing, after a literal',
       '    command: |\n      x\n\n',
       'b',
@@ -195,6 +213,24 @@ describe('env', () => {
       `    environment:\n    -   'A=x'\n    init: true`,
       'b',
       `    environment:\n    -   'A=x'\n    -   'MESSAGE=b'\n    init: true`,
+    ],
+    [
+      'a list, missing, after entries with other gaps and a comment',
+      '    environment:\n      - A=x\n    # y\n      -   B=z',
+      'b',
+      '    environment:\n      - A=x\n    # y\n      -   B=z\n      -   MESSAGE=b',
+    ],
+    [
+      'a list, missing, after an entry with an anchor and a tag',
+      '    environment:\n      -   &a  !!str A=x',
+      'b',
+      '    environment:\n      -   &a  !!str A=x\n      -   MESSAGE=b',
+    ],
+    [
+      'a list, missing, after an entry below its dash',
+      '    environment:\n      -\n        A=x',
+      'b',
+      '    environment:\n      -\n        A=x\n      - MESSAGE=b',
     ],
     ['a list in flow', '    environment: [MESSAGE=a, "B=c"]', 'b', '    environment: [MESSAGE=b, "B=c"]'],
     [
