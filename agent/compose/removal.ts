@@ -51,7 +51,7 @@ function reread(original: Source, text: string, key: string): Source {
 // have made it.
 function emptied(source: Source, pair: Pair, node: YAMLMap | YAMLSeq): Edit[] {
   const entry = removed(source, node, 0)
-  const whole = lines(source, 'environment', startOf(pair.key), endOf(pair))
+  const whole = lines(source, pair.key, endOf(pair))
   const left = source.text.slice(endOf(pair.key), entry.start) + source.text.slice(entry.end, whole.end)
   if (left.trim() === ':' && source.node.items.length > 1 && !source.node.flow) return [whole]
   const at = endOfSigns(pair)
@@ -61,12 +61,12 @@ function emptied(source: Source, pair: Pair, node: YAMLMap | YAMLSeq): Edit[] {
 function removed(source: Source, node: YAMLMap | YAMLSeq, index: number): Edit {
   const { text } = source
   const [before, item, after] = [node.items[index - 1], node.items[index], node.items[index + 1]]
-  const [start, end] = [startOfItem(item), endOf(item)]
-  if (!node.flow) return lines(source, 'environment', start, end)
+  const [start, end] = [startOf(headOf(item)), endOf(item)]
+  if (!node.flow) return lines(source, headOf(item), end)
   // With one of its commas.
   const cut = {
     start: before === undefined ? start : endOf(before),
-    end: before === undefined && after !== undefined ? startOfItem(after) : end,
+    end: before === undefined && after !== undefined ? startOf(headOf(after)) : end,
     text: '',
   }
   const around = text.slice(cut.start, start) + text.slice(end, cut.end)
@@ -74,11 +74,12 @@ function removed(source: Source, node: YAMLMap | YAMLSeq, index: number): Edit {
   throw refusal(source, 'environment', node, 'has a comment between its entries')
 }
 
-function lines(source: Source, key: string, start: number, end: number): Edit {
+function lines(source: Source, head: unknown, end: number): Edit {
   const { text, eol } = source
+  const start = startOf(head)
   const from = text.lastIndexOf('\n', start - 1) + 1
   if (!/^[ \t]*(?:-[ \t]+)?(?:[&!]\S*[ \t]+)*$/.test(text.slice(from, start)))
-    throw refusal(source, key, undefined, 'does not begin on a line of its own')
+    throw refusal(source, 'environment', head, 'does not begin on a line of its own')
   // A block scalar ends with its line, all else within it.
   if (text[end - 1] === '\n') return { start: from, end, text: '' }
   const to = endOfLine(text, end)
@@ -86,4 +87,4 @@ function lines(source: Source, key: string, start: number, end: number): Edit {
   return { start: Math.max(0, from - eol.length), end: to, text: '' }
 }
 
-const startOfItem = (item: unknown) => startOf(item instanceof Object && 'key' in item ? item.key : item)
+const headOf = (item: unknown) => (item instanceof Object && 'key' in item ? item.key : item)

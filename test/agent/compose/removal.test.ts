@@ -38,6 +38,7 @@ describe('the entry goes with its line, all else stays', () => {
     ['of a list, without a value', '- A=b\n      - MESSAGE\n      - B=c', '- A=b\n      - B=c'],
     ['of a list, twice', '- MESSAGE=a\n      - A=b\n      - MESSAGE=c', '- A=b'],
     ['of a list, with an anchor', '- A=b\n      - &m MESSAGE=a\n      - B=c', '- A=b\n      - B=c'],
+    ['of a list, with an anchor, a tag and blanks', '-   &mm  !!str MESSAGE=a\n      -   B=c', '-   B=c'],
     ['not one of a longer name', '- MESSAGES=a\n      - MESSAGE=b', '- MESSAGES=a'],
     ['which is not there', 'A: b', 'A: b'],
   ])('%s', (_, before, after) => {
@@ -155,7 +156,7 @@ test.each([
   [
     'an explicit key',
     'services:\n  app1:\n    environment:\n      ? MESSAGE\n      : a\n      B: c\n',
-    'its environment',
+    'its environment (line 4) does not begin on a line of its own',
   ],
 ])('what cannot be taken out alone is refused: %s', (_, text, words) => {
   expect(() => editService(text, 'app1', gone)).toThrow(problem('compose-not-editable', words))
