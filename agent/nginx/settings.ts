@@ -61,7 +61,8 @@ const smallest = (values: readonly number[]) => (values.length === 0 ? undefined
 
 /** `90s`, `1h30m`, `500ms`; a bare number is seconds. Undefined for what is no time. */
 export function parseTimeMs(text: string): number | undefined {
-  if (!/^(?:\d+(?:ms|[smhdwMy])?\s*)+$/.test(text)) return undefined
+  // A digit at a time: were it `\d+`, a long number that is no time would take longer than anybody waits.
+  if (!/^(?:\d(?:ms|[smhdwMy])?\s*)+$/.test(text)) return undefined
   const parts = text.matchAll(/(\d+)(ms|[smhdwMy])?/g)
   return [...parts].reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS_MS[unit ?? 's'] ?? 0), 0)
 }
@@ -84,7 +85,7 @@ export function listensOf(places: readonly Place[]): Listen[] {
     ({ directive, within }) =>
       directive.name === 'server' &&
       directive.block &&
-      !within.some(({ name }) => /^(stream|mail)$/.test(name)),
+      !within.some(({ name }) => ['stream', 'mail'].includes(name)),
   )
   const listens = servers.flatMap(({ directive: server }) => {
     const inside = directlyIn(places, server)
@@ -116,7 +117,7 @@ const PORTS_MAX = 65_536
 function parseListen(listen: string): { address: string; ports: number[] } {
   if (listen.startsWith('unix:')) return { address: listen, ports: [] }
   const match = /^(?:(\[[^\]]*\]|[^:]*):)?(\d+)(?:-(\d+))?$/.exec(listen)
-  const address = (match ? (match[1] ?? '*') : listen).replace(/^\[(.*)\]$/, '$1')
+  const address = (match ? (match[1] ?? '*') : listen).replaceAll(/[[\]]/g, '')
   if (!match) return { address, ports: [80] }
   const [first, last] = [Number(match[2]), Number(match[3] ?? match[2])]
   const count = Math.min(Math.max(last - first + 1, 0), PORTS_MAX)

@@ -51,13 +51,14 @@ describe('readSettings', () => {
     ['1x', undefined],
     ['-1', undefined],
     ['1.5s', undefined],
+    [`${'1'.repeat(100)}x`, undefined],
   ])('%j is %s ms', (text, ms) => {
     expect(parseTimeMs(text)).toBe(ms)
   })
 
   test('the times are found where they are set: the first end of a worker, the last of a keepalive', () => {
     const text =
-      'worker_shutdown_timeout 30s; http { keepalive_min_timeout 1s; server { keepalive_min_timeout 500ms; } }'
+      'worker_shutdown_timeout 30s; worker_shutdown_timeout 40s; http { keepalive_min_timeout 1s; server { keepalive_min_timeout 500ms; } }'
     expect(readSettings(main(text), 'apps')).toMatchObject({
       workerShutdownTimeoutMs: 30_000,
       keepaliveMinTimeoutMs: 1000,
@@ -88,6 +89,7 @@ describe('readSettings', () => {
     ['listen unix:/run/x.sock;', []],
     ['listen 443 ssl;', ['*:443 tls']],
     ['listen 443; ssl on;', ['*:443 tls']],
+    ['listen 443; ssl;', ['*:443']],
     ['listen 443; ssl off;', ['*:443']],
     ['listen 443 quic; listen 443 ssl http2;', ['*:443 tls']],
     ['listen 80 proxy_protocol;', []],
@@ -103,7 +105,7 @@ describe('readSettings', () => {
       server { listen 82; server_name g; } server { listen 82 default; server_name h; }
       server { listen 127.0.0.1:80; server_name i; } server { listen 127.0.0.2:80; server_name j; }
     }
-    stream { server { listen 80; } }`
+    stream { server { listen 80; } } mail { server { listen 25; } }`
     expect(listensIn(main(text)).map(({ names, isDefault }) => [...names, isDefault])).toEqual([
       ['a', true],
       ['b', 'c', 'd', false],
@@ -137,6 +139,7 @@ describe('readSettings', () => {
     ['location / { proxy_pass http://unix:/app1; }', undefined],
     ['location / { proxy_set_header Host app1; }', undefined],
     ['upstream app1 { server x; } server { proxy_pass http://app1; }', undefined],
+    ['upstream app1 { server x; } upstream other { server app1:1; }', 'server app1:1'],
     ['upstream apps { server app1:1; }', undefined],
   ])('http { %s } uses app1: %s', (inside, use) => {
     const uses = usesOf(readSettings(main(`http {\n${inside}\n}`), 'apps'), 'apps')
@@ -149,6 +152,11 @@ describe('readSettings', () => {
     expect(usesPast(settings, 'app1', 'apps').map(({ isAtLoad }) => isAtLoad)).toEqual([false, true, true])
     expect(usesPast(settings, 'app1', 'o')).toHaveLength(2)
     expect(JSON.parse(JSON.stringify(settings))).toEqual(settings)
+  })
+
+  test('what only a request tells is no use of a host', () => {
+    const inside = 'set $to ""; location / { proxy_pass http://$host; } upstream o { server unix:/x; }'
+    expect(readSettings(main(`http { ${inside} }`), 'apps').uses).toEqual([])
   })
 
   test('a file that is included twice says it once', () => {
