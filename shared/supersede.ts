@@ -60,7 +60,7 @@ function isEnvAlone(request: DeployRequest): boolean {
 }
 
 function repositoryOf({ image }: DeployRequest): string | undefined {
-  return image === undefined ? undefined : parseImage(image)?.repository
+  return parseImage(image ?? '')?.repository
 }
 
 // Whatever runs by then: where the newer one would be refused as outdated, the older one would be too.
@@ -73,6 +73,6 @@ function passesWhere(next: DeployRequest, last: DeployRequest): boolean {
   return isBuiltLater && last.upgradeOnly === true && !isLower(tagOf(next), tagOf(last))
 }
 
-function tagOf({ image, tag }: DeployRequest): string {
-  return tag ?? parseImage(image ?? '')?.tag ?? ''
+function tagOf({ image, tag }: DeployRequest): string | undefined {
+  return tag ?? parseImage(image ?? '')?.tag
 }

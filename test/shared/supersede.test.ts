@@ -19,6 +19,7 @@ const upgradeOnly = { upgradeOnly: true }
 
 const signed = (request: AnyRequest): Wish => wish('signed', request)
 const V2 = { image: 'acme/hello:v2' }
+const DIGEST = { digest: `sha256:${'a'.repeat(64)}` }
 const V3 = { image: 'docker.io/acme/hello:v3' }
 
 test.each([
@@ -27,19 +28,30 @@ test.each([
   ['an environment alone', signed({ env: { A: 'b' } }), signed(V2), false],
   ['nothing named', signed({}), signed(V2), false],
   ['nothing named, for what names nothing', signed({}), signed({}), true],
+  ['nothing named, for a tag', signed({}), signed({ tag: 'v2' }), false],
+  ['an image, for what names nothing', signed(V3), signed({}), false],
+  ['an environment, for what names nothing', signed({ env: { A: 'b' } }), signed({}), false],
   ['nothing named, for an environment', signed({}), signed({ env: { A: 'b' } }), false],
   ['a tag for an image: the host knows its repository', signed({ tag: 'v3' }), signed(V2), false],
-  ['a tag for a digest', signed({ tag: 'v3' }), signed({ digest: `sha256:${'a'.repeat(64)}` }), true],
+  ['a tag for a digest', signed({ tag: 'v3' }), signed(DIGEST), true],
+  [
+    'a digest, where versions go up',
+    signed({ ...DIGEST, ...upgradeOnly }),
+    signed({ ...DIGEST, ...upgradeOnly }),
+    true,
+  ],
   ['a part of the services', signed({ ...V3, services: ['app2'] }), signed(V2), false],
   ['all services', signed(V3), signed({ ...V2, services: ['app2'] }), true],
   ['other services', signed({ ...V3, services: ['app1'] }), signed({ ...V2, services: ['app2'] }), false],
   ['more services', signed({ ...V3, services: ['a', 'b'] }), signed({ ...V2, services: ['a'] }), true],
   ['an image without the variable', signed(V3), signed({ ...V2, env: { A: 'b' } }), false],
   ['an image and the variable', signed({ ...V3, env: { A: 'c' } }), signed({ ...V2, env: { A: 'b' } }), true],
+  ['an image, for a variable of it', signed({ ...V3, env: { A: 'c' } }), signed({ env: { A: 'b' } }), true],
   ['what is not forced', signed(V3), signed({ ...V2, force: true }), false],
   ['what is forced too', signed({ ...V3, force: true }), signed({ ...V2, force: true }), true],
   ['the release before', signed({ release: 'previous' }), signed(V2), false],
   ['a release by its number', signed({ release: 5 }), signed({ ...V2, env: { A: 'b' } }), true],
+  ['a release by its number, if something runs', signed({ release: 5, ifRuns: 'd-2' }), signed(V2), false],
   ['a release by its number, for one before', signed({ release: 5 }), signed({ release: 'previous' }), true],
   ['a release by its number, for what is forced', signed({ release: 5 }), signed({ force: true }), false],
   ['an image, for a release', signed(V3), signed({ release: 5 }), false],
@@ -49,6 +61,8 @@ test.each([
   ['a higher version', push('2.0.0', upgradeOnly), push('1.9.0', upgradeOnly), true],
   ['a lower version', push('1.9.0', upgradeOnly), push('2.0.0', upgradeOnly), false],
   ['the same version', push('2.0.0', upgradeOnly), push('2.0.0', upgradeOnly), true],
+  ['a higher tag', signed({ tag: '2.0.0', ...upgradeOnly }), signed({ tag: '1.9.0', ...upgradeOnly }), true],
+  ['a lower tag', signed({ tag: '1.9.0', ...upgradeOnly }), signed({ tag: '2.0.0', ...upgradeOnly }), false],
   ['an upgrade, for what may go down', push('2.0.0', upgradeOnly), push('1.0.0'), false],
 ])('%s takes the place of what waits: case %#', (_, newer, older, expected) => {
   expect(supersedes(newer, older)).toBe(expected)
@@ -78,6 +92,11 @@ test.each([
 test('what stands before a rollback that goes by it stays', () => {
   const waiting = [signed(V2), signed({ release: 'previous' }), signed(V2)]
   expect(supersededBy(signed(V3), waiting)).toEqual([waiting[2]])
+})
+
+test('what stands before a request that stays gives way all the same', () => {
+  const waiting = [signed(V2), signed({ image: 'acme/api:v7' })]
+  expect(supersededBy(signed(V3), waiting)).toEqual([waiting[0]])
 })
 
 /** What each service would run after requests that ran in order. */
