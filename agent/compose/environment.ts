@@ -42,15 +42,15 @@ export function setEnv(source: Source, pair: Pair, env: Env): Edit[] {
       return [replacement(node, flowMap(envEntries(`*${node.source}`, env, 'plain', true)))]
     throw refusal(source, 'environment', node, `is an alias of a list, to which ${service} cannot add alone`)
   }
-  if (isScalar(node) && node.value === null && isUnwritten(node) && !block.flow) {
+  if (node !== null && !(isScalar(node) && node.value === null && node.tag === undefined))
+    throw refusal(source, 'environment', node, 'is neither a map nor a list')
+  if (node !== null && isUnwritten(node) && !block.flow) {
     const indent = `${' '.repeat(columnOf(block))}${source.step}`
     const lines = envEntries(undefined, env, 'plain', false).map((line) => `${indent}${line}`)
     return [addedLines(source, endOf(pair), lines)]
   }
-  if (node !== null && !(isScalar(node) && node.value === null && node.tag === undefined))
-    throw refusal(source, 'environment', node, 'is neither a map nor a list')
   const text = flowMap(envEntries(undefined, env, 'plain', true))
-  return [isUnwritten(node) ? insertion(source, pair, text) : replacement(node, text)]
+  return [isUnwritten(node) ? insertion(pair, text) : replacement(node, text)]
 }
 
 function setInMap(source: Source, node: YAMLMap, env: Env): Edit[] {

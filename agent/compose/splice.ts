@@ -24,7 +24,7 @@ export function setValue(source: Source, pair: Pair, value: string, key: string,
   const node = pair.value
   if (!isUnwritten(node)) return setNode(source, node, value, key, inFlow)
   if (isScalar(node)) checkTag(source, node, key)
-  return [insertion(source, pair, scalar(value, 'plain', inFlow))]
+  return [insertion(pair, scalar(value, 'plain', inFlow))]
 }
 
 /** Another text for a scalar or alias. */
@@ -41,7 +41,7 @@ export function setScalar(node: Scalar, value: string, inFlow: boolean): Edit[] 
   const token = node.srcToken
   if (token?.type !== 'block-scalar') return [replacement(node, text)]
   // `|` becomes the text, the lines below it go, a comment behind it stays.
-  const header = token.props.find(({ type }) => type === 'block-scalar-header')
+  const [header] = token.props
   const [start, end] = rangeOf(node)
   const width = header && 'source' in header ? header.source.length : 1
   return [
@@ -60,10 +60,8 @@ export function isItsText({ tag }: Scalar): boolean {
 }
 
 /** A value for a key that has none. */
-export function insertion({ text: before }: Source, pair: Pair, text: string): Edit {
-  const at = endOf(pair)
-  const colon = pair.value === null ? ':' : ''
-  return { start: at, end: at, text: `${colon}${/\s/.test(before[at - 1] ?? '') ? '' : ' '}${text}` }
+export function insertion(pair: Pair, text: string): Edit {
+  return added(endOf(pair), `${pair.value === null ? ':' : ''} ${text}`)
 }
 
 export function replacement(node: unknown, text: string): Edit {
@@ -76,7 +74,6 @@ export type NewKey = (inFlow: boolean, style: Style) => readonly string[]
 
 /** New keys for the service. One that is an alias becomes a map that merges what it stood for. */
 export function addKeys(source: Source, keys: readonly NewKey[]): Edit[] {
-  if (keys.length === 0) return []
   const { node, pair } = source
   if (isAlias(pair.value)) {
     const entries = keys.flatMap((key) => key(true, 'plain'))

@@ -36,8 +36,8 @@ test.each([
   [
     'an aliased environment is extended',
     'x-e: &e { A: x }\nservices:\n  app1:\n    environment: *e # x\n  app2:\n    environment: *e\n',
-    message('b'),
-    'x-e: &e { A: x }\nservices:\n  app1:\n    environment: {<<: *e, MESSAGE: b} # x\n  app2:\n    environment: *e\n',
+    message('b, c'),
+    `x-e: &e { A: x }\nservices:\n  app1:\n    environment: {<<: *e, MESSAGE: 'b, c'} # x\n  app2:\n    environment: *e\n`,
   ],
   [
     'a merged environment with an anchor is extended',
@@ -68,6 +68,18 @@ test.each([
     'services:\n  app2: &app\n    image: a\n  app1: *app\n',
     image('b'),
     'services:\n  app2: &app\n    image: a\n  app1: {<<: *app, image: b}\n',
+  ],
+  [
+    'a service that is an alias, without its variable',
+    'services:\n  app2: &app\n    image: a\n  app1: *app\n',
+    message('b'),
+    'services:\n  app2: &app\n    image: a\n  app1: {<<: *app, environment: {MESSAGE: b}}\n',
+  ],
+  [
+    'a merge below a quoted variable',
+    'x-e: &e {A: x}\nservices:\n  app1:\n    environment:\n      "B": y\n      <<: *e\n',
+    message('b'),
+    'x-e: &e {A: x}\nservices:\n  app1:\n    environment:\n      "B": y\n      <<: *e\n      "MESSAGE": b\n',
   ],
   [
     'two merge keys',

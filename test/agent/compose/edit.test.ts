@@ -51,6 +51,8 @@ describe('image', () => {
     ['spaces and tabs', '    image :  a \t ', 'b', '    image :  b \t '],
     ['not plain', '    image: a', '1.0', `    image: '1.0'`],
     ['a variable', '    image: a:${TAG:-1}', 'b', '    image: b'],
+    ['braces', '    image: a', 'b{}', '    image: b{}'],
+    ['braces in flow', '    {image: a}', 'b{}', `    {image: 'b{}'}`],
     ['an anchor that nobody uses', '    image: &img a', 'b', '    image: &img b'],
     ['a tag', '    image: !!str a', 'b', '    image: !!str b'],
     ['empty', '    image:\n    init: true', 'b', '    image: b\n    init: true'],
@@ -249,9 +251,21 @@ describe('env', () => {
       'b',
       '    environment: # x\n      MESSAGE: b\n    init: true',
     ],
-    ['null', '    environment: ~', 'b', '    environment: {MESSAGE: b}'],
+    ['empty, a comma', '    environment:', 'a, b', '    environment:\n      MESSAGE: a, b'],
+    ['null', '    environment: ~', 'a, b', `    environment: {MESSAGE: 'a, b'}`],
+    [
+      'missing, after a value in quotes and an empty one',
+      `    environment:\n      A: 'x'\n      B:`,
+      'b',
+      `    environment:\n      A: 'x'\n      B:\n      MESSAGE: 'b'`,
+    ],
   ])('%s', (_, before, to, after) => {
     expect(edit(before, message(to))).toBe(after)
+  })
+
+  test('a key alone in flow', () => {
+    const edited = editService(inFlow('{image: a, environment}'), 'app1', message('a, b'))
+    expect(edited).toBe(inFlow(`{image: a, environment: {MESSAGE: 'a, b'}}`))
   })
 
   test('several at once, with the image, in both places', () => {

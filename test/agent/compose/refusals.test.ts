@@ -59,6 +59,42 @@ describe('edits that would reach others, or not be what compose reads', () => {
       'its image (line 3) has the tag !reset',
     ],
     [
+      'a reset image without a text',
+      'services:\n  app1:\n    image: !reset\n',
+      image('b'),
+      'its image (line 3) has the tag !reset',
+    ],
+    [
+      'a reset variable in a list',
+      'services:\n  app1:\n    environment: [!reset MESSAGE=a]\n',
+      message('b'),
+      'its environment (line 3) has the tag !reset',
+    ],
+    [
+      'an environment that is reset to a text',
+      'services:\n  app1:\n    environment: !reset a\n',
+      message('b'),
+      'its environment (line 3) is neither',
+    ],
+    [
+      'an environment with the tag of nothing',
+      'services:\n  app1:\n    environment: !!null ~\n',
+      message('b'),
+      'its environment (line 3) is neither',
+    ],
+    [
+      'the same without a text',
+      'services:\n  app1:\n    environment: !!null\n',
+      message('b'),
+      'its environment (line 3) is neither',
+    ],
+    [
+      'an environment that is an empty text',
+      'services:\n  app1:\n    environment: !!str\n',
+      message('b'),
+      'its environment (line 3) is neither',
+    ],
+    [
       'a reset environment',
       'services:\n  app1:\n    environment: !reset {A: x}\n',
       message('b'),

@@ -100,8 +100,13 @@ test.each<[string, string, string[], string[]]>([
     ['image: *i', 'image: b'],
   ],
 ])('an image from one place, %s', (_, text, updated, [from = '', to = '']) => {
-  const { f } = composeTextsWith({ f: text }, updated, () => ({ image: 'b' }))
-  expect(f).toBe(text.replaceAll(from, to))
+  const other = 'services: {db: {image: db}}\n'
+  const after = text.replaceAll(from, to)
+  expect(composeTextsWith({ f: text }, updated, () => ({ image: 'b' }))).toEqual({ f: after })
+  expect(composeTextsWith({ f: text, g: other }, updated, () => ({ image: 'b' }))).toEqual({
+    f: after,
+    g: other,
+  })
 })
 
 test('an image from one place is not changed there where two are wanted of it', () => {
@@ -114,6 +119,11 @@ test('a service of an included file is refused with the file that includes it, a
   const edit = (more: Record<string, string>) =>
     composeTextsWith({ ...files, ...more }, ['app2'], () => ({ image: 'b' }))
   expect(() => edit({})).toThrow(problem('compose-not-editable', 'that g includes'))
+  expect(() => edit({})).toThrow(
+    expect.objectContaining({
+      cure: expect.stringContaining('`services: { app2: { image: … } }`') as string,
+    }),
+  )
   const override = { h: 'services: { app2: { image: a } }\n' }
   expect(edit(override)).toEqual({ ...files, h: override.h.replace(' a ', ' b ') })
 })
@@ -125,7 +135,8 @@ test.each([
   ['a:$TAG', ['TAG']],
   ['a:$$TAG', []],
 ])('the variables of image %s', (image, names) => {
-  expect(imageVariables({ f: said('${OLD}'), g: said(image), h: '' }, 'app1')).toEqual(names)
+  const files = { e: said('${OLDER}'), f: said('${OLD}'), g: said(image), h: '' }
+  expect(imageVariables(files, 'app1')).toEqual(names)
 })
 
 test('changedTexts are those that differ', () => {
