@@ -137,7 +137,8 @@ test('a table of connections is counted, whatever it looks like', () => {
   fc.assert(
     fc.property(fc.oneof(damaged(fc.constant(row.repeat(3))), anyText), (table) => {
       const count = countEstablished(table, [{ ip: '127.0.0.2', port: 80 }])
-      expect(count).toBeLessThanOrEqual(table.split('\n').length)
+      // Of a damaged table no more than could stand in it: a line may hold what was two.
+      expect(count).toBeLessThanOrEqual(table.length / ' 0200007F:0050 01 '.length)
     }),
   )
   expect(countEstablished(row.repeat(3), [{ ip: '127.0.0.2', port: 80 }])).toBe(3)
