@@ -1,4 +1,4 @@
-// The way in: a frame from the hub is verified, then it is in the journal and the queue, or it is declined and nothing of it is kept. What
+// The way in: a frame from the hub is verified, then it is in the journal and in its lane, or it is declined and nothing of it is kept. What
 // cancels a deploy comes the same way, so that it cannot overtake the deploy.
 
 import type { DeclinedEvent } from '../../shared/events.ts'

@@ -15,8 +15,8 @@ import { unknownWord, wordsOf } from '../open.ts'
 import { Problem } from '../problems.ts'
 import { allows, sha256Hex, type Claims } from '../tokens.ts'
 import { credentialHeaders, SIGNING_SECRET_PATTERN } from './credentials.ts'
-import { googleShape, isOidc, oidcShape } from './oidc.ts'
-import { isPushTrigger, pushShape } from './pushes.ts'
+import { googleShape, oidcShape } from './oidc.ts'
+import { pushShape } from './pushes.ts'
 import { registryOf, type KeyedRegistryType } from './registries/index.ts'
 import { publicKeyFault, secretFault, verifyStandardWebhook } from './standard-webhooks.ts'
 import type { VerifiedRequest, SignedRequest } from './verified.ts'
@@ -127,8 +127,8 @@ const SIGNED_HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature']
 
 /** The headers that a type's verifier and reader need: no others reach the hub, and none but those of a signature the agent. */
 export function headersOf({ type }: { readonly type: TriggerType }): readonly string[] {
-  if (type === 'url') return []
-  if (isOidc({ type })) return ['authorization', 'idempotency-key']
+  if (VERIFIED_BY[type] === 'secret') return []
+  if (VERIFIED_BY[type] === 'job') return ['authorization', 'idempotency-key']
   const known = registryOf(type)
   return known ? [...credentialHeaders(known.credential), ...(known.headers ?? [])] : SIGNED_HEADERS
 }
@@ -185,10 +185,16 @@ export async function askedByHint(
 /** What a `url` trigger's secret may be: at least 24 characters that need no escaping in an address. */
 export const URL_SECRET_PATTERN = /^[A-Za-z0-9_-]{24,128}$/
 
+const DEFAULT_TTL_MS: Readonly<Record<Verification, number>> = {
+  signature: REQUEST_TTL_MS,
+  secret: HINT_TTL_MS,
+  job: CI_TTL_MS,
+  push: HINT_TTL_MS,
+}
+
 /** How long requests of a type may wait where ropeway.yml does not say. */
 export function defaultTtlMs(type: TriggerType): number {
-  if (isOidc({ type })) return CI_TTL_MS
-  return type === 'url' || isPushTrigger({ type }) ? HINT_TTL_MS : REQUEST_TTL_MS
+  return DEFAULT_TTL_MS[VERIFIED_BY[type]]
 }
 
 /** The trigger's name of a deploy that a token asked for. */

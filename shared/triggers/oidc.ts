@@ -59,12 +59,6 @@ export interface OidcTrigger {
   readonly claims: Readonly<Record<string, readonly string[]>>
 }
 
-export function isOidc<T extends { readonly type: string }>(
-  trigger: T,
-): trigger is Extract<T, { type: OidcType }> {
-  return Object.hasOwn(SENDERS, trigger.type)
-}
-
 /** A token with what was sent beside it. Without an idempotency key the body is its own. */
 export interface OidcRequest {
   readonly token: string

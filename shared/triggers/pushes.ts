@@ -42,12 +42,6 @@ export interface PushTrigger {
   readonly settleMs: number
 }
 
-export function isPushTrigger<T extends { readonly type: string }>(
-  trigger: T,
-): trigger is Extract<T, { type: RegistryType }> {
-  return registryOf(trigger.type) !== undefined
-}
-
 /** What the hub tells the agent of a push. `at` is when it was, by the sender's clock: milliseconds since 1970. */
 export interface ToldPush {
   readonly nonce: string

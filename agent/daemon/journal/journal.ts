@@ -5,6 +5,7 @@ import { mkdirSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { isFinal, nextStatus, STATUSES, type Status } from '../../../shared/deploy.ts'
 import type { AgentEvent, AgentLoggedEvent } from '../../../shared/events.ts'
+import { joinRecord } from '../../roll/record.ts'
 import type { Releases } from '../../roll/release.ts'
 import { openLocked } from './file.ts'
 import { prepareNotices, storedNotices, type NoticesFor, type StoredNotices } from './notices.ts'
@@ -146,7 +147,7 @@ export class Journal {
   recordOf(id: string): string | undefined {
     const { record, facts } = this.#statements.deploy.get(id) ?? {}
     if (typeof record !== 'string') return undefined
-    return typeof facts === 'string' ? `${facts}\n${record}` : record
+    return joinRecord(typeof facts === 'string' ? facts : undefined, record)
   }
 
   /** What a stack ran. `onDamaged` hears of each release that cannot be read, and is passed over. */
