@@ -1,7 +1,19 @@
 // What the agent needs of the world, each in the few methods that are called. Only adapters/ knows dockerode, child processes and
 // files; every wait takes an AbortSignal, every failure is thrown as a Problem.
 
-import type { StackConfig } from './config/config.ts'
+/** A compose project, by the files that it is made of. */
+export interface ComposeProject {
+  /** As ropeway.yml calls the stack. */
+  readonly name: string
+  /** Absolute paths, as for `docker compose -f`; the first one's folder is the project's. */
+  readonly compose: readonly string[]
+  /** As for `docker compose -p`; undefined: by the files and their folder. */
+  readonly project: string | undefined
+  /** Absolute paths, as for `docker compose --env-file`; undefined: those that its newest container was started with. */
+  readonly envFiles: readonly string[] | undefined
+  /** As for `docker compose --profile`. */
+  readonly profiles: readonly string[]
+}
 
 export interface Container {
   readonly id: string
@@ -181,19 +193,19 @@ export interface Blank {
 export interface Compose {
   /** The model of the stack's files, some of them replaced by other texts. Throws `compose-invalid`. */
   model(
-    stack: StackConfig,
+    stack: ComposeProject,
     replaced: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<ComposeModel>
   /** By service, compose's own hashes for a container that is as its files say: the one by a plain `up`, then that by `up --no-deps` where it differs. */
-  hashes(stack: StackConfig, signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>
+  hashes(stack: ComposeProject, signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>
   /**
    * Makes one service run as its files say, nothing else, pulling nothing; with `recreate` anew also where that would change nothing. Nothing
    * that it depends on is started, stopped or recreated, nor what depends on it. Whatever an interrupted recreate has left is cleared up first;
    * its container has its own name afterwards. Throws `compose-failed`.
    */
   up(
-    stack: StackConfig,
+    stack: ComposeProject,
     service: string,
     signal: AbortSignal,
     options?: { recreate?: boolean },
@@ -203,13 +215,13 @@ export interface Compose {
    * else and pulls nothing. Resolves with its exit code and the last lines of its output; an abort may leave the container behind.
    */
   run(
-    stack: StackConfig,
+    stack: ComposeProject,
     service: string,
     options: { command: readonly string[]; name: string; replaced: Readonly<Record<string, string>> },
     signal: AbortSignal,
   ): Promise<{ exitCode: number; log: string[] }>
   /** Ends what an earlier agent process has left running of its calls for this stack. Resolves once it is gone. */
-  endOrphans(stack: StackConfig, signal: AbortSignal): Promise<void>
+  endOrphans(stack: ComposeProject, signal: AbortSignal): Promise<void>
 }
 
 /** How a file's bytes become a string: as UTF-8 with its byte order mark, if any; or one character a byte, as nginx's texts are carried. */
@@ -239,7 +251,7 @@ export interface Locks {
    * Takes the one lock that a stack has on this host, whichever agent and data directory asks. Only a live process holds it. Throws
    * `stack-busy`, which says who has it and since when. `holder` is a few words for whoever meets it.
    */
-  take(stack: StackConfig, holder: string): Promise<{ release(): Promise<void> }>
+  take(stack: ComposeProject, holder: string): Promise<{ release(): Promise<void> }>
 }
 
 export interface Http {

@@ -6,8 +6,7 @@ import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
-import type { StackConfig } from '../config/config.ts'
-import type { Compose, ComposeModel, ComposeService, Ports } from '../ports.ts'
+import type { Compose, ComposeModel, ComposeProject, ComposeService, Ports } from '../ports.ts'
 import { valuesFor, withBlanks } from './blanks.ts'
 import { run, type CommandOptions } from './command.ts'
 import { readHashes, RESOLVED, withTwins } from './compose-hash.ts'
@@ -33,7 +32,7 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
   }
   plugin().catch(() => {}) // whoever needs it will be told
   const compose = async (
-    stack: StackConfig,
+    stack: ComposeProject,
     files: readonly string[],
     args: readonly string[],
     options: CommandOptions,
@@ -48,7 +47,7 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
     return await run(path, [...composeArgs(stack, files, envFiles), ...args], { ...options, env })
   }
   const config = async (
-    stack: StackConfig,
+    stack: ComposeProject,
     files: readonly string[],
     options: readonly string[],
     how: CommandOptions,
@@ -77,7 +76,11 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
     models.set(keyOf(stack), seen)
     return seen
   }
-  const namesOf = async (stack: StackConfig, service: string, signal: AbortSignal): Promise<ServiceNames> => {
+  const namesOf = async (
+    stack: ComposeProject,
+    service: string,
+    signal: AbortSignal,
+  ): Promise<ServiceNames> => {
     const { project, services } = models.get(keyOf(stack)) ?? (await model(stack, {}, signal))
     const definition = serviceSchema.safeParse(services[service]?.definition)
     return { project, service, containerName: definition.data?.container_name }
@@ -90,7 +93,7 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
   }
 
   // Whether an `up` has to be told of the service's dependencies, since compose hashes them too, and would change none of them.
-  const mayName = async (stack: StackConfig, service: string, signal: AbortSignal): Promise<boolean> => {
+  const mayName = async (stack: ComposeProject, service: string, signal: AbortSignal): Promise<boolean> => {
     const said = models.get(keyOf(stack)) ?? (await model(stack, {}, signal))
     const dependencies = dependenciesOf(said, service)
     if (dependencies.length === 0) return false
@@ -153,7 +156,7 @@ export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
   }
 }
 
-function keyOf({ compose, project, envFiles, profiles }: StackConfig): string {
+function keyOf({ compose, project, envFiles, profiles }: ComposeProject): string {
   return JSON.stringify([compose, project, envFiles, profiles])
 }
 
@@ -162,7 +165,7 @@ function refused(error: unknown): undefined {
   throw error
 }
 
-function composeArgs(stack: StackConfig, files: readonly string[], envFiles: readonly string[]): string[] {
+function composeArgs(stack: ComposeProject, files: readonly string[], envFiles: readonly string[]): string[] {
   return [
     ...files.flatMap((file) => ['-f', file]),
     ...envFiles.flatMap((file) => ['--env-file', file]),
@@ -176,7 +179,7 @@ function composeArgs(stack: StackConfig, files: readonly string[], envFiles: rea
 
 // Candidates of an edit are checked as files in a directory of our own: the user's folder sees only the finished edit.
 async function withReplaced<T>(
-  stack: StackConfig,
+  stack: ComposeProject,
   replaced: Readonly<Record<string, string>>,
   use: (files: string[]) => Promise<T>,
   added?: string,

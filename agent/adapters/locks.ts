@@ -7,8 +7,7 @@ import { pathToFileURL } from 'node:url'
 import { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { Problem } from '../../shared/problems.ts'
-import type { StackConfig } from '../config/config.ts'
-import type { Locks } from '../ports.ts'
+import type { ComposeProject, Locks } from '../ports.ts'
 
 /** Two that ask at the same moment wait for one write of the other's, which takes a millisecond or two. */
 const BUSY_MS_MAX = 250
@@ -44,7 +43,7 @@ export function hostLocks(): Locks {
 }
 
 /** The file that is a stack's lock: stacks of one compose file share it, by whatever path they name that file. */
-export function lockPath(stack: Pick<StackConfig, 'compose'>): string {
+export function lockPath(stack: Pick<ComposeProject, 'compose'>): string {
   const named = stack.compose[0] ?? '.'
   let compose = named
   try {
@@ -63,7 +62,7 @@ function release(path: string, own: Holder, file: DatabaseSync): void {
   held.delete(path)
 }
 
-function lock(stack: StackConfig, path: string, own: Holder): DatabaseSync {
+function lock(stack: ComposeProject, path: string, own: Holder): DatabaseSync {
   for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
     const before = make(path)
     const file = open(path)
@@ -149,7 +148,7 @@ function isSqlite(error: unknown, ...kinds: readonly (keyof typeof SQLITE)[]): b
   return kinds.some((kind) => SQLITE[kind] === code)
 }
 
-function busy(stack: StackConfig, holder: Holder | undefined, cause?: unknown): Problem {
+function busy(stack: ComposeProject, holder: Holder | undefined, cause?: unknown): Problem {
   const who = holder ? `process ${holder.pid} (${holder.who})` : 'another process'
   const since = holder ? ` since ${holder.since.slice(11, 19)}Z` : ''
   return new Problem('stack-busy', `${who} has rolled stack ${stack.name}${since}`, {

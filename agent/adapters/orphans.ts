@@ -3,19 +3,19 @@
 
 import { readdir, readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { StackConfig } from '../config/config.ts'
+import type { ComposeProject } from '../ports.ts'
 
 const STACK = 'ROPEWAY_STACK'
 const AGENT = 'ROPEWAY_AGENT'
 const POLL_MS = 10
 
 /** What a compose call of this process carries. A process id alone may be somebody else's by the time it is read: its start makes it one's own. */
-export async function markOf(stack: StackConfig): Promise<Record<string, string>> {
+export async function markOf(stack: ComposeProject): Promise<Record<string, string>> {
   return { [STACK]: stack.compose[0] ?? '', [AGENT]: `${process.pid}:${(await startOf(process.pid)) ?? ''}` }
 }
 
 /** Kills the compose calls for this stack whose agent is gone, and waits until they are. Where there is no /proc, none can be found. */
-export async function endOrphans(stack: StackConfig, signal: AbortSignal): Promise<void> {
+export async function endOrphans(stack: ComposeProject, signal: AbortSignal): Promise<void> {
   for (;;) {
     signal.throwIfAborted()
     const orphans = await orphansOf(stack)
@@ -27,7 +27,7 @@ export async function endOrphans(stack: StackConfig, signal: AbortSignal): Promi
   }
 }
 
-async function orphansOf(stack: StackConfig): Promise<number[]> {
+async function orphansOf(stack: ComposeProject): Promise<number[]> {
   const names = await readdir('/proc').catch(() => [])
   const found = await Promise.all(
     names.filter((name) => /^\d+$/.test(name)).map((name) => isOrphan(Number(name), stack)),
@@ -35,7 +35,7 @@ async function orphansOf(stack: StackConfig): Promise<number[]> {
   return found.filter((pid) => pid !== undefined)
 }
 
-async function isOrphan(pid: number, stack: StackConfig): Promise<number | undefined> {
+async function isOrphan(pid: number, stack: ComposeProject): Promise<number | undefined> {
   // Of a process that has ended nothing is left to read, nor of one of another user, which is not ours.
   const environment = (await readOrEmpty(`/proc/${pid}/environ`)).split('\0')
   if (!environment.includes(`${STACK}=${stack.compose[0] ?? ''}`)) return undefined

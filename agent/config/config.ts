@@ -7,20 +7,13 @@ import type { Chat } from '../../shared/chat/chat.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { Trigger } from '../../shared/triggers/index.ts'
 import type { Destination } from '../notify/kind.ts'
+import type { ComposeProject } from '../ports.ts'
 import { chatFrom } from './chats.ts'
 import { configSchema } from './schema.ts'
 import { parseSource } from './source.ts'
 
 /** One stack of ropeway.yml. What is undefined is inferred from the compose file and the nginx configuration (roll/observe.ts). */
-export interface StackConfig {
-  readonly name: string
-  /** Absolute paths, as for `docker compose -f`. */
-  readonly compose: readonly string[]
-  readonly project: string | undefined
-  /** Absolute paths, as for `docker compose --env-file`; undefined: those that its newest container was started with. */
-  readonly envFiles: readonly string[] | undefined
-  /** As for `docker compose --profile`. */
-  readonly profiles: readonly string[]
+export interface StackConfig extends ComposeProject {
   readonly proxy: {
     readonly service?: string | undefined
     /** An absolute path. */
