@@ -274,7 +274,8 @@ export interface Clock {
   sleep(ms: number, signal: AbortSignal): Promise<void>
 }
 
-export interface Ports {
+/** The host that the agent runs on. */
+export interface HostPorts {
   readonly engine: Engine
   readonly compose: Compose
   readonly files: Files

@@ -11,15 +11,26 @@ export const versionSchema = z.object({
 })
 export type Version = z.infer<typeof versionSchema>
 
+/**
+ * Who gets new requests, whole and never a difference, so that it can be repeated, compared, and gone back to: as the user has written it, or
+ * these members, while others are out.
+ */
+export const routeSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('as-written') }),
+  z.object({ kind: z.literal('members'), serving: z.array(z.string()), out: z.array(z.string()) }),
+])
+export type Route = z.infer<typeof routeSchema>
+export const AS_WRITTEN: Route = { kind: 'as-written' }
+
 const stepOf = <K extends string, S extends z.ZodRawShape>(kind: K, shape: S) =>
   z.object({ kind: z.literal(kind), ...shape })
 
-const stepsOf = <W extends z.ZodType<string>>(when: W) =>
+const stepsOf = <W extends z.ZodType<string>, R extends z.ZodType<Route | undefined>>(when: W, route: R) =>
   z.discriminatedUnion('kind', [
     /** Fetch the wanted image before any traffic moves. Writes nothing but the engine's image store. */
     stepOf('pull', { image: z.string() }),
-    /** One edit of the nginx configuration and one confirmed reload: a service's servers out, another's back, or neither. */
-    stepOf('switch', { out: z.string().optional(), back: z.string().optional() }),
+    /** One edit of the proxy's configuration and one confirmed reload, to a route. `out` and `back`: who is out by it and was not before, and the reverse. */
+    stepOf('switch', { out: z.string().optional(), back: z.string().optional(), route }),
     /** Wait until no connection from nginx to the service is left, at most the drain timeout. */
     stepOf('drain', { service: z.string() }),
     /** Run a command of the stack in a one-off container of a service: `before` on the new image and before anything is touched, `after` at the end. */
@@ -40,7 +51,7 @@ const stepsOf = <W extends z.ZodType<string>>(when: W) =>
     stepOf('verify', {}),
   ])
 
-export const stepSchema = stepsOf(z.enum(['before', 'after']))
+export const stepSchema = stepsOf(z.enum(['before', 'after']), routeSchema)
 export type Step = z.infer<typeof stepSchema>
 export type StepKind = Step['kind']
 
@@ -49,7 +60,7 @@ export type StepKind = Step['kind']
  * text among its fields.
  */
 export const toldStepSchema = z.union([
-  stepsOf(wordSchema),
+  stepsOf(wordSchema, routeSchema.optional()),
   z.looseObject({ kind: unknownWord(wordsOf(stepSchema, 'kind')), text: z.string().optional() }),
 ])
 export type ToldStep = z.infer<typeof toldStepSchema>

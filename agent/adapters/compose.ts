@@ -6,7 +6,7 @@ import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
-import type { Compose, ComposeModel, ComposeProject, ComposeService, Ports } from '../ports.ts'
+import type { Compose, ComposeModel, ComposeProject, ComposeService, HostPorts } from '../ports.ts'
 import { valuesFor, withBlanks } from './blanks.ts'
 import { run, type CommandOptions } from './command.ts'
 import { readHashes, RESOLVED, withTwins } from './compose-hash.ts'
@@ -22,7 +22,7 @@ const serviceSchema = z.looseObject({
 })
 const modelSchema = z.looseObject({ name: z.string(), services: z.record(z.string(), serviceSchema) })
 
-export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
+export function composeCli(ports: Pick<HostPorts, 'engine' | 'clock'>): Compose {
   // Found once and ahead of time: it takes as long as a compose call. A failure is not kept.
   let program: Promise<string> | undefined
   const plugin = async () => {

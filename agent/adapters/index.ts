@@ -1,23 +1,24 @@
 // The real world, for main.ts to hand to the roll.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Clock, Ports } from '../ports.ts'
+import type { Clock } from '../ports.ts'
+import { withDrivers, type DrivenPorts } from '../drivers.ts'
 import { composeCli } from './compose.ts'
 import { dockerEngine } from './engine/engine.ts'
 import { hostFiles } from './files.ts'
 import { httpClient } from './http.ts'
 import { hostLocks } from './locks.ts'
 
-export function realPorts(): Ports {
+export function realPorts(): DrivenPorts {
   const engine = dockerEngine()
-  return {
+  return withDrivers({
     engine,
     compose: composeCli({ engine, clock: hostClock }),
     files: hostFiles(),
     http: httpClient(),
     locks: hostLocks(),
     clock: hostClock,
-  }
+  })
 }
 
 const hostClock: Clock = {

@@ -4,10 +4,9 @@ import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff'
 import { describeStep } from '../../shared/plan.ts'
 import { parseDeployRequest } from '../../shared/request.ts'
 import { describeProblem } from '../../shared/words.ts'
-import { changedTexts } from '../compose/texts.ts'
 import { stackOf } from '../config/config.ts'
-import type { Door } from '../nginx/doors.ts'
-import { describeProbe } from '../roll/gates.ts'
+import type { Door } from '../roll/gates/door.ts'
+import { describeProbe } from '../roll/gates/gates.ts'
 import type { Preflight } from '../roll/preflight.ts'
 import { readConfig } from './access.ts'
 import { requestBody } from './deploy.ts'
@@ -40,20 +39,8 @@ function asJson(found: Preflight) {
 }
 
 function inferred(found: Preflight): Record<string, string> {
-  const { observed, plan } = found
-  const { proxy, model, instances } = observed
-  const { keepaliveMinTimeoutMs } = proxy.settings
-  return {
-    project: model.project,
-    proxy: `service ${proxy.container.service}, container ${proxy.container.name}`,
-    upstream: `${plan.upstream} in ${proxy.file.path}, line ${proxy.upstream.line}`,
-    config: `${proxy.file.hostPath}, written ${proxy.file.how === 'in-place' ? 'in place (mounted by itself)' : 'by rename (its folder is mounted)'}`,
-    instances: instances
-      .map(({ service, servers }) => `${service} (${servers.map(({ address }) => address).join(', ')})`)
-      .join(', '),
-    ...gatesNow(found),
-    keepalive_min_timeout: keepaliveMinTimeoutMs === undefined ? 'not set' : `${keepaliveMinTimeoutMs} ms`,
-  }
+  const { runtime, proxy } = found.observed
+  return { project: runtime.project, ...proxy.inferred, ...gatesNow(found) }
 }
 
 // What the roll will ask, and what is answered today.
@@ -88,9 +75,9 @@ function asText(found: Preflight): string {
   ].join('\n')
 }
 
-function diffOf({ observed, composeTexts: after }: Preflight): string {
-  const before = observed.composeTexts
-  return Object.keys(changedTexts(before, after))
+function diffOf({ runtime: { textsBefore: before }, texts: after }: Preflight): string {
+  return Object.keys(after)
+    .filter((path) => before[path] !== after[path])
     .map((path) =>
       createTwoFilesPatch(path, path, before[path] ?? '', after[path] ?? '', '', '', {
         context: 1,

@@ -3,7 +3,7 @@
 import { reportOf } from '../../shared/problems.ts'
 import { stackOf, type StackConfig } from '../config/config.ts'
 import { stuckNotesOf } from '../adapters/stuck-notes.ts'
-import type { Ports } from '../ports.ts'
+import type { Ports } from '../roll/ports.ts'
 import type { looksWhole } from '../roll/whole.ts'
 import { readConfig } from './access.ts'
 import { EXIT, print, type ConfigOptions, type Io } from './io.ts'

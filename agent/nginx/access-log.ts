@@ -1,10 +1,11 @@
 // Where nginx notes the requests that it sends to an upstream, and in which format. What cannot be read says why.
 
 import { dirname, resolve } from 'node:path/posix'
+import type { Unusable } from '../roll/proxy.ts'
 import type { ConfigFile } from './dump.ts'
-import { parserOf, type LogFormat, type Unusable } from './log-format.ts'
+import { parserOf, type LogFormat } from './log-format.ts'
 import { PASS, targetOf } from './pass.ts'
-import { placesOf, type Place } from './places.ts'
+import { directivesOf, type Located } from './directives.ts'
 import { lineAt, type Directive } from './tokens.ts'
 
 export interface AccessLog {
@@ -29,9 +30,9 @@ const DEFAULT_PATH = '/var/log/nginx/access.log'
  * decides. What is passed to a variable may go there too.
  */
 export function readAccessLogs(files: readonly ConfigFile[], upstream: string): AccessLogs {
-  const places = placesOf(files)
+  const located = directivesOf(files)
   const directory = dirname(files[0]?.path ?? '/')
-  const passes = places.filter(
+  const passes = located.filter(
     ({ directive: { name, words, block }, within }) =>
       PASS.test(name) &&
       !block &&
@@ -40,7 +41,7 @@ export function readAccessLogs(files: readonly ConfigFile[], upstream: string): 
   )
   if (passes.length === 0)
     return { unusable: `nothing in nginx is passed to upstream ${upstream} by its name` }
-  const found = passes.map((pass) => logAt(pass, places, directory))
+  const found = passes.map((pass) => logAt(pass, located, directory))
   const logs = found.filter((log) => 'path' in log)
   const [reason] = found.filter((log) => 'unusable' in log)
   if (logs.length === 0 && reason) return reason
@@ -56,24 +57,24 @@ function isPassTo(value: string, upstream: string): boolean {
 }
 
 // The first log of several that can be read: each of them has every request.
-function logAt({ within }: Place, places: readonly Place[], directory: string): AccessLog | Unusable {
+function logAt({ within }: Located, located: readonly Located[], directory: string): AccessLog | Unusable {
   const levels: (Directive | undefined)[] = [...within.toReversed(), undefined]
   const inside = (block: Directive | undefined) =>
-    places.filter((place) => place.directive.name === 'access_log' && place.within.at(-1) === block)
+    located.filter((item) => item.directive.name === 'access_log' && item.within.at(-1) === block)
   const written = levels.map(inside).find((all) => all.length > 0)
   if (!written) return readable({ path: DEFAULT_PATH, format: COMBINED })
-  const read = written.map((place) => {
-    const log = readAccessLog(place, places, directory)
-    return 'unusable' in log ? { unusable: `${log.unusable} (${whereIs(place)})` } : log
+  const read = written.map((item) => {
+    const log = readAccessLog(item, located, directory)
+    return 'unusable' in log ? { unusable: `${log.unusable} (${whereIs(item)})` } : log
   })
   return read.find((log) => 'path' in log) ?? read[0] ?? { unusable: 'nginx writes no access log' }
 }
 
-const whereIs = ({ file, directive }: Place) => `${file.path}:${lineAt(file.text, directive.start)}`
+const whereIs = ({ file, directive }: Located) => `${file.path}:${lineAt(file.text, directive.start)}`
 
 function readAccessLog(
-  { directive }: Place,
-  places: readonly Place[],
+  { directive }: Located,
+  located: readonly Located[],
   directory: string,
 ): AccessLog | Unusable {
   const [, path = '', name = COMBINED.name, ...options] = directive.words.map(({ value }) => value)
@@ -85,7 +86,7 @@ function readAccessLog(
     return { unusable: `the access log ${path} has only some of the requests` }
   if (options.some((option) => /^(?:buffer|gzip|flush)(?:=|$)/.test(option)))
     return { unusable: `the access log ${path} is written late, by way of a buffer` }
-  const format = formatNamed(name, places)
+  const format = formatNamed(name, located)
   if (!format) return { unusable: `there is no log format ${name}` }
   return readable({ path: resolve(directory, path), format })
 }
@@ -95,15 +96,15 @@ function readable(log: AccessLog): AccessLog | Unusable {
   return 'unusable' in parser ? parser : log
 }
 
-function formatNamed(name: string, places: readonly Place[]): LogFormat | undefined {
-  const place = places.find(
+function formatNamed(name: string, located: readonly Located[]): LogFormat | undefined {
+  const item = located.find(
     ({ directive, within }) =>
       directive.name === 'log_format' &&
       directive.words[1]?.value === name &&
       !within.some((around) => around.name === 'stream'),
   )
-  if (!place) return name === COMBINED.name ? COMBINED : undefined
-  const [, , ...strings] = place.directive.words.map(({ value }) => value)
+  if (!item) return name === COMBINED.name ? COMBINED : undefined
+  const [, , ...strings] = item.directive.words.map(({ value }) => value)
   const escape = /^escape=(default|json|none)$/.exec(strings[0] ?? '')?.[1]
   return {
     name,

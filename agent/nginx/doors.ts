@@ -1,30 +1,12 @@
 // How requests come to an upstream: which protocol nginx speaks to its servers, the Host that they see, and where a client has to
 // knock to be sent there. What answers somewhere else in the same nginx is another site's affair.
 
+import { encoded, isLoopback, type Approach, type Door } from '../roll/gates/door.ts'
 import type { ConfigFile } from './dump.ts'
 import { PASS, targetOf } from './pass.ts'
-import { directlyIn, placesOf, type Place } from './places.ts'
+import { directlyIn, directivesOf, type Located } from './directives.ts'
 import { listensOf, type Listen } from './settings.ts'
 import type { Directive } from './tokens.ts'
-
-/** A request that nginx sends on to the upstream. */
-export interface Door {
-  /** Without the brackets of IPv6; `*` for every address. */
-  readonly address: string
-  readonly port: number
-  readonly tls: boolean
-  readonly host: string
-  readonly path: string
-}
-
-/** Plain data: it outlives a crash of the agent as JSON. */
-export interface Approach {
-  /** `tcp`: no protocol that a probe speaks, as FastCGI, uWSGI, gRPC, or a `stream`. */
-  readonly speaks: 'http' | 'https' | 'tcp'
-  /** What the servers may see as Host, the likeliest first. */
-  readonly hosts: readonly string[]
-  readonly doors: readonly Door[]
-}
 
 const HOST = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/i
 /** So many doors are asked: each costs a request or two in every roll, and further ones tell no more. */
@@ -38,23 +20,23 @@ export function approachOf(
   upstream: string,
   { path = '/', host }: { path?: string; host?: string | undefined } = {},
 ): Approach {
-  const places = placesOf(files)
-  const passes = passesTo(places, upstream)
-  const listens = listensOf(places)
+  const located = directivesOf(files)
+  const passes = passesTo(located, upstream)
+  const listens = listensOf(located)
   const servers = [...new Set(passes.flatMap(({ within }) => within.find(isServer) ?? []))]
   const namesOf = (server: Directive) =>
-    directlyIn(places, server)
+    directlyIn(located, server)
       .filter(({ name }) => name === 'server_name')
       .flatMap(({ words }) => words.slice(1).map(({ value }) => value))
   const hosts = [
     ...servers.flatMap((server) => hostsOf(namesOf(server))),
-    ...passes.flatMap((pass) => hostSent(pass, places, upstream)),
+    ...passes.flatMap((pass) => hostSent(pass, located, upstream)),
   ]
   return {
-    speaks: protocolOf(passes, places),
+    speaks: protocolOf(passes, located),
     hosts: [...new Set(host === undefined ? hosts : [host])],
     doors: harmless(
-      passes.flatMap((pass) => doorOf(pass, places, listens, path, host) ?? []),
+      passes.flatMap((pass) => doorOf(pass, located, listens, path, host) ?? []),
       path,
     )
       .filter((door, index, all) => all.findIndex((other) => isSame(door, other)) === index)
@@ -80,34 +62,34 @@ const isSame = (one: Door, other: Door) => JSON.stringify(one) === JSON.stringif
 const isServer = ({ name }: Directive) => name === 'server'
 const isLocation = ({ name }: Directive) => name === 'location'
 const wordOf = ({ words }: Directive, index: number) => words[index]?.value ?? ''
-const valueOf = ({ directive }: Place) => wordOf(directive, 1)
+const valueOf = ({ directive }: Located) => wordOf(directive, 1)
 
 // By its name, or by a variable that is set to it; where none names it, one with a variable may mean it.
-function passesTo(places: readonly Place[], upstream: string): Place[] {
-  const all = places.filter(({ directive }) => PASS.test(directive.name))
-  const isNamed = (pass: Place) =>
-    valuesOf(pass, places).some((value) => targetOf(value).toLowerCase() === upstream.toLowerCase())
+function passesTo(located: readonly Located[], upstream: string): Located[] {
+  const all = located.filter(({ directive }) => PASS.test(directive.name))
+  const isNamed = (pass: Located) =>
+    valuesOf(pass, located).some((value) => targetOf(value).toLowerCase() === upstream.toLowerCase())
   const named = all.filter(isNamed)
   return named.length > 0 ? named : all.filter((pass) => valueOf(pass).includes('$'))
 }
 
 // What is passed to: as written, with each value that a `set` gives the variable that it begins with.
-function valuesOf(pass: Place, places: readonly Place[]): string[] {
+function valuesOf(pass: Located, located: readonly Located[]): string[] {
   const written = valueOf(pass)
   const variable = /^(?:\w+:\/\/)?\$\{?(\w+)/.exec(written)?.[1]
   if (variable === undefined) return [written]
-  const set = places.filter(
+  const set = located.filter(
     ({ directive }) => directive.name === 'set' && wordOf(directive, 1) === `$${variable}`,
   )
   return set.map(({ directive }) => written.replace(/\$\{?\w+\}?/, () => wordOf(directive, 2)))
 }
 
-function protocolOf(passes: readonly Place[], places: readonly Place[]): Approach['speaks'] {
+function protocolOf(passes: readonly Located[], located: readonly Located[]): Approach['speaks'] {
   const http = passes.filter(
     ({ directive, within }) => directive.name === 'proxy_pass' && within[0]?.name !== 'stream',
   )
   if (http.length === 0) return 'tcp'
-  const values = http.flatMap((pass) => [valueOf(pass), ...valuesOf(pass, places)])
+  const values = http.flatMap((pass) => [valueOf(pass), ...valuesOf(pass, located)])
   const schemes = values.flatMap((value) => /^https?(?=:)/i.exec(value)?.[0].toLowerCase() ?? [])
   return schemes.length > 0 && schemes.every((scheme) => scheme === 'https') ? 'https' : 'http'
 }
@@ -124,9 +106,9 @@ function hostsOf(names: readonly string[]): string[] {
 }
 
 // By `proxy_set_header Host`, which counts where the innermost block that sets any header stands; else by the name in the pass.
-function hostSent(pass: Place, places: readonly Place[], upstream: string): string[] {
+function hostSent(pass: Located, located: readonly Located[], upstream: string): string[] {
   const headersIn = (block: Directive | undefined) =>
-    directlyIn(places, block).filter(({ name }) => name === 'proxy_set_header')
+    directlyIn(located, block).filter(({ name }) => name === 'proxy_set_header')
   const headers = [...pass.within.toReversed(), undefined].map(headersIn).find((all) => all.length > 0)
   const host = headers?.findLast((header) => wordOf(header, 1).toLowerCase() === 'host')
   const value = host ? wordOf(host, 2) : '$proxy_host'
@@ -135,8 +117,8 @@ function hostSent(pass: Place, places: readonly Place[], upstream: string): stri
 }
 
 function doorOf(
-  { within }: Place,
-  places: readonly Place[],
+  { within }: Located,
+  located: readonly Located[],
   listens: readonly Listen[],
   path: string,
   host: string | undefined,
@@ -144,8 +126,8 @@ function doorOf(
   const server = within.find(isServer)
   const location = within.findLast(isLocation)
   if (!server || !location) return undefined
-  if (directlyIn(places, location).some(({ name }) => name === 'internal')) return undefined
-  const asked = pathIn(location, directlyIn(places, server).filter(isLocation), path)
+  if (directlyIn(located, location).some(({ name }) => name === 'internal')) return undefined
+  const asked = pathIn(location, directlyIn(located, server).filter(isLocation), path)
   if (asked === undefined) return undefined
   const own = listens.filter((listen) => listen.server === server)
   // A loopback address is reached from within nginx's container alone.
@@ -165,15 +147,6 @@ function fits(name: string, host: string): boolean {
   if (name.startsWith('*.') || name.startsWith('.'))
     return host.endsWith(name.replace('*', '')) || `.${host}` === name
   return name === host
-}
-
-/** A path as a client would send it: a location, or a healthcheck's command, has it without escapes. */
-export function encoded(path: string): string {
-  return encodeURI(path).replaceAll('%25', '%')
-}
-
-export function isLoopback(address: string): boolean {
-  return address === 'localhost' || address === '::1' || address.startsWith('127.')
 }
 
 // A path that nginx serves by this location, as near to the wanted one as the locations beside it allow.

@@ -2,27 +2,16 @@
 // Lines hold what clients send. None can make an expression here take more than linear time, and a format in which a client could
 // write what looks like another field is refused.
 
+import type { Attempt, Unusable } from '../roll/proxy.ts'
+
 export interface LogFormat {
   readonly name: string
   readonly escape: 'default' | 'json' | 'none'
   readonly text: string
 }
 
-/** One try of nginx at a server: a request that was retried has several. */
-export interface Attempt {
-  /** `ip:port`, `[ip]:port` or `unix:path`. */
-  readonly address: string
-  /** Undefined where the server had answered nothing by the time that the client was gone. */
-  readonly status: number | undefined
-}
-
 /** The attempts in a line, none for what nginx answered by itself; undefined for a line of another format. */
 export type ParseLine = (line: string) => readonly Attempt[] | undefined
-
-export interface Unusable {
-  /** Why, as the rest of a sentence. */
-  readonly unusable: string
-}
 
 const ADDRESS = 'upstream_addr'
 /** What the server answered; failing that, what the client got, which the last server that was asked has answered. */

@@ -4,7 +4,7 @@
 import { readAccessLogs, type AccessLogs } from './access-log.ts'
 import type { ConfigFile } from './dump.ts'
 import { PASS, targetOf } from './pass.ts'
-import { describePlace, directlyIn, placesOf, type Place } from './places.ts'
+import { describeLocated, directlyIn, directivesOf, type Located } from './directives.ts'
 import type { Directive } from './tokens.ts'
 import { hostAndPort } from './upstream.ts'
 
@@ -43,16 +43,16 @@ export interface NginxSettings {
 
 /** What decides whether a reload loses requests, where nginx listens, what it notes of an upstream, and who else uses a host. */
 export function readSettings(files: readonly ConfigFile[], upstream: string): NginxSettings {
-  const places = placesOf(files)
+  const located = directivesOf(files)
   const times = (name: string) =>
-    places
+    located
       .filter(({ directive }) => directive.name === name)
       .flatMap(({ directive }) => parseTimeMs(directive.words[1]?.value ?? '') ?? [])
   return {
     keepaliveMinTimeoutMs: largest(times('keepalive_min_timeout')),
     workerShutdownTimeoutMs: smallest(times('worker_shutdown_timeout')),
     accessLogs: readAccessLogs(files, upstream),
-    uses: readUses(places),
+    uses: readUses(located),
   }
 }
 
@@ -80,15 +80,15 @@ const UNITS_MS: Readonly<Record<string, number>> = {
 }
 
 /** Where a plain HTTP client can connect by TCP: no sockets, no QUIC, nothing that wants the PROXY protocol. */
-export function listensOf(places: readonly Place[]): Listen[] {
-  const servers = places.filter(
+export function listensOf(located: readonly Located[]): Listen[] {
+  const servers = located.filter(
     ({ directive, within }) =>
       directive.name === 'server' &&
       directive.block &&
       !within.some(({ name }) => ['stream', 'mail'].includes(name)),
   )
   const listens = servers.flatMap(({ directive: server }) => {
-    const inside = directlyIn(places, server)
+    const inside = directlyIn(located, server)
     const named = (name: string) => inside.filter((directive) => directive.name === name)
     const names = named('server_name').flatMap(({ words }) => words.slice(1).map(({ value }) => value))
     const isOn = named('ssl').some(({ words }) => words[1]?.value === 'on')
@@ -135,22 +135,22 @@ export function usesPast(
 
 const isSameHost = (one: string, other: string) => one.toLowerCase() === other.toLowerCase()
 
-function readUses(places: readonly Place[]): HostUse[] {
-  const upstreams = places.flatMap(({ directive: { name, words, block } }) =>
+function readUses(located: readonly Located[]): HostUse[] {
+  const upstreams = located.flatMap(({ directive: { name, words, block } }) =>
     name === 'upstream' && block ? [words[1]?.value ?? ''] : [],
   )
-  const uses = places.flatMap((place): HostUse[] => {
-    const use = useIn(place)
+  const uses = located.flatMap((item): HostUse[] => {
+    const use = useIn(item)
     // `proxy_pass http://app1` means the upstream of that name where there is one.
     const isUpstream =
       use?.upstream === undefined && upstreams.some((name) => isSameHost(name, use?.host ?? ''))
-    return use && use.host !== '' && !isUpstream ? [{ ...use, where: describePlace(place) }] : []
+    return use && use.host !== '' && !isUpstream ? [{ ...use, where: describeLocated(item) }] : []
   })
   // A file that is included twice says it twice.
   return [...new Map(uses.map((use) => [use.where, use])).values()]
 }
 
-function useIn({ directive: { name, words }, within }: Place): Omit<HostUse, 'where'> | undefined {
+function useIn({ directive: { name, words }, within }: Located): Omit<HostUse, 'where'> | undefined {
   const around = within.at(-1)
   if (around?.name === 'upstream') {
     if (name !== 'server') return undefined

@@ -2,7 +2,7 @@
 
 import { Problem } from '../../shared/problems.ts'
 import type { ConfigFile } from './dump.ts'
-import { describePlace, placesOf } from './places.ts'
+import { describeLocated, directivesOf } from './directives.ts'
 import { lineAt, parseTree, type Directive } from './tokens.ts'
 
 export interface UpstreamServer {
@@ -29,11 +29,11 @@ export interface Upstream {
 
 /** Every upstream, in the order in which nginx reads them. The first file is the one that includes the others. */
 export function findUpstreams(files: readonly ConfigFile[]): Upstream[] {
-  const places = placesOf(files)
-  const upstreams = places.filter(({ directive }) => directive.name === 'upstream' && directive.block)
+  const located = directivesOf(files)
+  const upstreams = located.filter(({ directive }) => directive.name === 'upstream' && directive.block)
   return upstreams.map(({ file, directive, within }) => {
-    const servers = places.filter(
-      (place) => place.directive.name === 'server' && place.within.at(-1) === directive,
+    const servers = located.filter(
+      (item) => item.directive.name === 'server' && item.within.at(-1) === directive,
     )
     return {
       name: directive.words[1]?.value ?? '',
@@ -43,7 +43,7 @@ export function findUpstreams(files: readonly ConfigFile[]): Upstream[] {
       servers: servers
         .filter((server) => server.file === file)
         .map((server) => serverOf(file.text, server.directive)),
-      elsewhere: servers.filter((server) => server.file !== file).map(describePlace),
+      elsewhere: servers.filter((server) => server.file !== file).map(describeLocated),
     }
   })
 }

@@ -2,22 +2,23 @@
 
 import type { Damage } from '../../shared/events.ts'
 import { reportOf } from '../../shared/problems.ts'
-import type { FileTexts } from '../compose/texts.ts'
-import { asBytes } from '../nginx/bytes.ts'
 import type { Container } from '../ports.ts'
-import { composeTexts, missingIn, nginxTextWith, remotesOf, type RollState } from './context.ts'
+import { missingIn, remotesOf, type RollState } from './context.ts'
+import type { WrittenState } from './proxy.ts'
+import { quoted } from './quoted.ts'
 import { within } from './run-steps.ts'
 import { faultOf, probeAll } from './steps/await-healthy.ts'
+import { strategyOf } from './strategies/index.ts'
 import type { StuckNotes } from './stuck.ts'
+import type { Texts } from './runtime.ts'
 
 /** Looking must not take longer than a person would wait for what was found. */
 const LOOK_MS_MAX = 30_000
 
-type FileState = Damage['files'][number]
-
 export async function damageOf(state: RollState, stuck: StuckNotes): Promise<Damage> {
-  const files = await filesOf(state)
-  const look = async (signal: AbortSignal) => await lookAtServices(state, files, signal)
+  const written = await filesOf(state)
+  const files = written.map(({ path, state: is }) => ({ path, state: is }))
+  const look = async (signal: AbortSignal) => await lookAtServices(state, written, signal)
   const services = await within(state.ports.clock, LOOK_MS_MAX, 'a look at the stack', undefined, look).catch(
     (error: unknown) =>
       state.order.map((service) => ({ service, why: reportOf(error).message, isAsBefore: false })),
@@ -30,7 +31,7 @@ export async function damageOf(state: RollState, stuck: StuckNotes): Promise<Dam
     files,
     repair: repairOf(
       state,
-      files,
+      written,
       services.filter(({ isAsBefore }) => !isAsBefore).map(({ service }) => service),
       stuck,
     ),
@@ -39,29 +40,28 @@ export async function damageOf(state: RollState, stuck: StuckNotes): Promise<Dam
 
 async function lookAtServices(
   state: RollState,
-  files: readonly FileState[],
+  files: readonly WrittenState[],
   signal: AbortSignal,
 ): Promise<{ service: string; why: string | undefined; isAsBefore: boolean }[]> {
-  const all = await state.ports.engine.containers(state.observed.model.project, signal)
-  const proxy = all.find(
-    ({ service, state: is }) => service === state.observed.proxy.container.service && is === 'running',
-  )
-  if (proxy) state.proxy = proxy
-  // By what nginx has loaded, not by its file; and of that, nobody but nginx knows.
-  const inDoubt = state.isLoaded ? undefined : 'it answers, but it is not known whether nginx has it in'
+  const all = await state.ports.engine.containers(state.runtime.seen.project, signal)
+  const { proxy } = state
+  const isProxyUp = all.some(({ service, state: is }) => proxy.services.includes(service) && is === 'running')
+  proxy.look(all)
+  // By what the proxy runs, not by its file; and of that, nobody but the proxy knows.
+  const inDoubt = proxy.isLoaded ? undefined : 'it answers, but it is not known whether nginx has it in'
   const areFilesAsBefore = files.every((file) => file.state === 'as-before')
   return await Promise.all(
-    state.observed.instances.map(async ({ service, isLive, containers: before }) => {
+    state.observed.members.map(async ({ service, isLive, containers: before }) => {
       const now = all.filter((one) => one.service === service)
       const isAsBefore =
         areFilesAsBefore &&
         now.length > 0 &&
         now.every((one) => before.some(({ id }) => id === one.id) || isSame(one, before))
-      const why = !proxy
+      const why = !isProxyUp
         ? 'nginx does not run'
         : !isLive
           ? 'it was down before the roll'
-          : state.out.has(service)
+          : proxy.out.has(service)
             ? 'nginx has it down'
             : ((await whyNot(state, service, now, signal)) ?? inDoubt)
       return { service, why, isAsBefore }
@@ -86,75 +86,45 @@ async function whyNot(
   return await probeAll(state, service, containers, signal)
 }
 
-async function filesOf(state: RollState): Promise<FileState[]> {
-  const { file } = state.observed.proxy
-  const before: FileTexts = { ...state.observed.composeTexts, [file.hostPath]: file.text }
-  const wanted: FileTexts = composeTexts(state, new Set(state.order))
-  const halfWay = [
-    ...state.order.map((service): FileTexts => ({
-      [file.hostPath]: nginxTextWith(state, new Set([service]), missingIn(state)),
-    })),
-    ...state.order.map((_, count) => composeTexts(state, new Set(state.order.slice(0, count)))),
-  ]
-  return await Promise.all(
-    Object.keys(before).map(async (path): Promise<FileState> => {
-      const encoding = path === file.hostPath ? 'bytes' : 'utf-8'
-      const text = await state.ports.files.read(path, encoding).catch(() => undefined)
-      if (text === undefined) return { path, state: 'unreadable' }
-      if (text === before[path]) return { path, state: 'as-before' }
-      if (text === wanted[path]) return { path, state: 'as-wanted' }
-      return { path, state: halfWay.some((texts) => texts[path] === text) ? 'half-way' : 'changed' }
-    }),
-  )
+async function filesOf(state: RollState): Promise<WrittenState[]> {
+  const { proxy, runtime, facts } = state
+  const [ofRuntime, ofProxy] = await Promise.all([
+    runtime.files(),
+    proxy.files(strategyOf(facts).routes(facts), missingIn(state)),
+  ])
+  return [...ofRuntime, ...ofProxy]
 }
 
-// In the order that loses nobody more: files, then containers, then nginx, which needs the containers' names.
+// In the order that loses nobody more: files, then containers, then the proxy, which needs the containers' names.
 function repairOf(
-  { observed, stack, proxy }: RollState,
-  files: readonly FileState[],
+  { stack, proxy, runtime }: RollState,
+  files: readonly WrittenState[],
   services: readonly string[],
   stuck: StuckNotes,
 ): string[] {
-  const { file } = observed.proxy
-  const differing = files.filter(({ state }) => state !== 'as-before').map(({ path }) => path)
-  const contentOf = (path: string) =>
-    path === file.hostPath ? asBytes(file.text) : (observed.composeTexts[path] ?? '')
-  const copies = keep(stuck, Object.fromEntries(differing.map((path) => [path, contentOf(path)])))
-  const putBack = files
-    .filter(({ path }) => differing.includes(path))
-    .map(({ path, state }) => {
-      const copy = copies?.[path]
-      if (copy === undefined) return `# put ${path} back as it was before the roll`
-      if (state === 'changed')
-        return `diff ${quoted(copy)} ${quoted(path)} # somebody changed it: bring the two together`
-      // Into the file that is there: a container may have it mounted by itself.
-      return `cat ${quoted(copy)} > ${quoted(path)}`
-    })
-  const compose = [
-    'docker compose',
-    ...stack.compose.map((path) => `-f ${quoted(path)}`),
-    ...(stack.project === undefined ? [] : [`-p ${quoted(stack.project)}`]),
-  ].join(' ')
+  const differing = files.filter(({ state }) => state !== 'as-before')
+  const copies = keep(stuck, Object.fromEntries(differing.map(({ path, before }) => [path, before])))
+  const putBack = differing.map(({ path, state }) => {
+    const copy = copies?.[path]
+    if (copy === undefined) return `# put ${path} back as it was before the roll`
+    if (state === 'changed')
+      return `diff ${quoted(copy)} ${quoted(path)} # somebody changed it: bring the two together`
+    // Into the file that is there: a container may have it mounted by itself.
+    return `cat ${quoted(copy)} > ${quoted(path)}`
+  })
   return [
     ...putBack,
-    ...(services.length === 0
-      ? []
-      : [`${compose} up -d --no-deps --pull never ${services.map(quoted).join(' ')}`]),
-    `docker exec ${quoted(proxy.name)} sh -c 'nginx -t && nginx -s reload'`,
+    ...(services.length === 0 ? [] : [runtime.repair(services)]),
+    proxy.repair,
     `ropeway resolve ${stack.name}`,
   ]
 }
 
-function keep(stuck: StuckNotes, files: Parameters<StuckNotes['keep']>[0]): FileTexts | undefined {
+function keep(stuck: StuckNotes, files: Parameters<StuckNotes['keep']>[0]): Texts | undefined {
   try {
     return stuck.keep(files)
   } catch {
     // As on a full disk: the list says what to do all the same.
     return undefined
   }
-}
-
-/** As a shell takes it for one word. */
-function quoted(text: string): string {
-  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }

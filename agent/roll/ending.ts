@@ -118,7 +118,7 @@ async function running(state: RollState): Promise<{
   const { clock, engine } = state.ports
   try {
     return await within(clock, RECORD_MS_MAX, 'a look at what runs', undefined, async (signal) => {
-      const entries = state.observed.instances.map(async ({ service }) => {
+      const entries = state.observed.members.map(async ({ service }) => {
         const [container] = await containersOf(state, service, signal)
         const name = container && fullName(container, await engine.image(container.imageId, signal))
         return { service, short: shortImage(container?.image ?? ''), name }

@@ -1,6 +1,6 @@
 // Whether an instance in traffic answers worse than the others, by what nginx noted of their answers. Pure.
 
-import type { Attempt } from '../nginx/log-format.ts'
+import type { Attempt } from './proxy.ts'
 
 export interface Count {
   readonly requests: number

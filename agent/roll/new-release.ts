@@ -16,7 +16,7 @@ export async function recordRelease(
   signal: AbortSignal,
 ): Promise<number> {
   const { stack, ports, observed } = state
-  const owner = { project: observed.model.project, stack: stack.name }
+  const owner = { project: observed.runtime.project, stack: stack.name }
   const known = releases.list()
   const keys = envKeys(
     stack,
@@ -34,7 +34,8 @@ export async function recordRelease(
   if (!isNewest(known, observed) && !known.some((release) => release.deploy === deploy.id)) {
     const services = await servicesBefore(state, keys, signal)
     const at = startOf(state)
-    const files = { before: observed.composeTexts, after: observed.composeTexts }
+    const { textsBefore } = state.runtime
+    const files = { before: textsBefore, after: textsBefore }
     await add({ ...nobody, at, services, files })
   }
   const services = await servicesNow(state, keys, signal)
@@ -49,7 +50,7 @@ export async function recordRelease(
     builtAt: progress.builtAt ?? null,
     of: progress.goesBackTo === undefined ? undefined : originOf(progress.goesBackTo, known),
     services,
-    files: { before: observed.composeTexts, after: state.composeTexts },
+    files: { before: state.runtime.textsBefore, after: state.runtime.texts },
   })
   await forgetOld(owner, releases, stack.releasesKept, ports.engine, signal)
   return number
@@ -60,7 +61,7 @@ function originOf(number: number, known: readonly { number: number; of: number }
 }
 
 function startOf({ observed }: RollState): number {
-  const started = observed.instances.flatMap(({ containers }) =>
+  const started = observed.members.flatMap(({ containers }) =>
     containers.map(({ startedAt }) => Date.parse(startedAt)),
   )
   return Math.max(0, ...started.filter((at) => !Number.isNaN(at)))
@@ -72,8 +73,8 @@ async function servicesBefore(
   signal: AbortSignal,
 ): Promise<ReleasedServices> {
   const services: Record<string, ReleasedServices[string]> = {}
-  for (const { service, containers } of observed.instances) {
-    const said = observed.model.services[service]
+  for (const { service, containers } of observed.members) {
+    const said = observed.runtime.services[service]
     const [container] = containers
     if (!container || said?.image === undefined) continue
     const { imageId } = container

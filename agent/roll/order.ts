@@ -1,7 +1,7 @@
 // In which order the services are rolled, by how they are: whoever serves nobody first, so that somebody always serves.
 
 import { Problem } from '../../shared/problems.ts'
-import type { Before } from './gates.ts'
+import type { Before } from './gates/gates.ts'
 
 interface Rolled {
   readonly service: string

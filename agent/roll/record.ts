@@ -6,12 +6,13 @@ import { problemSchema } from '../../shared/events.ts'
 import { stepSchema, type Step } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
-import type { Container, Encoding, Ports } from '../ports.ts'
-import { composeTexts, missingIn, nginxTextWith, type RollState } from './context.ts'
-import type { Gates } from './gates.ts'
+import type { Ports } from './ports.ts'
+import { goneBefore, type RollState } from './context.ts'
+import { wishOf } from './wanted.ts'
+import type { Gates } from './gates/gates.ts'
 import type { Observed } from './observe.ts'
-import { rollFactsSchema, type RollFacts } from './strategies/strategy.ts'
-import { isTorn } from './torn.ts'
+import { strategyOf } from './strategies/index.ts'
+import { rollFactsSchema } from './strategies/strategy.ts'
 
 const textsSchema = z.record(z.string(), z.string())
 
@@ -27,32 +28,27 @@ const containerSchema = z.looseObject({
 
 const observedSchema = z
   .looseObject({
-    model: z.looseObject({
+    runtime: z.looseObject({
       project: z.string(),
       services: z.record(z.string(), z.looseObject({ env: z.record(z.string(), z.string().nullable()) })),
     }),
-    composeTexts: textsSchema,
+    containers: z.array(containerSchema),
     proxy: z.looseObject({
-      container: containerSchema,
-      upstream: z.looseObject({ name: z.string(), servers: z.array(z.looseObject({ address: z.string() })) }),
-      settings: z.looseObject({}),
-      file: z.object({
-        hostPath: z.string(),
-        path: z.string(),
-        text: z.string(),
-        how: z.enum(['in-place', 'rename']),
-      }),
+      backend: z.string(),
+      networks: z.array(z.string()),
+      servers: z.object({ all: z.number(), live: z.number(), others: z.number() }),
     }),
-    instances: z.array(
+    members: z.array(
       z.looseObject({
+        name: z.string(),
         service: z.string(),
-        servers: z.array(z.looseObject({ address: z.string(), port: z.number() })),
+        ports: z.array(z.number()),
         containers: z.array(containerSchema),
         isLive: z.boolean(),
       }),
     ),
   })
-  // What is left out here is as it was written: the journal is this host's own.
+  // What is left out here is as it was written: the journal is this host's own. What a driver keeps for itself, it checks itself.
   .transform((observed) => observed as unknown as Observed)
 
 const gatesSchema = z
@@ -62,17 +58,6 @@ const gatesSchema = z
     doors: z.array(z.looseObject({ address: z.string(), port: z.number() })),
   })
   .transform((gates) => gates as unknown as Gates)
-
-/** For a note that was written before gates were rehearsed: nothing is known of what ran, so a connection is enough. */
-const UNKNOWN_GATES: Gates = {
-  probe: { kind: 'tcp' },
-  from: 'agent',
-  families: [4, 6],
-  isDockerAsked: true,
-  before: {},
-  doors: [],
-  notes: [],
-}
 
 const wantedSchema = z.record(
   z.string(),
@@ -100,7 +85,7 @@ const imageSchema = z.object({
 const constantSchema = z.object({
   wanted: wantedSchema,
   observed: observedSchema,
-  gates: gatesSchema.default(UNKNOWN_GATES),
+  gates: gatesSchema,
   facts: rollFactsSchema,
   order: z.array(z.string()),
   /** The whole plan. */
@@ -125,23 +110,6 @@ const pointSchema = z.object({
 })
 
 const progressSchema = constantSchema.extend(pointSchema.shape)
-
-/** For a record that was written before strategies were named: what its steps say of them. */
-const factsOfSteps = z.object({ steps: z.array(stepSchema) }).transform(({ steps }): RollFacts => {
-  const targets = steps.flatMap((step) => {
-    if (step.kind !== 'update') return []
-    const { service, from, to } = step
-    const isLive = steps.some((other) => other.kind === 'switch' && other.out === service)
-    return [{ service, from, to, isLive }]
-  })
-  return {
-    strategy: 'in-place',
-    targets,
-    images: steps.flatMap((step) => (step.kind === 'pull' ? [step.image] : [])),
-    soakMs: steps.find((step) => step.kind === 'soak')?.ms ?? 0,
-    force: steps.some((step) => step.kind === 'update' && step.force === true),
-  }
-})
 
 const noteSchema = z.object({
   /** How often the roll has begun again after an interruption. */
@@ -189,14 +157,16 @@ export function readRecord(text: string): RollRecord {
     const { attempt, progress } = noteSchema.parse(JSON.parse(lines.at(-1) ?? ''))
     if (progress === undefined) return { attempt }
     const constant: unknown = lines.length > 1 ? JSON.parse(lines[0] ?? '') : {}
-    const whole: Readonly<Record<string, unknown>> = Object.assign({}, constant, progress)
-    const facts = whole['facts'] ?? factsOfSteps.parse(whole)
-    return { attempt, progress: progressSchema.parse({ ...whole, facts }) }
+    return { attempt, progress: progressSchema.parse(Object.assign({}, constant, progress)) }
   } catch (cause) {
-    throw new Problem('journal-unusable', 'the note of how far the roll had come is damaged', {
-      cause,
-      cure: 'compare what runs with the compose file and the nginx configuration',
-    })
+    throw new Problem(
+      'journal-unusable',
+      'the note of how far the roll had come is damaged, or another version of the agent’s',
+      {
+        cause,
+        cure: 'compare what runs with the compose file and the nginx configuration',
+      },
+    )
   }
 }
 
@@ -228,87 +198,30 @@ export async function resumeRoll(
   ports: Ports,
   signal: AbortSignal,
 ): Promise<{ state: RollState; changed: Problem | undefined }> {
-  const { observed, gates, wanted, facts, order, images } = progress
-  const containers = await ports.engine.containers(observed.model.project, signal)
-  // One that cannot be read is as good as one that somebody else has written.
-  const read = async (path: string, encoding: Encoding) =>
-    await ports.files.read(path, encoding).catch(() => '')
-  const texts: Record<string, string> = {}
-  for (const path of stack.compose) texts[path] = await read(path, 'utf-8')
-  const state: RollState = {
-    deployId,
-    stack,
-    wanted,
-    facts,
-    ports,
-    observed,
-    gates,
-    proxy: proxyAmong(containers, observed),
-    order,
-    updated: new Set(),
-    out: new Set(),
-    known: undefined,
-    nginxText: await read(observed.proxy.file.hostPath, 'bytes'),
-    composeTexts: texts,
-    images: new Map(Object.entries(images)),
-    retiring: [],
-    isLoaded: false,
+  const { observed, gates, wanted, facts, order } = progress
+  const images = new Map(Object.entries(progress.images))
+  const proxy = ports.proxies.open(observed.proxy)
+  const runtime = ports.runtimes.open(stack, observed.runtime, wishOf(order, wanted, images))
+  proxy.look(await ports.engine.containers(observed.runtime.project, signal))
+  const byRuntime = await runtime.resume()
+  const byProxy = await proxy.resume(strategyOf(facts).routes(facts), goneBefore(gates))
+  return {
+    state: {
+      deployId,
+      stack,
+      wanted,
+      facts,
+      ports,
+      observed,
+      gates,
+      proxy,
+      runtime,
+      order,
+      known: undefined,
+      images,
+    },
+    changed: byProxy ?? byRuntime,
   }
-  const [out, updated] = [outNow(state), updatedNow(state)]
-  if (out === 'torn') state.tornText = state.nginxText
-  else if (!(out instanceof Problem)) for (const service of out) state.out.add(service)
-  if (!(updated instanceof Problem)) for (const service of updated) state.updated.add(service)
-  return { state, changed: [out, updated].find((found) => found instanceof Problem) }
-}
-
-function proxyAmong(containers: readonly Container[], { proxy }: Observed): Container {
-  const ofService = containers.filter(({ service }) => service === proxy.container.service)
-  return ofService.find(({ state }) => state === 'running') ?? ofService[0] ?? proxy.container
-}
-
-// The file is one of those that this roll writes, or one of them half written, or somebody else's.
-function outNow(state: RollState): readonly string[] | 'torn' | Problem {
-  const { file } = state.observed.proxy
-  const missing = subsets([...missingIn({ gates: state.gates, updated: new Set() })])
-  const sets = [[], ...state.order.flatMap((service) => missing.map(() => [service]))]
-  const texts = [
-    file.text,
-    ...state.order.flatMap((service) =>
-      missing.map((names) => nginxTextWith(state, new Set([service]), new Set(names))),
-    ),
-  ]
-  const found = sets[texts.indexOf(state.nginxText)]
-  if (found) return found
-  // nginx never loaded it: whoever is out by what it did load, the way back takes out and puts back by name.
-  if (file.how === 'in-place' && texts.some((to) => texts.some((from) => isTorn(state.nginxText, from, to))))
-    return 'torn'
-  return new Problem('nginx-changed', `${file.hostPath} is not as any step of the roll wrote it`, {
-    cure: 'put every server back by hand and reload nginx',
-  })
-}
-
-// Each file by itself: with several, the crash may have come between two writes of one update.
-function updatedNow(state: RollState): readonly string[] | Problem {
-  const candidates = subsets(state.order).map((set) => ({ set, texts: composeTexts(state, new Set(set)) }))
-  const sets: string[][] = []
-  for (const [path, text] of Object.entries(state.composeTexts)) {
-    const found = candidates.find(({ texts }) => texts[path] === text)
-    if (!found)
-      return new Problem('compose-changed', `${path} is not as any step of the roll wrote it`, {
-        cure: 'see what changed there',
-      })
-    sets.push(found.set)
-  }
-  return sets.flat()
-}
-
-/** Beyond this many instances only the sets that a roll passes through by itself are looked for. */
-const SUBSETS_INSTANCES_MAX = 8
-
-// The way there passes through prefixes of the order; the way back, where a service had died, through others.
-function subsets(order: readonly string[]): string[][] {
-  if (order.length > SUBSETS_INSTANCES_MAX) return [...order, ''].map((_, count) => order.slice(0, count))
-  return order.reduce<string[][]>((sets, service) => [...sets, ...sets.map((set) => [...set, service])], [[]])
 }
 
 /** The steps that were begun. */

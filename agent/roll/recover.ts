@@ -1,13 +1,13 @@
 // After a crash: what becomes of a roll that was interrupted. The world decides, not the note of how far it had come: it begins again where
 // nothing was touched, is finished where every instance runs the new version, and is undone otherwise.
 
-import { describeStep, type Step } from '../../shared/plan.ts'
+import { AS_WRITTEN, describeStep, type Step } from '../../shared/plan.ts'
 import { Problem, reportOf } from '../../shared/problems.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config/config.ts'
-import type { Container, Ports } from '../ports.ts'
-import { composeTexts, type RollState } from './context.ts'
-import { areAsDefined } from './observe.ts'
+import type { Container } from '../ports.ts'
+import type { Ports } from './ports.ts'
+import type { RollState } from './context.ts'
 import { endStuck, endSucceeded, endUndone, endedBy } from './ending.ts'
 import {
   begunOf,
@@ -87,7 +87,7 @@ async function recoverLocked(
   const record = text === undefined ? { attempt: 0 } : readRecord(text)
   const { progress } = record
   await within(clock, PREFLIGHT_MS_MAX, 'the end of what was left running', undefined, (signal) =>
-    ports.compose.endOrphans(stack, signal),
+    ports.runtimes.endOrphans(stack, signal),
   )
   if (!progress || isUntouched(progress)) return await again(stack, request, record, ports, context, ms)
   const never = new AbortController().signal
@@ -95,7 +95,8 @@ async function recoverLocked(
   const { state, changed } = await within(clock, PREFLIGHT_MS_MAX, 'recovery', undefined, (signal) =>
     resumeRoll(context.deploy.id, stack, progress, ports, signal),
   )
-  for (const path of [...stack.compose, progress.observed.proxy.file.hostPath]) await ports.files.tidy(path)
+  await state.runtime.tidy()
+  await state.proxy.tidy()
   if (changed) return await leaveAlone(state, record, changed, context, ms)
   if (!progress.goesBack && (await isComplete(state, progress)))
     return await forward(state, progress, record.attempt, context, ms)
@@ -176,8 +177,8 @@ async function leaveAlone(
   const problem = record.progress?.goesBack?.problem ?? INTERRUPTED
   try {
     if (wrong.length > 0 || (record.progress && (await runsNew(state, record.progress)))) throw changed
-    // nginx may not have heard that its file is as it was. Where somebody else has written it, it was they who told it.
-    if (state.nginxText === state.observed.proxy.file.text) await reloadNow(state)
+    // The proxy may not have heard that its file is as it was. Where somebody else has written it, it was they who told it.
+    if (state.proxy.isAsWritten) await reloadNow(state)
   } catch (fault) {
     return await endStuck(state, text, problem, reportOf(fault), context, { clock: ports.clock, ms })
   }
@@ -186,7 +187,7 @@ async function leaveAlone(
 }
 
 async function reloadNow(state: RollState): Promise<void> {
-  const step = { kind: 'switch' } as const
+  const step = { kind: 'switch', route: AS_WRITTEN } as const
   const { deadlineMs, do: reload } = handlerOf(step.kind)
   await within(state.ports.clock, deadlineMs(step, state), describeStep(step), undefined, async (signal) => {
     await reload(step, { roll: state, report: () => {}, signal })
@@ -195,37 +196,33 @@ async function reloadNow(state: RollState): Promise<void> {
 
 // By the files and by what runs. Where the containers are recreated though they run the wanted version already, only the note tells.
 async function isComplete(state: RollState, progress: Progress): Promise<boolean> {
-  const { ports, observed, order } = state
+  const { ports, runtime, order } = state
   const updates = progress.steps.filter((step) => step.kind === 'update')
   const begun = begunOf(progress).filter((step) => step.kind === 'update')
   if (updates.length === 0 || (updates.some(({ force }) => force) && begun.length < updates.length))
     return false
-  const wanted = composeTexts(state, new Set(order))
-  if (Object.entries(wanted).some(([path, text]) => state.composeTexts[path] !== text)) return false
-  const [containers, hashes] = await within(
+  if (!runtime.isAllDefined) return false
+  const [containers] = await within(
     ports.clock,
     PREFLIGHT_MS_MAX,
     'a look at what runs',
     undefined,
     (signal) =>
-      Promise.all([
-        ports.engine.containers(observed.model.project, signal, order),
-        ports.compose.hashes(state.stack, signal),
-      ]),
+      Promise.all([ports.engine.containers(runtime.seen.project, signal, order), runtime.look(signal)]),
   )
   return updates.every(({ service, to }) => {
     const own = containers.filter((one) => one.service === service)
     // One that ran the wanted version before may not have been made by its new text yet.
-    const isMade = own.length > 0 && areAsDefined(own, hashes[service])
+    const isMade = own.length > 0 && runtime.areAsDefined(service, own)
     return isMade && own.every((one) => runs(state, one, to))
   })
 }
 
 // Whether an instance runs what the roll has brought, and that is not what it ran before.
 async function runsNew(state: RollState, { steps }: Progress): Promise<boolean> {
-  const { ports, observed, order } = state
+  const { ports, runtime, order } = state
   const containers = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at what runs', undefined, (signal) =>
-    ports.engine.containers(observed.model.project, signal, order),
+    ports.engine.containers(runtime.seen.project, signal, order),
   )
   return steps.some(
     (step) =>
@@ -261,14 +258,15 @@ async function forward(
   const { emit, remember, signal } = context
   const { clock } = state.ports
   emit({ type: 'recovering', way: 'forward' })
-  const { facts, order, out, isLoaded } = state
-  const standing = { updated: new Set(order), out, isLoaded, dead: [] }
+  const { facts, order, proxy } = state
+  const standing = { updated: new Set(order), out: proxy.out, isLoaded: proxy.isLoaded, dead: [] }
   const steps = strategyOf(facts).plan(facts, standing, 'wanted')
   const after = afterOf(progress, state.stack, context)
   emit({ type: 'resuming', steps: [...steps, ...after], from: progress.told })
   const told = progress.told + steps.length + after.length
   const onward: Progress = { ...progress, told }
-  for (const service of state.order) state.updated.add(service)
+  // They are, by the files too, where that shows.
+  await state.runtime.define(new Set(order))
   await within(clock, state.stack.deadlineMs, 'the roll', undefined, async (deadline) => {
     try {
       remember(writeNote({ attempt, progress: onward }))

@@ -51,13 +51,13 @@ export interface Releases {
 export type ReleasedServices = Release['services']
 
 /** Whether what runs is what the newest release says; false where there is none. */
-export function isNewest(releases: readonly Release[], { instances, model }: Observed): boolean {
+export function isNewest(releases: readonly Release[], { members, runtime }: Observed): boolean {
   const newest = releases.at(-1)
   return (
     newest !== undefined &&
-    instances.every(({ service, containers }) => {
+    members.every(({ service, containers }) => {
       const had = newest.services[service]
-      const env = model.services[service]?.env ?? {}
+      const env = runtime.services[service]?.env ?? {}
       return (
         had !== undefined &&
         containers.every(({ imageId }) => imageId === had.imageId) &&

@@ -4,7 +4,7 @@ import type { Step } from '../../shared/plan.ts'
 import { Problem, reportOf } from '../../shared/problems.ts'
 import { isRollback, type AnyRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config/config.ts'
-import type { Ports } from '../ports.ts'
+import type { Ports } from './ports.ts'
 import { beginRoll, type RollState } from './context.ts'
 import { endedBy, endSucceeded, endUndone } from './ending.ts'
 import { preflight, type Preflight } from './preflight.ts'
@@ -154,14 +154,14 @@ class Run {
   }
 
   #isAlreadyRunning(): boolean {
-    const { observed, wanted, images } = this.state
-    return observed.instances.every((instance) => {
-      const own = wantedOf(wanted, instance.service)
+    const { observed, wanted, images, runtime } = this.state
+    return observed.members.every((member) => {
+      const own = wantedOf(wanted, member.service)
       const id = own.image === undefined ? undefined : images.get(own.image)?.id
       return (
-        isRunning(instance) &&
-        instance.containers.every(({ imageId }) => id === undefined || imageId === id) &&
-        isEnvThere(instance, observed.model, own)
+        isRunning(member) &&
+        member.containers.every(({ imageId }) => id === undefined || imageId === id) &&
+        isEnvThere(member, runtime.seen, own)
       )
     })
   }

@@ -1,7 +1,7 @@
 // A stack that is stuck: the note that locks it until a person, or a deploy that succeeds, has set it right.
 
 import { z } from 'zod'
-import type { FileTexts } from '../compose/texts.ts'
+import type { Texts } from './runtime.ts'
 
 export const stuckNoteSchema = z.object({
   deploy: z.string(),
@@ -20,5 +20,5 @@ export interface StuckNotes {
   write(note: StuckNote): void
   clear(): void
   /** Keeps copies of files, texts as UTF-8, for a person to put back: the path of each copy, by the path of the file. */
-  keep(files: Readonly<Record<string, string | Uint8Array>>): FileTexts
+  keep(files: Readonly<Record<string, string | Uint8Array>>): Texts
 }

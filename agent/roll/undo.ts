@@ -2,8 +2,9 @@
 
 import type { Step } from '../../shared/plan.ts'
 import { reportOf } from '../../shared/problems.ts'
-import type { Clock, Container, Engine, Ports } from '../ports.ts'
-import { instanceOf, lookAround, idsOf, missingIn, type RollState } from './context.ts'
+import type { Clock, Container, Engine } from '../ports.ts'
+import type { Ports } from './ports.ts'
+import { memberOf, lookAround, idsOf, missingIn, type RollState } from './context.ts'
 import { faultOf } from './steps/await-healthy.ts'
 import { restoreTag } from './steps/update.ts'
 import { runSteps, within, type RunOptions } from './run-steps.ts'
@@ -58,9 +59,10 @@ export async function undo(state: RollState, noted: readonly string[], options: 
         await engineBack(engine, clock, signal)
         const back = await within(clock, LOOK_MS_MAX, 'a look at the stack', signal, async (inTime) => {
           await prepare(state, inTime)
-          const { facts, out, isLoaded } = state
-          const updated = new Set([...taken, ...state.updated])
-          const standing = { updated, out, isLoaded, dead: await deadServices(state, inTime) }
+          const { facts, proxy, runtime } = state
+          const updated = new Set([...taken, ...runtime.updated])
+          const dead = await deadServices(state, inTime)
+          const standing = { updated, out: proxy.out, isLoaded: proxy.isLoaded, dead }
           return strategyOf(facts).plan(facts, standing, 'former')
         })
         hasBegun = true
@@ -94,8 +96,7 @@ export async function undo(state: RollState, noted: readonly string[], options: 
         // An engine that shuts down answers this and refuses that: ever longer, until it is gone, or back.
         await clock.sleep(pauseMs, signal)
         pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)
-        // Whatever nginx runs by now, it is not known.
-        state.isLoaded = false
+        state.proxy.forget()
       }
     }
   })
@@ -150,10 +151,10 @@ async function isEngineAway({ engine, clock }: Ports, signal: AbortSignal, error
   )
 }
 
-// What the steps rely on: no container is expected to be the one that was, those that ran before and are the old version run, and nginx runs.
-// Until it loads its configuration anew, nginx asks at the address of a container that somebody has replaced.
+// What the steps rely on: no container is expected to be the one that was, those that ran before and are the old version run, and the proxy
+// runs. Until it takes up its route anew, it asks at the address of a container that somebody has replaced.
 async function prepare(state: RollState, signal: AbortSignal): Promise<void> {
-  if (await hasForeignContainer(state, signal)) state.isLoaded = false
+  if (await hasForeignContainer(state, signal)) state.proxy.forget()
   state.known = undefined
   await revive(state, 'back', signal)
 }
@@ -164,48 +165,48 @@ async function hasForeignContainer(state: RollState, signal: AbortSignal): Promi
   const all = await lookAround(state, signal)
   return [...known].some(([service, ids]) => {
     const now = all.filter((one) => one.service === service)
-    return !state.out.has(service) && now.length > 0 && idsOf(now).join() !== ids.join()
+    return !state.proxy.out.has(service) && now.length > 0 && idsOf(now).join() !== ids.join()
   })
 }
 
 /**
- * Starts what was stopped since the roll began, as by an engine that was restarted: instances first, for nginx needs their names. On the way
+ * Starts what was stopped since the roll began, as by an engine that was restarted: members first, for the proxy needs their names. On the way
  * back only what ran before: what this roll made and does not run is as dead as it seems, and its update is taken back.
  */
 export async function revive(state: RollState, way: 'forward' | 'back', signal: AbortSignal): Promise<void> {
-  const { ports, observed, updated } = state
+  const { ports, observed, proxy, runtime } = state
   const start = async (containers: readonly Container[]) => {
     const isRunning = containers.some((one) => one.state === 'running')
     const stopped = containers.find((one) => one.state === 'exited' || one.state === 'created')
     if (!isRunning && stopped) await startAndSee(state, stopped, signal)
   }
-  const all = await ports.engine.containers(observed.model.project, signal)
+  const all = await ports.engine.containers(runtime.seen.project, signal)
   const missing = missingIn(state)
   const isWanted = (one: Container) =>
     !missing.has(one.service) &&
     (way === 'forward' ||
-      instanceOf(state, one.service).containers.some(
+      memberOf(state, one.service).containers.some(
         ({ id, state: was }) => id === one.id && was === 'running',
       ) ||
-      !updated.has(one.service))
-  for (const { service } of observed.instances.toReversed())
+      !runtime.updated.has(one.service))
+  for (const { service } of observed.members.toReversed())
     await start(all.filter((one) => one.service === service).filter(isWanted))
-  const ofProxy = all.filter(({ service }) => service === observed.proxy.container.service)
+  const ofProxy = all.filter(({ service }) => proxy.services.includes(service))
   await start(ofProxy)
   if (ofProxy.length > 0) await proxyUp(state, signal)
 }
 
-// An engine that restarts it tries ever less often. While an instance is missing there is nothing to wait for: nginx does not start then.
+// An engine that restarts it tries ever less often. While a member is missing there is nothing to wait for: the proxy does not start then.
 async function proxyUp(state: RollState, signal: AbortSignal): Promise<void> {
   const { clock, engine } = state.ports
-  const { model, proxy, instances: wanted } = state.observed
+  const { proxy, runtime, observed } = state
   const end = clock.now() + PROXY_MS_MAX
   for (;;) {
-    const instances = await lookAround(state, signal)
+    const members = await lookAround(state, signal)
     const isMissing = ({ service }: { service: string }) =>
-      !instances.some((one) => one.service === service && one.state === 'running')
-    const found = await engine.containers(model.project, signal, [proxy.container.service])
-    if (found.some(({ state: is }) => is === 'running') || wanted.some(isMissing)) return
+      !members.some((one) => one.service === service && one.state === 'running')
+    const found = await engine.containers(runtime.seen.project, signal, proxy.services)
+    if (found.some(({ state: is }) => is === 'running') || observed.members.some(isMissing)) return
     if (clock.now() >= end) return
     await clock.sleep(START_POLL_MS, signal)
   }
@@ -225,7 +226,7 @@ async function startAndSee(state: RollState, { id }: Container, signal: AbortSig
   })
 }
 
-// Stopped; or made by this roll and restarting, so that nginx finds its name only now and then; or sick by its own healthcheck.
+// Stopped; or made by this roll and restarting, so that its name is found only now and then; or sick by its own healthcheck.
 async function deadServices(state: RollState, signal: AbortSignal): Promise<string[]> {
   const containers = await lookAround(state, signal)
   const isUp = (one: Container) => faultOf(state, one) === undefined

@@ -2,7 +2,7 @@
 
 import { Problem, reportOf } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
-import type { Ports } from '../ports.ts'
+import type { Ports } from './ports.ts'
 import { readRecord, resumeRoll, takenBy } from './record.ts'
 import type { RollContext } from './roll-context.ts'
 import { undo } from './undo.ts'

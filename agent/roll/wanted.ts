@@ -10,9 +10,10 @@ import {
   type RollbackRequest,
 } from '../../shared/request.ts'
 import { isDowngrade } from '../../shared/version.ts'
-import type { ComposeModel } from '../ports.ts'
-import type { Instance } from './observe.ts'
+import type { Image } from '../ports.ts'
+import type { Member } from './observe.ts'
 import type { Release } from './release.ts'
+import type { Defined, VersionWish } from './runtime.ts'
 
 /** `image` undefined: what it runs today. An env variable that is null is taken away. */
 export interface Wanted {
@@ -27,6 +28,23 @@ export type AllWanted = Readonly<Record<string, Wanted>>
 
 export function wantedOf(wanted: AllWanted, service: string): Wanted {
   return wanted[service] ?? { env: {} }
+}
+
+/** An image that was fetched, and how the stack's files name it. */
+export type PinnedImage = Omit<Image, 'platform' | 'unproven'> & { readonly text: string }
+
+/** The wanted images once they were fetched, by the text that asks for them. */
+export type PinnedImages = Map<string, PinnedImage>
+
+/** What each service is to run, by what was fetched by then. */
+export function wishOf(order: readonly string[], wanted: AllWanted, images: PinnedImages): VersionWish {
+  return {
+    order,
+    versionOf(service) {
+      const { image, env } = wantedOf(wanted, service)
+      return { env: { ...env }, ...(image === undefined ? {} : { image: images.get(image)?.text ?? image }) }
+    },
+  }
 }
 
 /**
@@ -86,13 +104,13 @@ export function imagesOf(wanted: AllWanted): string[] {
   return [...new Set(Object.values(wanted).flatMap(({ image }) => image ?? []))]
 }
 
-export function isRunning({ containers }: Instance): boolean {
+export function isRunning({ containers }: Member): boolean {
   return containers.some(({ state }) => state === 'running')
 }
 
 /** Whether a service has the env that is wanted: in the compose files, and in what runs. */
-export function isEnvThere({ service, containers }: Instance, model: ComposeModel, { env }: Wanted): boolean {
-  const said = model.services[service]?.env ?? {}
+export function isEnvThere({ service, containers }: Member, { services }: Defined, { env }: Wanted): boolean {
+  const said = services[service]?.env ?? {}
   return Object.entries(env).every(([key, value]) =>
     // What an image brings by itself is nobody's to take away.
     value === null

@@ -3,11 +3,15 @@
 import type { Version } from '../../shared/plan.ts'
 import { reportOf } from '../../shared/problems.ts'
 import type { StackConfig } from '../config/config.ts'
-import type { Ports } from '../ports.ts'
-import { askerFrom } from './ask.ts'
-import { faultAt, rehearse, remotesAt, type Gates } from './gates.ts'
-import { addressesFrom, areAsDefined, observe, type Instance, type Observed } from './observe.ts'
+import type { Ports } from './ports.ts'
+import { askerFrom, faultAt, remotesAt, type Gates } from './gates/gates.ts'
+import { rehearse, type Scene } from './gates/rehearse.ts'
+import { addressesFrom, observe, type Member, type Observed } from './observe.ts'
+import type { Runtime } from './runtime.ts'
 import { readRecord, type Progress } from './record.ts'
+
+/** A look, and no roll. */
+const NOTHING_WISHED = { order: [], versionOf: () => ({ env: {} }) }
 
 /**
  * What is still wrong, a sentence each; nothing when the stack is whole. With the record of a roll, a server that was in before it and is
@@ -25,22 +29,24 @@ export async function looksWhole(
   } catch (error) {
     return [reportOf(error).message]
   }
+  const scene: Scene = { stack, observed: now, proxy: ports.proxies.open(now.proxy), ports }
+  const runtime = ports.runtimes.open(stack, now.runtime, NOTHING_WISHED)
   const progress = progressIn(record)
-  const live = progress?.observed.instances.filter(({ isLive }) => isLive).map(({ service }) => service)
+  const live = progress?.observed.members.filter(({ isLive }) => isLive).map(({ service }) => service)
   let gates: Gates
   try {
-    gates = progress?.gates ?? (await rehearse(stack, now, ports, signal))
+    gates = progress?.gates ?? (await rehearse(scene, signal))
   } catch (error) {
     return [reportOf(error).message]
   }
   const isKnown = progress !== undefined
   const found = await Promise.all(
-    now.instances.map((instance) => faultsOf(stack, now, instance, { gates, isKnown }, ports, signal)),
+    now.members.map((member) => faultsOf(scene, runtime, member, { gates, isKnown }, signal)),
   )
   return [
-    ...now.instances
+    ...now.members
       .filter(({ service, isLive }) => !isLive && live?.includes(service))
-      .map(({ service }) => `${service} is down in ${now.proxy.file.hostPath}`),
+      .map(({ service }) => `${service} is down in ${now.proxy.file}`),
     ...(progress ? mixed(progress, now) : []),
     ...found.flat(),
   ]
@@ -59,8 +65,8 @@ function progressIn(record: string | undefined): Progress | undefined {
 function mixed({ steps, images, observed }: Progress, now: Observed): string[] {
   const updates = steps.filter((step) => step.kind === 'update')
   const sides = updates.map(({ service, from, to }) => {
-    const running = now.instances.find((one) => one.service === service)?.containers ?? []
-    const before = observed.instances.find((one) => one.service === service)?.containers ?? []
+    const running = now.members.find((one) => one.service === service)?.containers ?? []
+    const before = observed.members.find((one) => one.service === service)?.containers ?? []
     const wanted = to.image === undefined ? undefined : images[to.image]?.id
     const isAt = (env: Version['env'], ids: readonly (string | undefined)[]) =>
       running.every(
@@ -83,23 +89,23 @@ function mixed({ steps, images, observed }: Progress, now: Observed): string[] {
 }
 
 async function faultsOf(
-  stack: StackConfig,
-  { model, hashes, proxy }: Observed,
-  { service, servers, containers, isLive }: Instance,
+  { observed, proxy, ports }: Scene,
+  runtime: Runtime,
+  member: Member,
   { gates, isKnown }: { gates: Gates; isKnown: boolean },
-  ports: Ports,
   signal: AbortSignal,
 ): Promise<string[]> {
+  const { service, containers, isLive } = member
   const before = gates.before[service]
   const running = containers.filter(({ state }) => state === 'running')
   if (running.length === 0)
     return isKnown && before?.state === 'gone' ? [] : [`${service} has no running container`]
-  const text = model.services[service]?.image
+  const text = observed.runtime.services[service]?.image
   const image = text === undefined ? undefined : await ports.engine.image(text, signal)
   const faults = running.flatMap((container) => [
-    ...(areAsDefined([container], hashes[service])
+    ...(runtime.areAsDefined(service, [container])
       ? []
-      : [`${container.name} does not run as ${stack.compose.join(', ')} says`]),
+      : [`${container.name} does not run as ${runtime.named} says`]),
     ...(image && container.imageId !== image.id ? [`${container.name} runs another image than ${text}`] : []),
     ...(/^[0-9a-f]{12}_/.test(container.name)
       ? [`${container.name} has the makeshift name of an unfinished recreation`]
@@ -108,8 +114,8 @@ async function faultsOf(
   if (!isLive) return faults
   if (!isKnown) return before?.state === 'sick' ? [...faults, `${service}: ${before.said}`] : faults
   if (before?.state === 'sick') return faults
-  const ips = running.flatMap((container) => addressesFrom(proxy.container, container))
-  const asker = askerFrom(gates.from, ports, proxy.container)
-  const fault = await faultAt(gates, asker, remotesAt({ servers }, ips), signal)
+  const ips = running.flatMap((container) => addressesFrom(proxy.seen, container))
+  const asker = askerFrom(gates.from, ports, proxy)
+  const fault = await faultAt(gates, asker, remotesAt(member, ips), signal)
   return fault === undefined ? faults : [...faults, `${service}: ${fault}`]
 }

@@ -1,24 +1,28 @@
 // The real ports with a stopwatch on every call: where a roll's time goes.
 
-import type { Ports } from '../../agent/ports.ts'
+import { withDrivers, type DrivenPorts } from '../../agent/drivers.ts'
+import type { HostPorts } from '../../agent/ports.ts'
 
 export type Times = Map<string, { calls: number; ms: number }>
 
 type Method = (...args: unknown[]) => unknown
 
 /** `times` fills up with each call; calls that run at the same time count both. */
-export function timedPorts(ports: Ports): { ports: Ports; times: Times } {
+export function timedPorts({ proxies: _proxies, runtimes: _runtimes, ...host }: DrivenPorts): {
+  ports: DrivenPorts
+  times: Times
+} {
   const times: Times = new Map()
-  const timed = Object.entries(ports).map(([port, methods]) => [
+  const timed = Object.entries(host).map(([port, methods]) => [
     port,
     Object.fromEntries(
-      Object.entries(methods as Record<string, Method>).map(([name, method]) => [
+      Object.entries(methods as unknown as Record<string, Method>).map(([name, method]) => [
         name,
         port === 'clock' && name === 'now' ? method : stopwatch(`${port}.${name}`, method, times),
       ]),
     ),
   ])
-  return { ports: Object.fromEntries(timed) as Ports, times }
+  return { ports: withDrivers(Object.fromEntries(timed) as unknown as HostPorts), times }
 }
 
 function stopwatch(name: string, method: Method, times: Times): Method {

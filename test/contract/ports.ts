@@ -3,11 +3,11 @@
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { StackConfig } from '../../agent/config/config.ts'
-import type { Container, Ports } from '../../agent/ports.ts'
+import type { Container, HostPorts } from '../../agent/ports.ts'
 
 /** A stack of nginx, app1 and app2 (port 3000, `MESSAGE=app1,v1`), as the seed has it, with the nginx file mounted by itself. */
 export interface Subject {
-  readonly ports: Ports
+  readonly ports: HostPorts
   readonly stack: StackConfig
   readonly project: string
   readonly nginxPath: string
@@ -45,7 +45,7 @@ function addressOf({ addresses }: Container): string {
 
 export function testPorts(begin: () => Promise<Subject>): void {
   let subject: Subject
-  const run = <T>(work: (ports: Ports) => Promise<T>): Promise<T> => subject.run(work(subject.ports))
+  const run = <T>(work: (ports: HostPorts) => Promise<T>): Promise<T> => subject.run(work(subject.ports))
   const all = async (): Promise<Record<string, Container>> => {
     const containers = await run(({ engine }) => engine.containers(subject.project, signal()))
     return Object.fromEntries(containers.map((container) => [container.service, container]))
@@ -135,7 +135,7 @@ export function testPorts(begin: () => Promise<Subject>): void {
     await run(({ engine }) => engine.stop(before.id, signal()))
     expect(await one('app2')).toMatchObject({ id: before.id, state: 'exited', pid: 0, addresses: {} })
     await run(({ engine }) => engine.stop(before.id, signal()))
-    const works: ((ports: Ports) => Promise<unknown>)[] = [
+    const works: ((ports: HostPorts) => Promise<unknown>)[] = [
       ({ engine }) => engine.exec(before.id, ['true'], signal()),
       ({ engine }) => engine.exec(NOBODY, ['true'], signal()),
       ({ engine }) => engine.hangUp(before.id, signal()),
@@ -152,8 +152,8 @@ export function testPorts(begin: () => Promise<Subject>): void {
 
   test('a container that is gone cannot be started or named, and need not be stopped or removed', async () => {
     for (const work of [
-      ({ engine }: Ports) => engine.start(NOBODY, signal()),
-      ({ engine }: Ports) => engine.rename(NOBODY, 'nobody', signal()),
+      ({ engine }: HostPorts) => engine.start(NOBODY, signal()),
+      ({ engine }: HostPorts) => engine.rename(NOBODY, 'nobody', signal()),
     ])
       await expect(run(work)).rejects.toMatchObject({ code: 'container-missing' })
     await run(({ engine }) => engine.stop(NOBODY, signal()))
@@ -306,7 +306,7 @@ export function testPorts(begin: () => Promise<Subject>): void {
 
   test('a file that is not there can be neither read nor written, and its path is said', async () => {
     const path = `${composePath()}-gone`
-    const works: ((ports: Ports) => Promise<unknown>)[] = [
+    const works: ((ports: HostPorts) => Promise<unknown>)[] = [
       ({ files }) => files.read(path),
       ({ files }) => files.write(path, '', 'rename'),
       ({ files }) => files.write(path, '', 'in-place'),
@@ -500,7 +500,7 @@ export function testPorts(begin: () => Promise<Subject>): void {
     const nginx = await one('nginx')
     const ip = addressOf(nginx)
     const long = ['sleep', String(LONG_SECONDS)]
-    const waits: Record<string, (ports: Ports, signal: AbortSignal) => Promise<unknown>> = {
+    const waits: Record<string, (ports: HostPorts, signal: AbortSignal) => Promise<unknown>> = {
       containers: ({ engine }, stop) => engine.containers(subject.project, stop),
       container: ({ engine }, stop) => engine.container(nginx.id, stop),
       envFiles: ({ engine }, stop) => engine.envFiles(subject.stack.compose, undefined, stop),

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { describeStep, shortImage, type Step } from '../../shared/plan.ts'
+import { AS_WRITTEN, describeStep, shortImage, type Step } from '../../shared/plan.ts'
 
 const FROM = { image: 'hello:v1', env: {} }
 const TO = { image: 'hello:v2', env: { MESSAGE: 'new' } }
@@ -7,10 +7,10 @@ const TO = { image: 'hello:v2', env: { MESSAGE: 'new' } }
 const DIGEST = '0123456789abcdef'.repeat(4)
 test.each<[Step, string]>([
   [{ kind: 'pull', image: `hello@sha256:${DIGEST}` }, `pull hello@sha256:${DIGEST}`],
-  [{ kind: 'switch', out: 'a' }, 'take a out'],
-  [{ kind: 'switch', back: 'a' }, 'put a back'],
-  [{ kind: 'switch', back: 'b', out: 'a' }, 'put b back, take a out'],
-  [{ kind: 'switch' }, 'reload nginx'],
+  [{ kind: 'switch', out: 'a', route: AS_WRITTEN }, 'take a out'],
+  [{ kind: 'switch', back: 'a', route: AS_WRITTEN }, 'put a back'],
+  [{ kind: 'switch', back: 'b', out: 'a', route: AS_WRITTEN }, 'put b back, take a out'],
+  [{ kind: 'switch', route: AS_WRITTEN }, 'reload nginx'],
   [
     { kind: 'command', when: 'before', service: 'a', command: ['m', '--all'] },
     'run `m --all` in a, before the roll',

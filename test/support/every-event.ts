@@ -10,7 +10,7 @@ const steps: Step[] = [{ kind: 'verify' }]
 
 export const EVERY_STEP: One<Step, 'kind'> = {
   pull: { kind: 'pull', image: 'hello:v2' },
-  switch: { kind: 'switch', out: 'app2' },
+  switch: { kind: 'switch', out: 'app2', route: { kind: 'members', serving: ['app1'], out: ['app2'] } },
   drain: { kind: 'drain', service: 'app2' },
   command: { kind: 'command', when: 'before', service: 'app2', command: ['migrate'] },
   update: {

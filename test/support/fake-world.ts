@@ -2,7 +2,7 @@
 // get, at every moment, and by what is left in the end; it knows nothing of how a roll goes about it.
 
 import type { StackConfig } from '../../agent/config/config.ts'
-import type { Ports } from '../../agent/ports.ts'
+import { withDrivers, type DrivenPorts } from '../../agent/drivers.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import { VirtualClock } from './world/clock.ts'
 import { FakeCompose, healthcheckOf } from './world/compose.ts'
@@ -67,7 +67,7 @@ export class FakeWorld {
   readonly releases = new FakeReleases()
   readonly stuck = new FakeStuckNotes()
   readonly stack: StackConfig
-  readonly ports: Ports
+  readonly ports: DrivenPorts
   readonly shape: stackFiles.StackShape
   /** The nginx file on the host, and the services of its upstream. */
   readonly proxyPath: string
@@ -117,14 +117,14 @@ export class FakeWorld {
       isRetried: options.isRetried ?? false,
     })
     this.moments = new Moments(this)
-    this.ports = {
+    this.ports = withDrivers({
       engine: fakeEngine(this),
       compose: this.compose,
       files: this.files,
       http: fakeHttp(this),
       locks: this.locks,
       clock: this.clock,
-    }
+    })
     this.#watch()
     this.#before = this.picture()
   }

@@ -10,7 +10,7 @@ import { loadOrCreateKey, openIdentity, type HostKey } from '../../agent/identit
 import { Journal } from '../../agent/daemon/journal/journal.ts'
 import type { VerifiedDeploy } from '../../agent/daemon/verified-deploy.ts'
 import { noticesOf } from '../../agent/notify/notifier.ts'
-import type { Ports } from '../../agent/ports.ts'
+import type { Ports } from '../../agent/roll/ports.ts'
 import { deployId } from '../../shared/deploy-id.ts'
 import { HINT_TTL_MS, REQUEST_TTL_MS } from '../../shared/limits.ts'
 import { toBase64, type CancelFrame, type DeployFrame } from '../../shared/protocol.ts'

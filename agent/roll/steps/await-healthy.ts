@@ -3,10 +3,9 @@
 import { LOG_LINES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
-import { askerFrom } from '../ask.ts'
 import { idsOf, lookAround, missingIn, remotesOf, type RollState } from '../context.ts'
-import { describeProbe, faultAt } from '../gates.ts'
-import { verdictMs } from '../healthcheck.ts'
+import { askerFrom, describeProbe, faultAt } from '../gates/gates.ts'
+import { verdictMs } from '../gates/healthcheck.ts'
 import type { StepHandler } from './step.ts'
 
 /** Docker's verdict is not waited for longer than this after the probe's time is over: a healthcheck that says nothing by then hangs. */
@@ -24,7 +23,7 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
     const { health } = roll.stack
     const startedAt = clock.now()
     if (!isExpectedWell(roll, service)) return { asBefore: roll.gates.before[service]?.said ?? '' }
-    const others = new Set([...roll.out].filter((out) => out !== service))
+    const others = new Set([...roll.proxy.out].filter((out) => out !== service))
     let inARow = 0
     let reported = ''
     for (;;) {
@@ -45,7 +44,7 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
       const startMs = Math.max(0, ...containers.map((one) => one.healthcheck?.startPeriodMs ?? 0))
       const timeoutMs = Math.max(
         health.timeoutMs + Math.min(startMs, VERDICT_MS_MAX),
-        roll.updated.has(service) ? 0 : BACK_MS_MIN,
+        roll.runtime.updated.has(service) ? 0 : BACK_MS_MIN,
       )
       const longestMs = starting && isSteady ? Math.min(verdictMs(starting), VERDICT_MS_MAX) : 0
       const waiting = fault ?? (starting ? 'starting' : 'it has not answered well often enough in a row')
@@ -82,13 +81,16 @@ export async function probeAll(
 }
 
 /** Whether a service must answer as things are: at the new version always, else if it did before, whatever Docker called it. */
-export function isExpectedWell({ updated, gates }: RollState, service: string): boolean {
-  return updated.has(service) || (gates.before[service]?.isAnswering ?? true)
+export function isExpectedWell({ runtime, gates }: RollState, service: string): boolean {
+  return runtime.updated.has(service) || (gates.before[service]?.isAnswering ?? true)
 }
 
 // The former version must be no better by Docker's healthcheck than it was.
-function isDockerAsked({ updated, gates }: RollState, service: string): boolean {
-  return gates.isDockerAsked && (updated.has(service) || gates.before[service]?.isHealthyByDocker !== false)
+function isDockerAsked({ runtime, gates }: RollState, service: string): boolean {
+  return (
+    gates.isDockerAsked &&
+    (runtime.updated.has(service) || gates.before[service]?.isHealthyByDocker !== false)
+  )
 }
 
 /**
@@ -98,7 +100,8 @@ function isDockerAsked({ updated, gates }: RollState, service: string): boolean 
 export function faultOf(roll: RollState, seen: Container): 'stopped' | 'unhealthy' | undefined {
   const before = roll.observed.containers.find(({ id }) => id === seen.id)
   // A container that had ended may have been started again by the roll.
-  const wasStopped = before !== undefined && before.state !== 'running' && !roll.updated.has(seen.service)
+  const wasStopped =
+    before !== undefined && before.state !== 'running' && !roll.runtime.updated.has(seen.service)
   if (missingIn(roll).has(seen.service) || wasStopped) return undefined
   if (seen.state !== 'running' || (!before && seen.restarts > 0)) return 'stopped'
   return !before && isDockerAsked(roll, seen.service) && seen.health === 'unhealthy' ? 'unhealthy' : undefined

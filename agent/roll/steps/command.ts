@@ -3,8 +3,7 @@
 
 import { describeStep, type Step } from '../../../shared/plan.ts'
 import { Problem, reportOf } from '../../../shared/problems.ts'
-import { changedTexts } from '../../compose/texts.ts'
-import { composeTexts, type RollState } from '../context.ts'
+import type { RollState } from '../context.ts'
 import type { StepHandler } from './step.ts'
 
 type Command = Extract<Step, { kind: 'command' }>
@@ -22,13 +21,9 @@ export const command: StepHandler<'command'> = {
     const name = oneOffName(roll, when)
     // Of an agent that was killed: it may run yet, and two of them at a time nobody has asked for.
     await removeOneOff(roll, name, signal)
-    const replaced =
-      when === 'before'
-        ? changedTexts(roll.observed.composeTexts, composeTexts(roll, new Set(roll.order)))
-        : {}
-    const options = { command: words, name, replaced }
+    const by = when === 'before' ? 'wanted' : 'present'
     const { exitCode, log } = await orRemoved(step, roll, name, () =>
-      roll.ports.compose.run(roll.stack, service, options, signal),
+      roll.runtime.runOnce(service, { command: words, name, by }, signal),
     )
     if (exitCode === 0) return { exitCode, ...lastWord(log) }
     throw new Problem(

@@ -7,14 +7,14 @@ import { drain } from './drain.ts'
 import { pull } from './pull.ts'
 import { soak } from './soak.ts'
 import type { StepHandler } from './step.ts'
-import { switchUpstream } from './switch.ts'
+import { switchRoute } from './switch.ts'
 import { update } from './update.ts'
 import { verify } from './verify.ts'
 
 const handlers = {
   pull,
   command,
-  switch: switchUpstream,
+  switch: switchRoute,
   drain,
   update,
   'await-healthy': awaitHealthy,

@@ -71,7 +71,7 @@ async function checkPlatform(
 ): Promise<void> {
   const own = await engine.platform(signal)
   if (platform === own) return
-  const running = observed.instances.flatMap(({ containers }) => containers.map(({ imageId }) => imageId))
+  const running = observed.members.flatMap(({ containers }) => containers.map(({ imageId }) => imageId))
   for (const id of new Set(running)) if ((await engine.image(id, signal))?.platform === platform) return
   throw new Problem('platform-missing', `${text} is for ${platform}, and this host is ${own}`, {
     cure: 'build it for this platform too',

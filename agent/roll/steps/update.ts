@@ -1,10 +1,10 @@
-// Brings one service to a version: edits the compose file for it alone, lets compose recreate its container, and sees what runs.
+// Brings one service to a version: edits the stack's files for it alone, has its container recreated, and sees what runs.
 
 import { isImageId, parseImage } from '../../../shared/image.ts'
 import type { Version } from '../../../shared/plan.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
-import { containersOf, idsOf, instanceOf, writeCompose, type RollState } from '../context.ts'
+import { containersOf, idsOf, memberOf, type RollState } from '../context.ts'
 import { faultOf } from './await-healthy.ts'
 import type { StepHandler } from './step.ts'
 
@@ -17,12 +17,12 @@ export const update: StepHandler<'update'> = {
   isFinishedFirst: true,
   async do({ service, to, undo, force = false }, { roll, signal }) {
     if (undo) await failIfUp(roll, service, signal)
-    const updated = new Set(roll.updated)
+    const updated = new Set(roll.runtime.updated)
     if (undo) updated.delete(service)
     else updated.add(service)
-    await writeCompose(roll, updated)
+    await roll.runtime.define(updated)
     if (undo) await restoreTag(roll, service, signal)
-    await roll.ports.compose.up(roll.stack, service, signal, { recreate: force })
+    await roll.runtime.run(service, { recreate: force }, signal)
     const containers = await containersOf(roll, service, signal)
     roll.known?.set(service, idsOf(containers))
     for (const container of containers) checkVersion(roll, container, to, undo)
@@ -32,10 +32,10 @@ export const update: StepHandler<'update'> = {
   },
 }
 
-// On the way back a service that is dead is recreated first, although nginx has it in: nginx could not load its name. One that somebody has
+// On the way back a service that is dead is recreated first, although the proxy has it in, which could not load its name. One that somebody has
 // started meanwhile has requests by now.
 async function failIfUp(roll: RollState, service: string, signal: AbortSignal): Promise<void> {
-  if (roll.out.has(service) || !instanceOf(roll, service).isLive) return
+  if (roll.proxy.out.has(service) || !memberOf(roll, service).isLive) return
   const containers = await containersOf(roll, service, signal)
   if (containers.every((container) => faultOf(roll, container) !== undefined)) return
   throw new Problem('container-changed', `${service} is up again, and nginx sends it requests`, {
@@ -49,8 +49,8 @@ async function failIfUp(roll: RollState, service: string, signal: AbortSignal): 
  */
 export async function restoreTag(roll: RollState, service: string, signal: AbortSignal): Promise<void> {
   const { engine } = roll.ports
-  const text = roll.observed.model.services[service]?.image
-  const before = instanceOf(roll, service).containers[0]?.imageId
+  const text = roll.runtime.seen.services[service]?.image
+  const before = memberOf(roll, service).containers[0]?.imageId
   if (text === undefined || before === undefined || isImageId(text) || parseImage(text)?.digest !== undefined)
     return
   if ((await engine.image(text, signal))?.id !== before) await engine.tag(before, text, signal)
@@ -68,7 +68,7 @@ export function checkVersion(roll: RollState, container: Container, wanted: Vers
     )
   const pinned = wanted.image === undefined ? undefined : roll.images.get(wanted.image)
   const images = isUndo
-    ? instanceOf(roll, container.service).containers.map(({ imageId }) => imageId)
+    ? memberOf(roll, container.service).containers.map(({ imageId }) => imageId)
     : pinned && [pinned.id]
   if (wanted.image !== undefined && images && !images.includes(container.imageId))
     throw new Problem('container-wrong', `${container.name} runs another image than ${wanted.image}`)

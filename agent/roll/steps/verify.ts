@@ -2,7 +2,7 @@
 
 import { Problem } from '../../../shared/problems.ts'
 import { lookAround, type RollState } from '../context.ts'
-import { askThrough, isGatewayError, type OpenDoor } from '../gates.ts'
+import { askThrough, isGatewayError, type OpenDoor } from '../gates/gates.ts'
 import { failIfAnyStopped, isExpectedWell, probeAll } from './await-healthy.ts'
 import type { StepHandler } from './step.ts'
 
@@ -14,23 +14,15 @@ export const verify: StepHandler<'verify'> = {
   undone: 'nothing',
   deadlineMs: () => 120_000,
   async do(_step, { roll, signal }) {
-    const { files } = roll.ports
-    const { file } = roll.observed.proxy
-    if ((await files.read(file.hostPath, 'bytes')) !== file.text)
-      throw new Problem('nginx-changed', `${file.hostPath} is not what the roll left`, {
-        cure: 'see who changed it',
-      })
-    for (const [path, text] of Object.entries(roll.composeTexts))
-      if ((await files.read(path)) !== text)
-        throw new Problem('compose-changed', `${path} is not what the roll left`, {
-          cure: 'see who changed it',
-        })
-    if (roll.out.size > 0 || ![0, roll.order.length].includes(roll.updated.size))
-      throw new Error(`a roll ended with ${[...roll.out]} out and ${[...roll.updated]} updated`)
-    const asked = roll.observed.instances.filter(
+    await roll.proxy.checkAsWritten()
+    await roll.runtime.checkAsWritten()
+    const [{ out }, { updated }] = [roll.proxy, roll.runtime]
+    if (out.size > 0 || ![0, roll.order.length].includes(updated.size))
+      throw new Error(`a roll ended with ${[...out]} out and ${[...updated]} updated`)
+    const asked = roll.observed.members.filter(
       ({ service, isLive }) => isLive && isExpectedWell(roll, service),
     )
-    // nginx's container may have another address by now.
+    // The proxy may have another address by now.
     await lookAround(roll, signal)
     await Promise.all(asked.map(({ service }) => seeWell(roll, service, signal)))
     const requests = await Promise.all(roll.gates.doors.map((door) => seeOpen(roll, door, signal)))
@@ -49,10 +41,10 @@ async function seeWell(roll: RollState, service: string, signal: AbortSignal): P
   })
 }
 
-// One request for each server of the upstream, as clients come. What the user's nginx answers is their affair (a redirect, a 404),
+// One request for each server that the proxy knows, as clients come. What it answers is the user's affair (a redirect, a 404),
 // but where it reached a server before, it must not be that it reaches nobody.
 async function seeOpen(roll: RollState, door: OpenDoor, signal: AbortSignal): Promise<number> {
-  const count = door.isLimited ? 1 : roll.observed.proxy.upstream.servers.length
+  const count = door.isLimited ? 1 : roll.proxy.seen.servers.all
   for (let asked = 0; asked < count; asked += 1)
     await untilGood(roll, signal, async () => {
       const answer = await askThrough(door, roll.ports, roll.proxy, signal)

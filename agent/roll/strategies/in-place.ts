@@ -1,43 +1,66 @@
-// In place: one service at a time is taken out of nginx's way, drained, recreated at the wanted version, healthy, and put back. All but one
-// serve. To put one back and to take the next out is one reload, so N services cost N+1 reloads, unless a soak time asks to watch each in
+// In place: one service at a time is taken out of the proxy's way, drained, recreated at the wanted version, healthy, and put back. All but one
+// serve. To put one back and to take the next out is one switch, so N services cost N+1 switches, unless a soak time asks to watch each in
 // traffic before the next is touched.
 
-import type { Step } from '../../../shared/plan.ts'
+import { AS_WRITTEN, type Route, type Step } from '../../../shared/plan.ts'
+import { Problem } from '../../../shared/problems.ts'
+import type { ProxySeen } from '../proxy.ts'
+import { routeWithout } from '../route.ts'
 import type { RollFacts, Standing, Strategy, Target } from './strategy.ts'
 
 export const inPlace: Strategy = {
+  check: checkEnough,
   plan(facts, standing, goal) {
     if (goal === 'former') return back(facts, standing)
     return standing.updated.size === 0 ? fromTheStart(facts) : onward(facts, standing)
   },
+  routes: (facts) => [AS_WRITTEN, ...facts.targets.map((target) => without(target, facts))],
 }
 
-function fromTheStart({ targets, images, soakMs, force, before, after }: RollFacts): Step[] {
+function checkEnough({ backend, members, servers: { live, others } }: ProxySeen): void {
+  if (live < 2)
+    throw new Problem('upstream-too-small', `upstream ${backend} has ${live} live server`, {
+      cure: 'add a second instance to the compose file and to the upstream',
+    })
+  const [only, second] = members.filter(({ isLive }) => isLive)
+  if (only && !second && others === 0)
+    throw new Problem(
+      'upstream-too-small',
+      `every live server of upstream ${backend} is service ${only.service}`,
+      { cure: 'add another instance to the compose file and to the upstream' },
+    )
+}
+
+function fromTheStart(facts: RollFacts): Step[] {
+  const { targets, images, before, after } = facts
   const steps: Step[] = images.map((image) => ({ kind: 'pull', image }))
   if (before) steps.push({ kind: 'command', when: 'before', ...before })
-  steps.push(...rolled(targets, { soakMs, force }), { kind: 'verify' })
+  steps.push(...rolled(targets, facts), { kind: 'verify' })
   if (after) steps.push({ kind: 'command', when: 'after', ...after })
   return steps
 }
 
 // What has been updated must be healthy, then the others are rolled. The commands are the start's and the end's.
-function onward({ targets, soakMs, force }: RollFacts, { updated, out, isLoaded }: Standing): Step[] {
-  const done = targets.filter(({ service }) => updated.has(service))
-  const left = targets.filter(({ service }) => !updated.has(service))
-  const [waiting] = out
+function onward(facts: RollFacts, standing: Standing): Step[] {
+  const { targets, soakMs } = facts
+  const done = targets.filter(({ service }) => standing.updated.has(service))
+  const left = targets.filter(({ service }) => !standing.updated.has(service))
+  const waiting = waitingIn(facts, standing)
   const last = done.at(-1)
   const steps: Step[] = done.map(({ service }) => ({ kind: 'await-healthy', service }))
-  if (waiting !== undefined || !isLoaded) steps.push(putBack(waiting))
+  if (waiting || !standing.isLoaded) steps.push(switchTo(facts, { back: waiting }))
   if (soakMs > 0 && last?.isLive) steps.push({ kind: 'soak', service: last.service, ms: soakMs })
-  return [...steps, ...rolled(left, { soakMs, force }), { kind: 'verify' }]
+  return [...steps, ...rolled(left, facts), { kind: 'verify' }]
 }
 
-function rolled(targets: readonly Target[], { soakMs, force }: Pick<RollFacts, 'soakMs' | 'force'>): Step[] {
+function rolled(targets: readonly Target[], facts: RollFacts): Step[] {
+  const { soakMs, force } = facts
   const steps: Step[] = []
-  let waiting: string | undefined
-  for (const { service, from, to, isLive } of targets) {
+  let waiting: Target | undefined
+  for (const target of targets) {
+    const { service, from, to, isLive } = target
     if (isLive) {
-      steps.push(...takeOut(service, waiting))
+      steps.push(switchTo(facts, { out: target, back: waiting }), { kind: 'drain', service })
       waiting = undefined
     }
     steps.push(
@@ -45,30 +68,33 @@ function rolled(targets: readonly Target[], { soakMs, force }: Pick<RollFacts, '
       { kind: 'await-healthy', service },
     )
     if (!isLive) continue
-    if (soakMs > 0) steps.push(putBack(service), { kind: 'soak', service, ms: soakMs })
-    else waiting = service
+    if (soakMs > 0) steps.push(switchTo(facts, { back: target }), { kind: 'soak', service, ms: soakMs })
+    else waiting = target
   }
-  if (waiting !== undefined) steps.push(putBack(waiting))
+  if (waiting) steps.push(switchTo(facts, { back: waiting }))
   return steps
 }
 
 // The way there, reversed, so that it loses no request either: what was rolled last goes back first.
-function back({ targets }: RollFacts, { updated, out, isLoaded, dead }: Standing): Step[] {
+function back(facts: RollFacts, standing: Standing): Step[] {
+  const { updated, isLoaded, dead } = standing
   const steps: Step[] = []
-  let [waiting] = out
-  for (const { service, from, to, isLive } of targets.toReversed()) {
+  let waiting = waitingIn(facts, standing)
+  for (const target of facts.targets.toReversed()) {
+    const { service, from, to, isLive } = target
     if (!updated.has(service)) continue
-    // One that is out already by what nginx runs needs no second taking out.
-    if (isLive && !(waiting === service && isLoaded)) {
-      steps.push(...takeOut(service, waiting === service ? undefined : waiting))
-      waiting = service
+    // One that is out already by what the proxy runs needs no second taking out.
+    if (isLive && !(waiting === target && isLoaded)) {
+      const former = waiting === target ? undefined : waiting
+      steps.push(switchTo(facts, { out: target, back: former }), { kind: 'drain', service })
+      waiting = target
     }
     steps.push(
       { kind: 'update', service, from: to, to: from, undo: true },
       { kind: 'await-healthy', service },
     )
   }
-  if (waiting !== undefined || !isLoaded) steps.push(putBack(waiting))
+  if (waiting || !isLoaded) steps.push(switchTo(facts, { back: waiting }))
   return steps.length === 0 ? [] : [...recreateDeadFirst(steps, dead), { kind: 'verify' }]
 }
 
@@ -80,14 +106,24 @@ function recreateDeadFirst(steps: readonly Step[], dead: readonly string[]): Ste
   return [...first, ...steps.filter((step) => !first.includes(step))]
 }
 
-function takeOut(service: string, waiting: string | undefined): Step[] {
-  return [
-    { kind: 'switch', out: service, ...(waiting === undefined ? {} : { back: waiting }) },
-    { kind: 'drain', service },
-  ]
+// At most one is out at a time.
+function waitingIn({ targets }: RollFacts, { out }: Standing): Target | undefined {
+  return targets.find(({ members }) => members.some((name) => out.has(name)))
 }
 
-/** Nobody: nginx loads its file anew. */
-function putBack(service: string | undefined): Step {
-  return { kind: 'switch', ...(service === undefined ? {} : { back: service }) }
+/** With neither, the proxy takes up the user's own route anew. */
+function switchTo(
+  facts: RollFacts,
+  { out, back: returning }: { readonly out?: Target; readonly back?: Target | undefined },
+): Step {
+  return {
+    kind: 'switch',
+    ...(out ? { out: out.service } : {}),
+    ...(returning ? { back: returning.service } : {}),
+    route: without(out, facts),
+  }
+}
+
+function without(target: Target | undefined, { members }: RollFacts): Route {
+  return routeWithout(target?.members ?? [], members)
 }

@@ -2,14 +2,17 @@
 // from half way after a crash, and back.
 
 import { z } from 'zod'
-import { versionSchema, type Step } from '../../../shared/plan.ts'
+import { versionSchema, type Route, type Step } from '../../../shared/plan.ts'
+import type { ProxySeen } from '../proxy.ts'
 
 const targetSchema = z.object({
   service: z.string(),
+  /** What of it gets requests. */
+  members: z.array(z.string()),
   /** What it ran before the roll, and what it is to run. */
   from: versionSchema,
   to: versionSchema,
-  /** False for a service whose servers the user has marked `down`: it is updated, and stays out. */
+  /** False for a service that the user has taken out: it is updated, and stays out. */
   isLive: z.boolean(),
 })
 /** One service that is rolled. */
@@ -21,6 +24,8 @@ const commandSchema = z.object({ service: z.string(), command: z.array(z.string(
 export const rollFactsSchema = z.object({
   /** A name of strategies/index.ts. */
   strategy: z.string(),
+  /** All that get requests, by name, in the proxy's order. */
+  members: z.array(z.string()),
   /** In the order in which they are rolled. */
   targets: z.array(targetSchema),
   /** What is to be fetched: one image, or, going back to a release, each that it had. */
@@ -37,9 +42,9 @@ export type RollFacts = z.infer<typeof rollFactsSchema>
 export interface Standing {
   /** The services that are, or may be, at the wanted version. */
   readonly updated: ReadonlySet<string>
-  /** Whose servers are out. */
+  /** The members that are out. */
   readonly out: ReadonlySet<string>
-  /** Whether nginx is known to run by its file as it is. */
+  /** Whether the proxy is known to run by its text as it is. */
   readonly isLoaded: boolean
   /** The services of which no container is up. */
   readonly dead: readonly string[]
@@ -52,6 +57,10 @@ export const UNTOUCHED: Standing = { updated: new Set(), out: new Set(), isLoade
 export type Goal = 'wanted' | 'former'
 
 export interface Strategy {
+  /** Throws where it cannot be done with what is there, before anything is touched: `upstream-too-small`. */
+  check(proxy: ProxySeen): void
   /** From any standing. Each step may be repeated, so it does not matter how far the last one had come. No steps: it is there. */
   plan(facts: RollFacts, standing: Standing, goal: Goal): Step[]
+  /** Every route that a roll by it passes through: after a crash, what the proxy's text is. */
+  routes(facts: RollFacts): Route[]
 }

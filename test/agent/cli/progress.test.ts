@@ -10,10 +10,10 @@ import {
   type View,
 } from '../../../agent/cli/progress.ts'
 import type { DeployEvent, LoggedEvent } from '../../../shared/events.ts'
-import type { Step } from '../../../shared/plan.ts'
+import { AS_WRITTEN, type Step } from '../../../shared/plan.ts'
 
 const STEPS: Step[] = [
-  { kind: 'switch', out: 'app2' },
+  { kind: 'switch', out: 'app2', route: AS_WRITTEN },
   { kind: 'drain', service: 'app2' },
   { kind: 'await-healthy', service: 'app2' },
 ]
@@ -36,7 +36,7 @@ const FAILED = log(
   { type: 'step-started', step: 1 },
   { type: 'step-progress', step: 1, facts: { open: 3 } },
   { type: 'step-failed', step: 1, ms: 2000, problem: PROBLEM },
-  { type: 'undoing', steps: [{ kind: 'switch', back: 'app2' }, { kind: 'verify' }] },
+  { type: 'undoing', steps: [{ kind: 'switch', back: 'app2', route: AS_WRITTEN }, { kind: 'verify' }] },
   { type: 'step-started', step: 3 },
   { type: 'step-finished', step: 3, ms: 90, facts: {} },
   { type: 'failed', ms: 3000, problem: PROBLEM },

@@ -7,7 +7,7 @@ import { parse } from 'yaml'
 import { countEstablished } from '../../../agent/adapters/proc-net.ts'
 import { editService, readService } from '../../../agent/compose/edit.ts'
 import { parseDump } from '../../../agent/nginx/dump.ts'
-import { placesOf } from '../../../agent/nginx/places.ts'
+import { directivesOf } from '../../../agent/nginx/directives.ts'
 import { readSettings } from '../../../agent/nginx/settings.ts'
 import { findUpstreams, hostAndPort } from '../../../agent/nginx/upstream.ts'
 import { reportOf } from '../../../shared/problems.ts'
@@ -84,7 +84,7 @@ test('an nginx configuration after any accident is read and edited, or refused w
     fc.property(fc.oneof(damaged(fc.constant(NGINX)), anyText), (text) => {
       const files = main(text)
       expect(codeOf(() => readSettings(files, 'apps'))).not.toBe('internal')
-      expect(codeOf(() => placesOf(files))).not.toBe('internal')
+      expect(codeOf(() => directivesOf(files))).not.toBe('internal')
       const upstreams = findUpstreams(files)
       for (const upstream of upstreams)
         for (const server of upstream.servers)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { placesOf } from '../../../agent/nginx/places.ts'
+import { directivesOf } from '../../../agent/nginx/directives.ts'
 import {
   listensOf,
   parseTimeMs,
@@ -10,8 +10,8 @@ import {
 } from '../../../agent/nginx/settings.ts'
 import { MAIN, main, seed } from './files.ts'
 
-const listensIn = (files: Parameters<typeof placesOf>[0]): Omit<Listen, 'server'>[] =>
-  listensOf(placesOf(files)).map(({ address, port, tls, names, isDefault }) => ({
+const listensIn = (files: Parameters<typeof directivesOf>[0]): Omit<Listen, 'server'>[] =>
+  listensOf(directivesOf(files)).map(({ address, port, tls, names, isDefault }) => ({
     address,
     port,
     tls,

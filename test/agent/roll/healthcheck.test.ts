@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { askedByHealthcheck, verdictMs } from '../../../agent/roll/healthcheck.ts'
+import { askedByHealthcheck, verdictMs } from '../../../agent/roll/gates/healthcheck.ts'
 import type { Container, Healthcheck } from '../../../agent/ports.ts'
 
 const TIMES = { intervalMs: 0, timeoutMs: 0, retries: 0, startPeriodMs: 0, startIntervalMs: 0 }

@@ -16,6 +16,7 @@ vi.mock(import('../../../agent/roll/strategies/in-place.ts'), async (original) =
   const { inPlace } = await original()
   return {
     inPlace: {
+      ...inPlace,
       plan: (facts, standing, goal) => {
         const steps = inPlace.plan(facts, standing, goal)
         if (goal === 'wanted' || planted.bug !== 'a service is left out') return steps
@@ -34,9 +35,9 @@ vi.mock(import('../../../agent/roll/record.ts'), async (original) => {
       const resumed = await record.resumeRoll(deployId, stack, progress, ports, signal)
       if (planted.bug !== 'the journal is believed') return resumed
       const begun = record.begunOf(progress)
-      resumed.state.updated.clear()
-      for (const step of begun) if (step.kind === 'update') resumed.state.updated.add(step.service)
-      resumed.state.isLoaded = true
+      const updated = new Set(begun.flatMap((step) => (step.kind === 'update' ? [step.service] : [])))
+      vi.spyOn(resumed.state.runtime, 'updated', 'get').mockReturnValue(updated)
+      vi.spyOn(resumed.state.proxy, 'isLoaded', 'get').mockReturnValue(true)
       return resumed
     },
   }

@@ -3,7 +3,8 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { awaitHealthy } from '../../../agent/roll/steps/await-healthy.ts'
 import { drain } from '../../../agent/roll/steps/drain.ts'
-import { switchUpstream } from '../../../agent/roll/steps/switch.ts'
+import { NginxProxy } from '../../../agent/nginx/proxy.ts'
+import { switchRoute } from '../../../agent/roll/steps/switch.ts'
 import { update } from '../../../agent/roll/steps/update.ts'
 import { verify } from '../../../agent/roll/steps/verify.ts'
 import { FakeWorld } from '../../support/fake-world.ts'
@@ -30,10 +31,9 @@ test('without a planted bug there is nothing to find', async () => {
 })
 
 test('a drain that does not wait for retiring workers', async () => {
-  const real = drain.do
-  vi.spyOn(drain, 'do').mockImplementation((step, context) => {
-    context.roll.retiring = []
-    return real(step, context)
+  const real = NginxProxy.prototype.requestsAt
+  vi.spyOn(NginxProxy.prototype, 'requestsAt').mockImplementation(async function (this: NginxProxy, ...args) {
+    return { ...(await real.apply(this, args)), mayGrow: false }
   })
   expect(await findings()).toMatch(/app2 .*refuses a request/)
 })
@@ -44,7 +44,7 @@ test('a drain that counts nothing', async () => {
 })
 
 test('an update of what is still in', async () => {
-  vi.spyOn(switchUpstream, 'do').mockResolvedValue({})
+  vi.spyOn(switchRoute, 'do').mockResolvedValue({})
   expect(await findings()).toMatch(/stopped while it had a request/)
 })
 
@@ -54,14 +54,19 @@ test('a put-back before the container is healthy', async () => {
 })
 
 test('a way back that skips its reload', async () => {
-  const real = switchUpstream.do
-  vi.spyOn(switchUpstream, 'do').mockImplementation(async (step, context) => {
+  const real = switchRoute.do
+  vi.spyOn(switchRoute, 'do').mockImplementation(async (step, context) => {
     const isEnd = step.back !== undefined && step.out === undefined
     if (!isEnd) return await real(step, context)
-    const { file } = context.roll.observed.proxy
-    await context.roll.ports.files.write(file.hostPath, file.text, file.how)
-    context.roll.nginxText = file.text
-    context.roll.out.clear()
+    const { proxy, ports } = context.roll
+    const { before } = (await proxy.files([], new Set()))[0] ?? {}
+    await ports.files.write(
+      proxy.seen.file,
+      Buffer.from(before ?? '').toString('latin1'),
+      'in-place',
+      'bytes',
+    )
+    vi.spyOn(proxy, 'out', 'get').mockReturnValue(new Set())
     return {}
   })
   expect(await findings(SECOND_UPDATE_FAILS)).toMatch(/nginx has loaded another text than it sees/)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Before } from '../../../agent/roll/gates.ts'
+import type { Before } from '../../../agent/roll/gates/gates.ts'
 import { checkSomebodyServes, rollingOrder } from '../../../agent/roll/order.ts'
 
 const was = (state: Before['state'], isAnswering = state === 'well'): Before => ({

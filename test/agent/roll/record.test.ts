@@ -32,13 +32,11 @@ test('a record is what was kept last of both', async () => {
   expect(readRecord(joinRecord(facts, '{"attempt":1}'))).toEqual({ attempt: 1 })
 })
 
-test('one that was written before strategies were named is gone on with', async () => {
-  const { notes, facts } = await kept({ stack: { soakMs: 1000 } })
-  const about = JSON.parse(facts ?? '')
-  const { attempt, progress } = JSON.parse(notes.at(-1) ?? '')
-  const { facts: named, ...unnamed } = about
-  const old = readRecord(JSON.stringify({ attempt, progress: { ...unnamed, ...progress } }))
-  expect(old.progress?.facts).toEqual(named)
+test('one of another version of the agent is not taken for ours', async () => {
+  const { notes, facts } = await kept()
+  const { facts: _, ...unnamed } = JSON.parse(facts ?? '')
+  const old = joinRecord(JSON.stringify(unnamed), notes.at(-1) ?? '')
+  expect(() => readRecord(old)).toThrow(expect.objectContaining({ code: 'journal-unusable' }))
 })
 
 test.each(['', '{', '{"attempt":0,"progress":{}}', '[]\n{"attempt":0,"progress":{}}'])(

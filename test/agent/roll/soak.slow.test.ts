@@ -207,7 +207,7 @@ describe('where nothing can be judged, the step says why', () => {
     const { facts } = await factsOf(soaking({ http: `${FORMAT} access_log /logs/a.log up;` }))
     expect(facts[0]?.['log']).toEqual(
       expect.stringMatching(
-        /^the access log \/logs\/a\.log cannot be read in hello-nginx-1: .*"stat".* not found/,
+        /^the access log \/logs\/a\.log cannot be read in service nginx: .*"stat".* not found/,
       ),
     )
   })

@@ -1,7 +1,7 @@
 // One deploy as the agent has it: what its journal keeps, over all the lives of the agent's process that work on it.
 
 import type { StackConfig } from '../../../agent/config/config.ts'
-import type { Ports } from '../../../agent/ports.ts'
+import type { DrivenPorts } from '../../../agent/drivers.ts'
 import { joinRecord } from '../../../agent/roll/record.ts'
 import { recover } from '../../../agent/roll/recover.ts'
 import { roll } from '../../../agent/roll/roll.ts'
@@ -38,7 +38,7 @@ export interface Life {
 export interface Host {
   readonly clock: VirtualClock
   readonly stack: StackConfig
-  readonly ports: Ports
+  readonly ports: DrivenPorts
   readonly locks: FakeLocks
   readonly releases: FakeReleases
   readonly stuck: FakeStuckNotes

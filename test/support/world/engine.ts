@@ -7,7 +7,7 @@ import { asContainer, STOP_MS, type Containers, type FakeContainer } from './con
 import type { HttpWorld } from './http.ts'
 import type { FakeImages } from './images.ts'
 import type { FakeNginx } from './nginx.ts'
-import { LIST } from '../../../agent/roll/configuration.ts'
+import { LIST } from '../../../agent/nginx/configuration.ts'
 import { askedInside, runProgram, type ProgramName } from './programs.ts'
 import type { Traffic } from './traffic.ts'
 

@@ -1,11 +1,15 @@
 // What can go wrong at a call of a port: it fails before or after its effect, never answers, or the agent itself is gone by then.
 
-import type { Ports } from '../../../agent/ports.ts'
+import { withDrivers, type DrivenPorts } from '../../../agent/drivers.ts'
+import type { HostPorts } from '../../../agent/ports.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { VirtualClock } from './clock.ts'
 
 export type Method =
-  | { [P in keyof Ports]: `${P}.${Extract<keyof Ports[P], string>}` }[Exclude<keyof Ports, 'clock'>]
+  | { [P in keyof HostPorts]: `${P}.${Extract<keyof HostPorts[P], string>}` }[Exclude<
+      keyof HostPorts,
+      'clock'
+    >]
   /** What the agent keeps on its own disk: a deploy's events and notes, releases, and that a stack is stuck. */
   | `journal.${'emit' | 'remember' | 'release' | 'forget' | 'stick' | 'clear'}`
 
@@ -104,9 +108,9 @@ export class Faults {
     return this.#crashed.promise
   }
 
-  wrap(ports: Ports): Ports {
-    const wrapped = Object.entries(ports).map(([port, methods]) => [port, this.#wrapPort(port, methods)])
-    return Object.fromEntries(wrapped) as unknown as Ports
+  wrap({ proxies: _proxies, runtimes: _runtimes, ...host }: DrivenPorts): DrivenPorts {
+    const wrapped = Object.entries(host).map(([port, methods]) => [port, this.#wrapPort(port, methods)])
+    return withDrivers(Object.fromEntries(wrapped) as unknown as HostPorts)
   }
 
   /** A write of the agent's own disk, which is over when the call returns. */

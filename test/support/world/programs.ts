@@ -1,6 +1,6 @@
 // The programs that nginx's image brings and an agent may run in it: curl and busybox's wget, as far as they tell how a GET went.
 
-import { ASK_HTTP, ASK_TCP } from '../../../agent/roll/ask.ts'
+import { ASK_HTTP, ASK_TCP } from '../../../agent/nginx/ask-inside.ts'
 import { ask, connects, type HttpWorld } from './http.ts'
 import type { FakeContainer } from './containers.ts'
 

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import type { DeployEvent, LoggedEvent } from '../../../shared/events.ts'
 import { tellHistory, tellStatus } from '../../../worker/hub/chat/looks.ts'
 import { cleaned, tell, tellApproval, verdictOf } from '../../../worker/hub/chat/words.ts'
+import { AS_WRITTEN } from '../../../shared/plan.ts'
 
 const DEPLOY = { id: '0123456789abcdef', host: 'vps-1', stack: 'hello', actor: 'ops:anna(U1)' }
 const accepted: DeployEvent = {
@@ -20,7 +21,11 @@ const planned: DeployEvent = {
     stack: 'hello',
     upstream: 'apps',
     instances: ['app2', 'app1'],
-    steps: [{ kind: 'pull', image: 'hello:v2' }, { kind: 'switch', out: 'app2' }, { kind: 'verify' }],
+    steps: [
+      { kind: 'pull', image: 'hello:v2' },
+      { kind: 'switch', out: 'app2', route: AS_WRITTEN },
+      { kind: 'verify' },
+    ],
   },
 }
 const problem = { code: 'pull-failed' as const, message: 'no route to it', cure: 'look at the network' }
@@ -45,7 +50,7 @@ test.each<[DeployEvent[], string]>([
       { type: 'started' },
       planned,
       { type: 'step-started', step: 1 },
-      { type: 'undoing', steps: [{ kind: 'switch', back: 'app2' }] },
+      { type: 'undoing', steps: [{ kind: 'switch', back: 'app2', route: AS_WRITTEN }] },
       { type: 'step-started', step: 3 },
     ],
     'hello: going back, 4 of 4: put app2 back',

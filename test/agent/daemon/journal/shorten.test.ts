@@ -6,7 +6,7 @@ import { agentEventSchema, type AgentEvent } from '../../../../shared/events.ts'
 import { EVENT_BYTES_MAX } from '../../../../shared/limits.ts'
 import { inPlace } from '../../../../agent/roll/strategies/in-place.ts'
 import { UNTOUCHED } from '../../../../agent/roll/strategies/strategy.ts'
-import type { Step } from '../../../../shared/plan.ts'
+import type { Route, Step } from '../../../../shared/plan.ts'
 import { PROBLEMS, type ProblemCode } from '../../../../shared/problems.ts'
 
 const bytesOf = (event: AgentEvent) => Buffer.byteLength(JSON.stringify(event))
@@ -19,12 +19,20 @@ function planned(services: number, chars: number): Extract<AgentEvent, { type: '
   const env = { MESSAGE: 'v'.repeat(chars) }
   const targets = Array.from({ length: services }, (_, n) => ({
     service: `app${n}`,
+    members: [`app${n}`],
     from: { image: 'hello:1', env },
     to: { image: 'hello:2', env },
     isLive: true,
   }))
   const steps = inPlace.plan(
-    { strategy: 'in-place', targets, images: ['hello:2'], soakMs: 0, force: false },
+    {
+      strategy: 'in-place',
+      members: targets.map(({ service }) => service),
+      targets,
+      images: ['hello:2'],
+      soakMs: 0,
+      force: false,
+    },
     UNTOUCHED,
     'wanted',
   )
@@ -153,9 +161,16 @@ const report = fc.record(
   { requiredKeys: ['code', 'message'] },
 )
 const version = fc.record({ image: text, env: record(fc.option(text)) }, { requiredKeys: ['env'] })
+const route: fc.Arbitrary<Route> = fc.oneof(
+  fc.record({ kind: fc.constant('as-written' as const) }),
+  fc.record({ kind: fc.constant('members' as const), serving: many(text), out: many(text) }),
+)
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant('pull' as const), image: text }),
-  fc.record({ kind: fc.constant('switch' as const), out: text, back: text }, { requiredKeys: ['kind'] }),
+  fc.record(
+    { kind: fc.constant('switch' as const), out: text, back: text, route },
+    { requiredKeys: ['kind', 'route'] },
+  ),
   fc.record({ kind: fc.constant('drain' as const), service: text }),
   fc.record({
     kind: fc.constant('update' as const),

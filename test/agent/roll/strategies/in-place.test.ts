@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import type { Step } from '../../../../shared/plan.ts'
+import { outOf } from '../../../../agent/roll/route.ts'
 import { inPlace } from '../../../../agent/roll/strategies/in-place.ts'
 import {
   UNTOUCHED,
@@ -12,11 +13,18 @@ import {
 
 const FROM = { image: 'hello:v1', env: {} }
 const TO = { image: 'hello:v2', env: { MESSAGE: 'new' } }
-const target = (service: string, isLive = true): Target => ({ service, from: FROM, to: TO, isLive })
+const target = (service: string, isLive = true): Target => ({
+  service,
+  members: [service],
+  from: FROM,
+  to: TO,
+  isLive,
+})
 const live = (...services: string[]) => services.map((service) => target(service))
 /** Of services as they stand in the upstream: the last is rolled first. */
 const factsOf = (targets: readonly Target[], over: Partial<RollFacts> = {}): RollFacts => ({
   strategy: 'in-place',
+  members: targets.filter(({ isLive }) => isLive).map(({ service }) => service),
   targets: targets.toReversed(),
   images: [],
   soakMs: 0,
@@ -174,8 +182,14 @@ for (const soakMs of [0, 5])
       const world = { out: new Set<string>(), updated: new Set<string>() }
       const run = (step: Step) => {
         if (step.kind === 'switch') {
-          if (step.back !== undefined) world.out.delete(step.back)
-          if (step.out !== undefined) world.out.add(step.out)
+          const out = new Set(outOf(step.route))
+          // Whole, and told as the difference that it makes.
+          if (step.route.kind === 'members')
+            expect(step.route.serving).toEqual(facts.members.filter((name) => !out.has(name)))
+          expect([...out.difference(world.out)]).toEqual(step.out === undefined ? [] : [step.out])
+          expect([...world.out.difference(out)]).toEqual(step.back === undefined ? [] : [step.back])
+          expect(inPlace.routes(facts)).toContainEqual(step.route)
+          world.out = out
         }
         if (step.kind === 'update') {
           const { isLive } = targets.find(({ service }) => service === step.service)!
@@ -209,20 +223,20 @@ test('a step says no more than it means', () => {
   const steps = planThere(facts)
   expect(steps).toStrictEqual([
     { kind: 'command', when: 'before', ...command },
-    { kind: 'switch', out: 'a' },
+    { kind: 'switch', out: 'a', route: { kind: 'members', serving: [], out: ['a'] } },
     { kind: 'drain', service: 'a' },
     { kind: 'update', service: 'a', from: FROM, to: TO, undo: false, force: true },
     { kind: 'await-healthy', service: 'a' },
-    { kind: 'switch', back: 'a' },
+    { kind: 'switch', back: 'a', route: { kind: 'as-written' } },
     { kind: 'verify' },
     { kind: 'command', when: 'after', ...command },
   ])
   expect(planBack(facts, standingAfter(steps))).toStrictEqual([
-    { kind: 'switch', out: 'a' },
+    { kind: 'switch', out: 'a', route: { kind: 'members', serving: [], out: ['a'] } },
     { kind: 'drain', service: 'a' },
     { kind: 'update', service: 'a', from: TO, to: FROM, undo: true },
     { kind: 'await-healthy', service: 'a' },
-    { kind: 'switch', back: 'a' },
+    { kind: 'switch', back: 'a', route: { kind: 'as-written' } },
     { kind: 'verify' },
   ])
 })

@@ -1,8 +1,8 @@
 // Where the lines of an access log really are: nginx's standard output, as its official image has it, or a file in its container.
 
-import { decoded } from '../nginx/bytes.ts'
-import type { Unusable } from '../nginx/log-format.ts'
-import type { RollState } from './context.ts'
+import type { Unusable } from '../roll/proxy.ts'
+import { decoded } from './bytes.ts'
+import type { Place } from './place.ts'
 
 /** The end of a log that has grown by more: some 40,000 requests, enough for any verdict, read and parsed in a fraction of a second. */
 const LOG_BYTES_MAX = 8 * 1024 * 1024
@@ -17,39 +17,37 @@ export interface LogSource {
   read(signal: AbortSignal): Promise<string | Unusable>
 }
 
-/** A log from this moment on. */
+/** A log from this moment on, `now` in milliseconds since 1970. */
 export async function openLog(
-  roll: RollState,
+  place: Place,
   path: string,
+  now: number,
   signal: AbortSignal,
 ): Promise<LogSource | Unusable> {
-  const { engine, clock } = roll.ports
-  const openedAt = clock.now()
-  const target = await follow(roll, path, signal)
-  if (OUTPUT.includes(target))
-    return { read: async (inTime) => await engine.outputSince(roll.proxy.id, openedAt, inTime) }
+  const target = await follow(place, path, signal)
+  if (OUTPUT.includes(target)) return { read: async (inTime) => await place.outputSince(now, inTime) }
   if (NOWHERE.includes(target)) return { unusable: `the access log ${path} goes to ${target}` }
 
-  const first = await sizeOf(roll, path, signal)
+  const first = await sizeOf(place, path, signal)
   if ('unusable' in first) return first
   let start = first
   return {
     async read(inTime) {
-      const now = await sizeOf(roll, path, inTime)
-      if ('unusable' in now) return now
+      const size = await sizeOf(place, path, inTime)
+      if ('unusable' in size) return size
       // Somebody has rotated it: what is there is all new.
-      if (now.inode !== start.inode || now.bytes < start.bytes) start = { inode: now.inode, bytes: 0 }
-      const from = Math.max(start.bytes, now.bytes - LOG_BYTES_MAX)
-      return from === now.bytes ? '' : await readPart(roll, path, from, now.bytes - from, inTime)
+      if (size.inode !== start.inode || size.bytes < start.bytes) start = { inode: size.inode, bytes: 0 }
+      const from = Math.max(start.bytes, size.bytes - LOG_BYTES_MAX)
+      return from === size.bytes ? '' : await readPart(place, path, from, size.bytes - from, inTime)
     },
   }
 }
 
 // The engine would follow `/dev/stdout` to the output of whatever asks, so the names of the links are what counts.
-async function follow(roll: RollState, path: string, signal: AbortSignal): Promise<string> {
+async function follow(place: Place, path: string, signal: AbortSignal): Promise<string> {
   let target = path
   for (let links = 0; links < LINKS_MAX && !OUTPUT.includes(target); links += 1) {
-    const { exitCode, stdout } = await roll.ports.engine.exec(roll.proxy.id, ['readlink', target], signal)
+    const { exitCode, stdout } = await place.exec(['readlink', target], signal)
     const next = decoded(stdout).trim()
     if (exitCode !== 0 || !next.startsWith('/')) break
     target = next
@@ -58,11 +56,11 @@ async function follow(roll: RollState, path: string, signal: AbortSignal): Promi
 }
 
 async function sizeOf(
-  roll: RollState,
+  place: Place,
   path: string,
   signal: AbortSignal,
 ): Promise<{ inode: string; bytes: number } | Unusable> {
-  const output = await run(roll, path, ['stat', '-L', '-c', '%i %s', path], signal)
+  const output = await run(place, path, ['stat', '-L', '-c', '%i %s', path], signal)
   if (typeof output !== 'string') return output
   const [, inode = '', bytes = ''] = /^(\d+) (\d+)\s*$/.exec(output) ?? []
   if (inode === '') return { unusable: `the size of the access log ${path} is unknown` }
@@ -71,24 +69,24 @@ async function sizeOf(
 
 // `head` ends it where `stat` saw the end, for the log grows on.
 async function readPart(
-  roll: RollState,
+  place: Place,
   path: string,
   from: number,
   bytes: number,
   signal: AbortSignal,
 ): Promise<string | Unusable> {
   const script = 'tail -c "+$1" "$3" | head -c "$2"'
-  return await run(roll, path, ['sh', '-c', script, 'sh', `${from + 1}`, `${bytes}`, path], signal)
+  return await run(place, path, ['sh', '-c', script, 'sh', `${from + 1}`, `${bytes}`, path], signal)
 }
 
 async function run(
-  roll: RollState,
+  place: Place,
   path: string,
   argv: readonly string[],
   signal: AbortSignal,
 ): Promise<string | Unusable> {
-  const { exitCode, stdout, stderr } = await roll.ports.engine.exec(roll.proxy.id, argv, signal)
+  const { exitCode, stdout, stderr } = await place.exec(argv, signal)
   if (exitCode === 0) return decoded(stdout)
   const why = (stderr.trim() || decoded(stdout).trim()).split('\n')[0] ?? ''
-  return { unusable: `the access log ${path} cannot be read in ${roll.proxy.name}: ${why}` }
+  return { unusable: `the access log ${path} cannot be read in ${place.name}: ${why}` }
 }

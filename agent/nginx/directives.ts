@@ -5,7 +5,7 @@ import type { ConfigFile } from './dump.ts'
 import { lineAt, parseTree, type Directive } from './tokens.ts'
 
 /** A directive with its file and the blocks around it, outermost first and across includes. */
-export interface Place {
+export interface Located {
   readonly file: ConfigFile
   readonly directive: Directive
   readonly within: readonly Directive[]
@@ -15,10 +15,10 @@ export interface Place {
  * All of them, in the order in which nginx reads them; the first file is the one that includes the others. One that nobody
  * includes is read as if `http` did: the caller may have only that one.
  */
-export function placesOf(files: readonly ConfigFile[]): Place[] {
+export function directivesOf(files: readonly ConfigFile[]): Located[] {
   const trees = new Map(files.map((file) => [file, parseTree(file.text).directives]))
   const directory = dirname(files[0]?.path ?? '/')
-  const places: Place[] = []
+  const located: Located[] = []
   const seen = new Set<ConfigFile>()
 
   const visit = (
@@ -29,7 +29,7 @@ export function placesOf(files: readonly ConfigFile[]): Place[] {
   ) => {
     seen.add(file)
     for (const directive of directives) {
-      places.push({ file, directive, within })
+      located.push({ file, directive, within })
       if (directive.block) visit(file, directive.block, [...within, directive], trail)
       if (directive.name !== 'include') continue
       const isIncluded = globOf(resolve(directory, directive.words[1]?.value ?? ''))
@@ -39,16 +39,16 @@ export function placesOf(files: readonly ConfigFile[]): Place[] {
     }
   }
   for (const file of files) if (!seen.has(file)) visit(file, trees.get(file) ?? [], [], [file])
-  return places
+  return located
 }
 
 /** What stands in a block itself, from included files too; outside all blocks where it is undefined. */
-export function directlyIn(places: readonly Place[], block: Directive | undefined): Directive[] {
-  return places.filter(({ within }) => within.at(-1) === block).map(({ directive }) => directive)
+export function directlyIn(located: readonly Located[], block: Directive | undefined): Directive[] {
+  return located.filter(({ within }) => within.at(-1) === block).map(({ directive }) => directive)
 }
 
 /** `file:line directive` */
-export function describePlace({ file, directive }: Place): string {
+export function describeLocated({ file, directive }: Located): string {
   const words = directive.words.map(({ value }) => value).join(' ')
   return `${file.path}:${lineAt(file.text, directive.start)} ${words}`
 }

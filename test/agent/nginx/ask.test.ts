@@ -8,8 +8,9 @@ import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Container, Ports } from '../../../agent/ports.ts'
-import { askerFrom, type Asker } from '../../../agent/roll/ask.ts'
+import { askerInside } from '../../../agent/nginx/ask-inside.ts'
+import type { Place } from '../../../agent/nginx/place.ts'
+import type { Asker } from '../../../agent/roll/gates/ask.ts'
 import { httpClient } from '../../../agent/adapters/http.ts'
 import { tempDir } from '../../support/host.ts'
 
@@ -34,9 +35,8 @@ function image(...programs: string[]): Asker {
   )
 }
 
-function asker(exec: (argv: readonly string[]) => ReturnType<Ports['engine']['exec']>): Asker {
-  const engine = { exec: (_id: string, argv: readonly string[]) => exec(argv) }
-  return askerFrom('nginx', { engine } as unknown as Ports, { id: 'nginx' } as Container)
+function asker(exec: (argv: readonly string[]) => ReturnType<Place['exec']>): Asker {
+  return askerInside({ exec })
 }
 
 const servers: Server[] = []

@@ -3,46 +3,40 @@
 
 import { dirname, resolve } from 'node:path/posix'
 import { Problem } from '../../shared/problems.ts'
-import { parseDump, type ConfigFile } from '../nginx/dump.ts'
-import { parseTree, type Directive } from '../nginx/tokens.ts'
-import type { Container, Ports } from '../ports.ts'
+import { parseDump, type ConfigFile } from './dump.ts'
+import type { Place } from './place.ts'
+import { parseTree, type Directive } from './tokens.ts'
 
 /** More files than any configuration has: an include that goes round in circles ends here. */
 const FILES_MAX = 1000
 
 /** Every file that nginx reads, the main one first. `stopped`: names of containers that do not run. Throws `nginx-refused`. */
 export async function readConfiguration(
-  { engine }: Pick<Ports, 'engine'>,
-  container: Container,
+  place: Place,
   stopped: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<ConfigFile[]> {
-  const dump = await engine.exec(container.id, ['nginx', '-T'], signal)
+  const dump = await place.exec(['nginx', '-T'], signal)
   if (dump.exitCode === 0) return parseDump(dump.stdout)
   const unresolved = /host not found in upstream "([^":]+)/.exec(dump.stderr)?.[1]
   const main = /configuration file (\/.*) test failed/.exec(dump.stderr)?.[1]
   if (unresolved !== undefined && main !== undefined && stopped.has(unresolved))
-    return await readFiles(engine, container, main, signal)
-  throw new Problem('nginx-refused', `nginx in service ${container.service} refuses its configuration`, {
+    return await readFiles(place, main, signal)
+  throw new Problem('nginx-refused', `nginx in ${place.name} refuses its configuration`, {
     log: dump.stderr.trim().split('\n').slice(-5),
     cure: 'mend the file that it names; nothing was changed',
   })
 }
 
-async function readFiles(
-  engine: Ports['engine'],
-  container: Container,
-  main: string,
-  signal: AbortSignal,
-): Promise<ConfigFile[]> {
+async function readFiles(place: Place, main: string, signal: AbortSignal): Promise<ConfigFile[]> {
   const files = new Map<string, ConfigFile>()
   const waiting = [main]
   for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
     if (files.has(path) || files.size >= FILES_MAX) continue
-    const text = await engine.readFile(container, path, signal)
+    const text = await place.readFile(path, signal)
     files.set(path, { path, text })
     for (const pattern of includesIn(parseTree(text).directives))
-      waiting.push(...(await expand(engine, container, resolve(dirname(main), pattern), signal)))
+      waiting.push(...(await expand(place, resolve(dirname(main), pattern), signal)))
   }
   return [...files.values()]
 }
@@ -54,14 +48,9 @@ function includesIn(directives: readonly Directive[]): string[] {
   })
 }
 
-async function expand(
-  engine: Ports['engine'],
-  container: Container,
-  pattern: string,
-  signal: AbortSignal,
-): Promise<string[]> {
+async function expand(place: Place, pattern: string, signal: AbortSignal): Promise<string[]> {
   if (!/[*?[]/.test(pattern)) return [pattern]
-  const { stdout } = await engine.exec(container.id, ['sh', '-c', LIST, 'sh', pattern], signal)
+  const { stdout } = await place.exec(['sh', '-c', LIST, 'sh', pattern], signal)
   return stdout.split('\n').filter(Boolean)
 }
 

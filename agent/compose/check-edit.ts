@@ -1,36 +1,37 @@
 // Whether the edit of the compose files means what is wanted and nothing else: compose itself is asked what each candidate says.
 
 import { isDeepStrictEqual } from 'node:util'
+import type { Version } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
-import { changedTexts, type FileTexts } from '../compose/texts.ts'
-import type { StackConfig } from '../config/config.ts'
-import type { ComposeModel, Ports } from '../ports.ts'
-import type { Observed } from './observe.ts'
-import type { Target } from './strategies/strategy.ts'
+import type { ComposeModel, ComposeProject } from '../ports.ts'
+import type { FileTexts } from './texts.ts'
 
-// With anchors or `extends` in the file an edit of one service can reach into another that is
-// rolled later, so then the texts after every instance are asked about, else only the last.
-export async function checkTexts(
-  stack: StackConfig,
-  { model, composeTexts }: Observed,
-  after: (count: number) => FileTexts,
-  rolled: readonly Target[],
-  ports: Ports,
-  signal: AbortSignal,
+/** A service, and what the edit is to make of it. */
+interface Edited {
+  readonly service: string
+  readonly to: Version
+}
+
+/** `modelAfter`: what compose makes of the files with the first so many services edited. */
+export async function checkEdits(
+  stack: ComposeProject,
+  { model, texts }: { readonly model: ComposeModel; readonly texts: FileTexts },
+  rolled: readonly Edited[],
+  modelAfter: (count: number) => Promise<ComposeModel>,
 ): Promise<void> {
-  const isShared = Object.values(composeTexts).some((text) => /&|extends/.test(text))
-  for (let count = isShared ? 1 : rolled.length; count <= rolled.length; count += 1) {
-    const edited = await ports.compose.model(stack, changedTexts(composeTexts, after(count)), signal)
-    checkModel(stack, model, edited, rolled.slice(0, count))
-  }
+  // With anchors or `extends` in the file an edit of one service can reach into another that is rolled later, so then the texts after every
+  // service are asked about, else only the last.
+  const isShared = Object.values(texts).some((text) => /&|extends/.test(text))
+  for (let count = isShared ? 1 : rolled.length; count <= rolled.length; count += 1)
+    checkModel(stack, model, await modelAfter(count), rolled.slice(0, count))
 }
 
 /** Throws unless `after` differs from `before` in the wanted image and env of the rolled services, and in nothing else. */
-export function checkModel(
-  stack: StackConfig,
+function checkModel(
+  stack: ComposeProject,
   before: ComposeModel,
   after: ComposeModel,
-  rolled: readonly Target[],
+  rolled: readonly Edited[],
 ): void {
   const spills = Object.keys({ ...before.services, ...after.services }).filter((service) => {
     const [was, is] = [before.services[service]?.definition, after.services[service]?.definition]

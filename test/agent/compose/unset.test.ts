@@ -1,8 +1,8 @@
 // What runs says whether a blank is new.
 
 import { expect, test } from 'vitest'
-import type { Observed } from '../../../agent/roll/observe.ts'
-import { checkBlanks } from '../../../agent/roll/unset.ts'
+import { checkBlanks } from '../../../agent/compose/unset.ts'
+import type { ComposeModel, Container } from '../../../agent/ports.ts'
 import { FakeWorld } from '../../support/fake-world.ts'
 
 const { stack } = new FakeWorld()
@@ -19,13 +19,11 @@ test.each<[string, object[], { configHash?: string; env?: Record<string, string>
   ['has no blank', [], [{ env: { X: 'secret' } }], false],
   ['has no container', IN_ENV, [], false],
 ])('a service that %s', (_, blanks, containers, isRefused) => {
-  const observed = {
-    model: { services: { app1: { env: { X: '' }, blanks } } },
-    containers: containers.map((one) => ({ service: 'app1', configHash: 'other', env: {}, ...one })),
-    hashes: { app1: ['h'] },
-  } as unknown as Observed
-  const check = () => checkBlanks(stack, observed, ['app1'])
+  const model = { services: { app1: { env: { X: '' }, blanks } } } as unknown as ComposeModel
+  const own = containers.map((one) => ({ service: 'app1', configHash: 'other', env: {}, ...one }))
+  const check = (services = ['app1']) =>
+    checkBlanks(stack, { model, hashes: { app1: ['h'] } }, own as unknown as Container[], services)
   if (isRefused) expect(check).toThrow(/no value for A of app1/)
   else expect(check).not.toThrow()
-  expect(() => checkBlanks(stack, observed, [])).not.toThrow()
+  expect(() => check([])).not.toThrow()
 })

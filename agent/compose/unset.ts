@@ -1,16 +1,23 @@
 // Variables that the compose files use and nobody has set: compose would put blanks in their place, a database's password among them. Pure.
 
 import { Problem } from '../../shared/problems.ts'
-import type { StackConfig } from '../config/config.ts'
-import { areAsDefined, type Observed } from './observe.ts'
+import type { ComposeModel, ComposeProject, Container } from '../ports.ts'
+import { areAsDefined, type Hashes } from './drift.ts'
 
 /**
  * Throws `compose-invalid` where a service that is to be made anew has a blank that what runs has not. A stack that was always run without a
  * variable is rolled as it is: its container's hash says so, or the variable of its environment, which is blank.
  */
-export function checkBlanks(stack: StackConfig, observed: Observed, services: readonly string[]): void {
+export function checkBlanks(
+  stack: ComposeProject,
+  seen: { readonly model: ComposeModel; readonly hashes: Hashes },
+  containers: readonly Container[],
+  services: readonly string[],
+): void {
   const found = services.flatMap((service) => {
-    const variables = blanksOf(observed, service)
+    const own = containers.filter((one) => one.service === service)
+    const variables =
+      own.length === 0 || areAsDefined(own, seen.hashes[service]) ? [] : blanksOf(seen.model, service, own)
     return variables.length === 0 ? [] : [`${variables.join(', ')} of ${service}`]
   })
   if (found.length === 0) return
@@ -24,9 +31,7 @@ export function checkBlanks(stack: StackConfig, observed: Observed, services: re
   )
 }
 
-function blanksOf({ model, containers, hashes }: Observed, service: string): string[] {
-  const own = containers.filter((one) => one.service === service)
-  if (own.length === 0 || areAsDefined(own, hashes[service])) return []
+function blanksOf(model: ComposeModel, service: string, own: readonly Container[]): string[] {
   const { blanks = [], env = {} } = model.services[service] ?? {}
   const isNew = (key: string | undefined) =>
     key === undefined || own.some((one) => (one.env[key] ?? '') !== (env[key] ?? ''))

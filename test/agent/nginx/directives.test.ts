@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { targetOf } from '../../../agent/nginx/pass.ts'
-import { placesOf } from '../../../agent/nginx/places.ts'
+import { directivesOf } from '../../../agent/nginx/directives.ts'
 import { main } from './files.ts'
 
 test.each([
@@ -15,7 +15,7 @@ test.each([
   ['[!ab].conf', '/etc/nginx/c.conf', true],
   ['[\\d].conf', '/etc/nginx/5.conf', false],
 ])('include %s includes %s: %s', (pattern, path, expected) => {
-  const places = placesOf(main(`http { include ${pattern}; }`, { path, text: 'x;' }))
+  const places = directivesOf(main(`http { include ${pattern}; }`, { path, text: 'x;' }))
   const within = places.find(({ directive }) => directive.name === 'x')?.within
   expect(within?.map(({ name }) => name)).toEqual(expected ? ['http'] : [])
 })

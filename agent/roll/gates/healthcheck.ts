@@ -1,7 +1,7 @@
 // What Docker's own healthcheck of a container tells: where the app says that it is well, and by when Docker has made up its mind.
 
-import { encoded } from '../nginx/doors.ts'
-import type { Container } from '../ports.ts'
+import { encoded } from './door.ts'
+import type { Container } from '../../ports.ts'
 
 /** A request that a healthcheck's command makes to its own container. */
 export interface AskedByHealthcheck {

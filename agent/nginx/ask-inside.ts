@@ -1,68 +1,10 @@
-// Asks a member, or nginx itself: from where the agent stands, or from inside nginx's container where the agent reaches no container,
-// as with a rootless engine or one in a virtual machine.
+// Asks a member from where nginx stands: by a shell script there, with whatever program its image brings.
 
-import type { Container, Ports, Remote } from '../ports.ts'
+import { ASK_MS_MAX, unanswered, type Asker, type Unanswered } from '../roll/gates/ask.ts'
+import type { Place } from './place.ts'
 
-/** One question: a healthy app answers well within it, a wedged one must not hold the gate. */
-const ASK_MS_MAX = 2_000
-/** A request through nginx may wait for a server that nginx tries first. */
-export const DOOR_MS_MAX = 5_000
 /** What a program in a container takes to start, beside the question itself. */
 const EXEC_MS_MAX = 3_000
-
-export type From = 'agent' | 'nginx'
-
-export interface HttpTarget extends Remote {
-  readonly path: string
-  readonly host: string
-  readonly tls: boolean
-}
-
-/** A status, or why there is none. */
-export type Answer = { readonly status: number } | Unanswered
-
-export interface Unanswered {
-  readonly fault: string
-  /**
-   * `silence`: nothing was heard of the other side, not even a refusal. `unasked`: there was no way to ask. `no-http`: it took the connection,
-   * and speaks something else.
-   */
-  readonly kind?: 'silence' | 'unasked' | 'no-http'
-}
-
-export interface Asker {
-  http(target: HttpTarget, signal: AbortSignal, timeoutMs?: number): Promise<Answer>
-  /** Whether a TCP connection is taken: why not, or undefined. */
-  tcp(remote: Remote, signal: AbortSignal): Promise<Unanswered | undefined>
-}
-
-/** The one who asks. From inside nginx's container it takes curl, bash or wget there: a fault says so where there is none. */
-export function askerFrom(from: From, ports: Ports, proxy: Container): Asker {
-  return from === 'agent' ? askerHere(ports) : askerInside(ports, proxy)
-}
-
-const SILENCE = /^(?:EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|ECONNABORTED|EADDRNOTAVAIL|no answer\b)/
-
-/** Of Node: what came was no HTTP, or the TLS handshake failed, or the other side hung up. Of curl: 1, 8, 35, 52 and 56 are the same. */
-const NO_HTTP = /^(?:HPE_|ERR_SSL|ERR_TLS|EPROTO|ECONNRESET|EPIPE|no HTTP|curl's fault (?:1|8|35|52|56)$)/
-
-function faultOf(fault: string): Unanswered {
-  const kind = SILENCE.test(fault) ? 'silence' : NO_HTTP.test(fault) ? 'no-http' : undefined
-  return { fault, ...(kind === undefined ? {} : { kind }) }
-}
-
-function askerHere({ http }: Ports): Asker {
-  return {
-    async http(target, signal, timeoutMs = ASK_MS_MAX) {
-      const answer = await http.get(target, timeoutMs, signal)
-      return 'fault' in answer ? faultOf(answer.fault) : answer
-    },
-    async tcp(remote, signal) {
-      const fault = await http.connect(remote, ASK_MS_MAX, signal)
-      return fault === undefined ? undefined : faultOf(fault)
-    },
-  }
-}
 
 /** An image without a shell: engines say so by the exit code of the exec, or refuse to start it. */
 const [NOT_EXECUTABLE, NOT_FOUND] = [126, 127]
@@ -73,11 +15,12 @@ const NO_PROGRAM: Unanswered = {
   kind: 'unasked',
 }
 
-function askerInside({ engine }: Ports, proxy: Container): Asker {
+/** Asks from where nginx stands. It takes curl, bash or wget there: a fault says so where there is none. */
+export function askerInside(place: Pick<Place, 'exec'>): Asker {
   const run = async (script: string, args: readonly string[], ms: number, signal: AbortSignal) => {
     const inTime = AbortSignal.any([signal, AbortSignal.timeout(ms + EXEC_MS_MAX)])
     try {
-      const { exitCode, stdout } = await engine.exec(proxy.id, ['sh', '-c', script, 'sh', ...args], inTime)
+      const { exitCode, stdout } = await place.exec(['sh', '-c', script, 'sh', ...args], inTime)
       return exitCode === NOT_EXECUTABLE || exitCode === NOT_FOUND ? 'none' : stdout.trim()
     } catch (error) {
       if (!signal.aborted && inTime.aborted) return `no answer within ${ms} ms`
@@ -92,13 +35,13 @@ function askerInside({ engine }: Ports, proxy: Container): Asker {
       const said = await run(ASK_HTTP, args, timeoutMs, signal)
       const status = Number(/^\d{3}$/.exec(said)?.[0] ?? 0)
       if (status > 0) return { status }
-      return said === 'none' ? NO_PROGRAM : faultOf(said || 'no answer')
+      return said === 'none' ? NO_PROGRAM : unanswered(said || 'no answer')
     },
     async tcp({ ip, port }, signal) {
       const seconds = String(Math.ceil(ASK_MS_MAX / 1000))
       const said = await run(ASK_TCP, [ip, String(port), seconds], ASK_MS_MAX, signal)
       if (said === 'open') return undefined
-      return said === 'none' ? NO_PROGRAM : faultOf(said || 'no answer')
+      return said === 'none' ? NO_PROGRAM : unanswered(said || 'no answer')
     },
   }
 }

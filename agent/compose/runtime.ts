@@ -1,0 +1,282 @@
+// compose as the runtime of a roll: the stack's compose files, which of its services are at the wanted version in them, and `docker compose up`.
+
+import { z } from 'zod'
+import { Problem } from '../../shared/problems.ts'
+import type { StackConfig } from '../config/config.ts'
+import type { Compose, ComposeModel, Container, Engine, Files } from '../ports.ts'
+import type { Warning, WrittenState } from '../roll/proxy.ts'
+import { quoted } from '../roll/quoted.ts'
+import type { Defined, Runtime, RuntimeDriver, RuntimeSeen, VersionWish } from '../roll/runtime.ts'
+import { WrittenFile } from '../roll/written-file.ts'
+import { checkEdits } from './check-edit.ts'
+import { areAsDefined, type Hashes } from './drift.ts'
+import { changedTexts, composeTextsWith, type FileTexts } from './texts.ts'
+import { checkBlanks } from './unset.ts'
+import { warningsOf, warningsOfVariables } from './warnings.ts'
+
+export interface ComposePorts {
+  readonly compose: Compose
+  readonly files: Files
+  readonly engine: Pick<Engine, 'envFiles'>
+}
+
+/** What the driver keeps for itself. Plain JSON. */
+interface ComposeSeen {
+  readonly model: ComposeModel
+  readonly texts: FileTexts
+  readonly hashes: Hashes
+}
+
+export function composeDriver(ports: ComposePorts): RuntimeDriver {
+  const { compose, files } = ports
+  return {
+    async define(stack, signal) {
+      const model = await compose.model(stack, {}, signal)
+      return definedBy(model, { model })
+    },
+    async inspect(stack, defined, signal) {
+      const hashes = compose.hashes(stack, signal)
+      hashes.catch(() => {}) // awaited at the end; until then another failure may come first
+      const texts: Record<string, string> = {}
+      for (const path of stack.compose) texts[path] = await files.read(path)
+      const { model } = ownOf(defined)
+      return definedBy(model, { model, texts, hashes: await hashes })
+    },
+    open: (stack, seen, wish) => new ComposeRuntime(stack, seen, wish, ports),
+    endOrphans: (stack, signal) => compose.endOrphans(stack, signal),
+  }
+}
+
+function definedBy(model: ComposeModel, own: Partial<ComposeSeen>): Defined {
+  const services = Object.entries(model.services).map(([name, { image, env, mounts }]) => [
+    name,
+    { image, env, mounts },
+  ])
+  return { project: model.project, services: Object.fromEntries(services), own }
+}
+
+// What is left out here is as it was written: whoever keeps it is this host itself.
+const ownSchema = z
+  .looseObject({
+    model: z.looseObject({ project: z.string(), services: z.record(z.string(), z.looseObject({})) }),
+    texts: z.record(z.string(), z.string()).default({}),
+    hashes: z.record(z.string(), z.array(z.string())).default({}),
+  })
+  .transform((own) => own as unknown as ComposeSeen)
+
+function ownOf({ own }: Defined): ComposeSeen {
+  return ownSchema.parse(own)
+}
+
+/** A pull adds a digest to the image, so which files are edited shows with any image that stands in none of them. */
+const ANY_IMAGE = 'ropeway.invalid/any:1'
+/** Beyond this many services only the sets that a roll passes through by itself are looked for. */
+const SUBSETS_SERVICES_MAX = 8
+
+export class ComposeRuntime implements Runtime {
+  readonly seen: RuntimeSeen
+  readonly #stack: StackConfig
+  readonly #own: ComposeSeen
+  readonly #wish: VersionWish
+  readonly #ports: ComposePorts
+  readonly #files: ReadonlyMap<string, WrittenFile>
+  #hashes: Hashes
+  #updated: ReadonlySet<string> = new Set()
+
+  constructor(stack: StackConfig, seen: RuntimeSeen, wish: VersionWish, ports: ComposePorts) {
+    this.seen = seen
+    this.#stack = stack
+    this.#own = ownOf(seen)
+    this.#wish = wish
+    this.#ports = ports
+    this.#hashes = this.#own.hashes
+    const file = ([path, text]: [string, string]): [string, WrittenFile] => [
+      path,
+      new WrittenFile(ports.files, { path, text, how: 'rename', encoding: 'utf-8' }),
+    ]
+    this.#files = new Map(Object.entries(this.#own.texts).map(file))
+  }
+
+  get updated(): ReadonlySet<string> {
+    return this.#updated
+  }
+
+  get texts(): FileTexts {
+    return Object.fromEntries([...this.#files].map(([path, { text }]) => [path, text]))
+  }
+
+  get textsBefore(): FileTexts {
+    return this.#own.texts
+  }
+
+  get named(): string {
+    return this.#stack.compose.join(', ')
+  }
+
+  get isAllDefined(): boolean {
+    return Object.keys(changedTexts(this.texts, this.#textsWith(this.#wish.order))).length === 0
+  }
+
+  textsAfter(count: number): FileTexts {
+    return this.#textsWith(this.#wish.order.slice(0, count))
+  }
+
+  async checkEdits(signal: AbortSignal): Promise<void> {
+    const { order, versionOf } = this.#wish
+    const { model, texts } = this.#own
+    const targets = order.map((service) => ({ service, to: versionOf(service) }))
+    const read = (after: FileTexts) =>
+      this.#ports.compose.model(this.#stack, changedTexts(texts, after), signal)
+    await checkEdits(this.#stack, { model, texts }, targets, (count) => read(this.textsAfter(count)))
+  }
+
+  checkComplete(containers: readonly Container[]): void {
+    checkBlanks(this.#stack, { model: this.#own.model, hashes: this.#hashes }, containers, this.#wish.order)
+  }
+
+  async checkWritable(): Promise<void> {
+    const { order, versionOf } = this.#wish
+    const after = composeTextsWith(this.#own.texts, order, (service) => {
+      const { image, env } = versionOf(service)
+      return { image: image === undefined ? undefined : ANY_IMAGE, env }
+    })
+    for (const path of Object.keys(changedTexts(this.#own.texts, after)))
+      await this.#files.get(path)?.checkWritable()
+  }
+
+  areAsDefined(service: string, containers: readonly Container[]): boolean {
+    return areAsDefined(containers, this.#hashes[service])
+  }
+
+  async warnings(
+    services: ReadonlyMap<string, readonly Container[]>,
+    repinned: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly Warning[]> {
+    return [
+      ...(await warningsOf(this.#stack, services, this.#hashes, this.#ports.engine, signal)),
+      ...warningsOfVariables(this.#own.texts, repinned),
+    ]
+  }
+
+  async define(updated: ReadonlySet<string>): Promise<void> {
+    const after = this.#textsWith(this.#wish.order.filter((service) => updated.has(service)))
+    for (const [path, text] of Object.entries(changedTexts(this.texts, after)))
+      await this.#files.get(path)?.write(text, () => {
+        const what = `somebody else changed ${path} during the roll`
+        return new Problem('compose-changed', what, { cure: 'see what they wrote, then deploy again' })
+      })
+    this.#updated = new Set(updated)
+  }
+
+  // Each file by itself: with several, the crash may have come between two writes of one update.
+  async resume(): Promise<Problem | undefined> {
+    const candidates = memoized(setsOf(this.#wish.order), (set) => ({ set, texts: this.#textsWith(set) }))
+    const updated = new Set<string>()
+    let changed: Problem | undefined
+    for (const [path, file] of this.#files) {
+      const text = await file.resume()
+      const found = candidates.find(({ texts }) => texts[path] === text)
+      for (const service of found?.set ?? []) updated.add(service)
+      if (!found)
+        changed ??= new Problem('compose-changed', `${path} is not as any step of the roll wrote it`, {
+          cure: 'see what changed there',
+        })
+    }
+    if (!changed) this.#updated = updated
+    return changed
+  }
+
+  async look(signal: AbortSignal): Promise<void> {
+    this.#hashes = await this.#ports.compose.hashes(this.#stack, signal)
+  }
+
+  async checkAsWritten(): Promise<void> {
+    for (const [path, file] of this.#files)
+      if ((await file.read()) !== file.text)
+        throw new Problem('compose-changed', `${path} is not what the roll left`, {
+          cure: 'see who changed it',
+        })
+  }
+
+  async tidy(): Promise<void> {
+    for (const file of this.#files.values()) await file.tidy()
+  }
+
+  async files(): Promise<readonly WrittenState[]> {
+    const { order } = this.#wish
+    const wanted = this.#textsWith(order)
+    const halfWay = order.map((_, count) => this.textsAfter(count))
+    const states = [...this.#files].map(async ([path, file]): Promise<WrittenState> => {
+      const before = this.#own.texts[path] ?? ''
+      const text = await file.read().catch(() => undefined)
+      if (text === undefined) return { path, before, state: 'unreadable' }
+      if (text === before) return { path, before, state: 'as-before' }
+      if (text === wanted[path]) return { path, before, state: 'as-wanted' }
+      return { path, before, state: halfWay.some((texts) => texts[path] === text) ? 'half-way' : 'changed' }
+    })
+    return await Promise.all(states)
+  }
+
+  async run(
+    service: string,
+    { recreate }: { readonly recreate: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#ports.compose.up(this.#stack, service, signal, { recreate })
+  }
+
+  async runOnce(
+    service: string,
+    { command, name, by }: Parameters<Runtime['runOnce']>[1],
+    signal: AbortSignal,
+  ): Promise<{ readonly exitCode: number; readonly log: string[] }> {
+    const wanted = by === 'wanted' ? this.#textsWith(this.#wish.order) : this.#own.texts
+    const replaced = changedTexts(this.#own.texts, wanted)
+    return await this.#ports.compose.run(this.#stack, service, { command, name, replaced }, signal)
+  }
+
+  repair(services: readonly string[]): string {
+    const { compose, project } = this.#stack
+    return [
+      'docker compose',
+      ...compose.map((path) => `-f ${quoted(path)}`),
+      ...(project === undefined ? [] : [`-p ${quoted(project)}`]),
+      'up -d --no-deps --pull never',
+      ...services.map(quoted),
+    ].join(' ')
+  }
+
+  #textsWith(services: readonly string[]): FileTexts {
+    return composeTextsWith(this.#own.texts, services, (service) => this.#wish.versionOf(service))
+  }
+}
+
+// The way there passes through the first so many of the order; the way back, where a service had died, through other sets, which are some
+// 2^N: so these come last.
+function* setsOf(order: readonly string[]): Generator<readonly string[]> {
+  for (let count = 0; count <= order.length; count += 1) yield order.slice(0, count)
+  if (order.length > SUBSETS_SERVICES_MAX) return
+  yield* order.reduce<string[][]>((sets, service) => [...sets, ...sets.map((set) => [...set, service])], [[]])
+}
+
+/** What is made of each, made when it is first looked at, and once. */
+function memoized<T, U>(
+  values: Iterable<T>,
+  make: (value: T) => U,
+): { find(is: (made: U) => boolean): U | undefined } {
+  const made: U[] = []
+  const rest = values[Symbol.iterator]()
+  return {
+    find(is) {
+      const known = made.find(is)
+      if (known !== undefined) return known
+      for (let next = rest.next(); !next.done; next = rest.next()) {
+        const one = make(next.value)
+        made.push(one)
+        if (is(one)) return one
+      }
+      return undefined
+    },
+  }
+}
