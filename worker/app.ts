@@ -12,6 +12,7 @@ import { enroll } from './enroll.ts'
 import { relayOrigin, type App, type Ctx } from './env.ts'
 import { every } from './every.ts'
 import { receiveHint, receiveHook } from './hooks.ts'
+import type { Query } from './hub/reads.ts'
 import { limitRequests } from './limit.ts'
 import { openapi } from './openapi.ts'
 import { watchPage } from './page.ts'
@@ -74,34 +75,22 @@ app.post('/v1/hosts/:host/session', (c) =>
   }),
 )
 
-app.get('/v1/hosts/:host', (c) => asReader(c, async (hub, caller) => answer(await hub.hostState(caller))))
+app.get('/v1/hosts/:host', (c) => answerRead(c, { kind: 'host' }))
 
-app.get('/v1/hosts/:host/stacks/:stack', (c) =>
-  asReader(c, async (hub, caller) => answer(await hub.stackState(caller, c.req.param('stack')))),
-)
+app.get('/v1/hosts/:host/stacks/:stack', (c) => answerRead(c, { kind: 'stack', stack: c.req.param('stack') }))
 
 app.post('/v1/hosts/:host/stacks/:stack/deploys', (c) => receiveAsk(c, 'deploy', c.req.param()))
 app.post('/v1/hosts/:host/stacks/:stack/rollback', (c) => receiveAsk(c, 'rollback', c.req.param()))
 
 app.get('/v1/hosts/:host/stacks/:stack/releases', (c) =>
-  asReader(c, async (hub, caller) => {
-    const limit = limitOf(c)
-    return answer(isRefusal(limit) ? limit : await hub.releases(caller, c.req.param('stack'), limit.limit))
-  }),
+  answerRead(c, limited(c, { kind: 'releases', stack: c.req.param('stack') })),
 )
 
 app.get('/v1/hosts/:host/deploys', (c) =>
-  asReader(c, async (hub, caller) => {
-    const limit = limitOf(c)
-    return answer(
-      isRefusal(limit) ? limit : await hub.deploys(caller, { ...limit, stack: c.req.query('stack') }),
-    )
-  }),
+  answerRead(c, limited(c, { kind: 'deploys', stack: c.req.query('stack') })),
 )
 
-app.get('/v1/hosts/:host/deploys/:id', (c) =>
-  asReader(c, async (hub, caller) => answer(await hub.deployDetails(caller, c.req.param('id')))),
-)
+app.get('/v1/hosts/:host/deploys/:id', (c) => answerRead(c, { kind: 'deploy', id: c.req.param('id') }))
 
 app.get('/v1/hosts/:host/deploys/:id/events', (c) =>
   asReader(c, async (hub, caller) => {
@@ -109,7 +98,7 @@ app.get('/v1/hosts/:host/deploys/:id/events', (c) =>
     // By the standard a browser sends back what it was sent; anything else means from the beginning.
     const after = Number(/^\d{1,15}$/.exec(c.req.header('last-event-id') ?? '')?.[0] ?? 0)
     if (c.req.method === 'HEAD' || c.req.header('accept')?.includes('application/json'))
-      return answer(await hub.deployEvents(caller, deploy, after))
+      return answer(await hub.read(caller, { kind: 'events', id: deploy, after }))
     return streamEvents(hub, caller, { deploy, after, scope: 'read' }, c.req.raw.signal)
   }),
 )
@@ -145,11 +134,16 @@ app.onError((error) => {
   })
 })
 
-/** How many to list. */
-function limitOf(c: Ctx): { limit: number } | Refusal {
+/** The query, with how many the caller wants listed. */
+function limited<Q extends object>(c: Ctx, query: Q): (Q & { limit: number }) | Refusal {
   const limit = Number(c.req.query('limit') ?? DEPLOYS_LISTED_DEFAULT)
-  if (Number.isInteger(limit) && limit >= 1 && limit <= DEPLOYS_LISTED_MAX) return { limit }
+  if (Number.isInteger(limit) && limit >= 1 && limit <= DEPLOYS_LISTED_MAX) return { ...query, limit }
   return { refused: 'malformed', message: `limit must be a number from 1 to ${DEPLOYS_LISTED_MAX}` }
+}
+
+// Whoever sends no token gets 401, also where the query makes no sense.
+function answerRead(c: Ctx, query: Query | Refusal): Promise<Response> {
+  return asReader(c, async (hub, caller) => answer(isRefusal(query) ? query : await hub.read(caller, query)))
 }
 
 function answer(value: object | Refusal): Response {

@@ -10,7 +10,7 @@ const module = '../../worker/app.ts'
 const { app } = (await import(module)) as { app: App }
 
 const fails = () => Promise.reject(new Error('SQLITE_FULL while storing {"env":{"A":"private"}}'))
-const env = { HUB: { getByName: () => ({ hook: fails, deploy: fails, hostState: fails, fetch: fails }) } }
+const env = { HUB: { getByName: () => ({ hook: fails, deploy: fails, read: fails, fetch: fails }) } }
 const headers = { 'content-type': 'application/json', authorization: 'Bearer private.token.text' }
 
 test.each([

@@ -1,7 +1,8 @@
 // What the hub knows of its host beside the deploys: a few values in the object's key-value store.
 
 import type { Hello } from '../../shared/protocol.ts'
-import type { KnownKeys } from '../../shared/triggers/issuer-keys.ts'
+import { isKnownTrigger, type Trigger } from '../../shared/triggers/index.ts'
+import { placeOf, type KnownKeys } from '../../shared/triggers/issuer-keys.ts'
 import type { Enrolment } from './keys.ts'
 
 export interface Facts {
@@ -56,4 +57,29 @@ export class FactStore {
     this.#kv.delete(key)
     this.#known.delete(key)
   }
+}
+
+/** The trigger of that name, if the agent has named it and this relay knows its type. */
+export function triggerNamed(facts: FactStore, stack: string, name: string): Trigger | undefined {
+  const named = facts.get('hello')?.triggers.find((each) => each.stack === stack && each.name === name)
+  return named && isKnownTrigger(named) ? named : undefined
+}
+
+const SESSION_KEY_BYTES = 32
+
+/** The key of this hub's sessions, made when the first is. */
+export function sessionKey(facts: FactStore): Uint8Array {
+  const known = facts.get('sessionKey')
+  if (known) return known
+  const made = crypto.getRandomValues(new Uint8Array(SESSION_KEY_BYTES))
+  facts.put('sessionKey', made)
+  return made
+}
+
+/** Keeps an issuer's keys. Those of issuers that no trigger names any more are dropped. */
+export function keepIssuer(facts: FactStore, place: string, known: KnownKeys): void {
+  const { triggers = [] } = facts.get('hello') ?? {}
+  const places = new Set(triggers.flatMap((trigger) => ('issuer' in trigger ? placeOf(trigger) : [])))
+  const kept = Object.entries({ ...facts.get('issuers'), [place]: known })
+  facts.put('issuers', Object.fromEntries(kept.filter(([each]) => places.has(each))))
 }

@@ -2,16 +2,8 @@
 // and go on to delivery.ts or reads.ts.
 
 import { DurableObject } from 'cloudflare:workers'
-import type {
-  DeployDetails,
-  HostState,
-  PublicKey,
-  ReleaseState,
-  Rotation,
-  StackState,
-} from '../../shared/api.ts'
+import type { PublicKey, Rotation } from '../../shared/api.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
-import type { LoggedEvent } from '../../shared/events.ts'
 import {
   HOST_REQUESTS_PER_MINUTE,
   CI_FOLLOWED_MS_MAX,
@@ -29,28 +21,28 @@ import {
   type Proof,
 } from '../../shared/protocol.ts'
 import { ROLLBACK_DEFAULT } from '../../shared/request.ts'
-import { SCOPES, allows, type Claims, type Scope } from '../../shared/tokens.ts'
-import { TOKEN_TRIGGER, isKnownTrigger, type Trigger } from '../../shared/triggers/index.ts'
-import { IssuerKeys, placeOf, type KnownKeys } from '../../shared/triggers/issuer-keys.ts'
+import { SCOPES, type Claims, type Scope } from '../../shared/tokens.ts'
+import { TOKEN_TRIGGER } from '../../shared/triggers/index.ts'
+import { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
 import { Chats, type ChatAnswer, type ChatRequest } from './chat/chats.ts'
 import { Showing } from './chat/showing.ts'
 import type { Accepted, Asking } from './decide.ts'
 import { Alarm } from './alarm.ts'
 import { Delivery } from './delivery.ts'
-import { FactStore } from './facts.ts'
+import { FactStore, keepIssuer, sessionKey, triggerNamed } from './facts.ts'
 import { rotated } from './keys.ts'
 import { Limiter } from './limiter.ts'
 import * as log from './log.ts'
 import {
+  findDeploy,
   isSameRequest,
-  readDeploys,
-  readDetails,
+  read,
   readEvents,
-  readHost,
-  readReleases,
-  readStack,
   stackUnknown,
+  type Answer,
+  type Kind,
+  type Query,
 } from './reads.ts'
 import { makeNonce } from './nonce.ts'
 import type { Ignored, Sent } from './verified.ts'
@@ -59,11 +51,15 @@ import { migrate } from './schema.ts'
 import { isSession, makeSession, watcherClaims } from './session.ts'
 import * as sockets from './sockets.ts'
 import { noteKeyUsed, noteStale, type Noted } from './uses.ts'
-import { authorize, verifyAsk, verifyCancel, type Ask, type Caller } from './verify.ts'
+import { authorize, verifyAsk, verifyCancel, type Ask, type Caller, type Holder } from './verify.ts'
 
-const SESSION_KEY_BYTES = 32
 const PREVIOUS = new TextEncoder().encode(JSON.stringify(ROLLBACK_DEFAULT))
 const TOO_MANY = { refused: 'too-many', message: 'too many requests of this host' } as const
+const TOO_MANY_KEYS: Refusal = {
+  refused: 'malformed',
+  message: 'too many former keys still count',
+  cure: 'ask with keepSeconds 0, which ends them all',
+}
 
 /** Of what wrangler.toml says, the hub's part: numbers, as text; shared/limits.ts says what they limit. */
 export interface HubEnv {
@@ -85,7 +81,7 @@ export class Hub extends DurableObject<HubEnv> {
   readonly #noted: Noted = new Map()
   readonly #issuers = new IssuerKeys({
     get: (place) => this.#facts.get('issuers')?.[place],
-    put: (place, known) => this.#keepIssuer(place, known),
+    put: (place, known) => keepIssuer(this.#facts, place, known),
   })
 
   constructor(ctx: DurableObjectState, env: HubEnv) {
@@ -121,7 +117,7 @@ export class Hub extends DurableObject<HubEnv> {
     request: Sent,
   ): Promise<Accepted | Ignored | Refusal> {
     const now = Date.now()
-    const trigger = this.#trigger(stack, name)
+    const trigger = triggerNamed(this.#facts, stack, name)
     const verified = await verifyHook(host, trigger, request, {
       issuers: this.#issuers,
       now,
@@ -150,7 +146,7 @@ export class Hub extends DurableObject<HubEnv> {
   async watcher(host: string, stack: string, audience: string): Promise<string> {
     const now = new Date()
     const claims = watcherClaims(stack, makeNonce(), now)
-    return (await makeSession(this.#sessionKey(), { host, audience, claims, now })).token
+    return (await makeSession(sessionKey(this.#facts), { host, audience, claims, now })).token
   }
 
   /** What a chat's platform sent; the answer is the platform's own JSON. */
@@ -159,47 +155,40 @@ export class Hub extends DurableObject<HubEnv> {
   }
 
   /** `POST …/deploys` and `POST …/rollback`: a person or a job asks with a token. */
-  async ask(caller: Caller, stack: string, ask: Ask): Promise<Accepted | Refusal> {
+  ask(caller: Caller, stack: string, ask: Ask): Promise<Accepted | Refusal> {
     const { kind, idempotencyKey } = ask
-    const authorized = await this.#authorize(caller, kind)
-    if (isRefusal(authorized)) return authorized
-    const { host, claims } = authorized
-    // What a token is bound to must be there.
-    const isDefault = kind === 'rollback' && ask.body.length === 0 && claims.bodySha256 === undefined
-    const body = isDefault ? PREVIOUS : ask.body
-    const asked = await verifyAsk(host, stack, claims, { kind, idempotencyKey, body })
-    if (isRefusal(asked)) return asked
-    if (!this.#facts.get('hello')?.stacks.includes(stack)) return stackUnknown(stack)
-    const proof: Proof = { kind: 'token', token: caller.token, idempotencyKey, body: toBase64(body) }
-    return this.#accept({ host, stack, trigger: TOKEN_TRIGGER, asked }, proof)
+    return this.#as(caller, kind, async ({ host, claims }) => {
+      // What a token is bound to must be there.
+      const isDefault = kind === 'rollback' && ask.body.length === 0 && claims.bodySha256 === undefined
+      const body = isDefault ? PREVIOUS : ask.body
+      const asked = await verifyAsk(host, stack, claims, { kind, idempotencyKey, body })
+      if (isRefusal(asked)) return asked
+      if (!this.#facts.get('hello')?.stacks.includes(stack)) return stackUnknown(stack)
+      const proof: Proof = { kind: 'token', token: caller.token, idempotencyKey, body: toBase64(body) }
+      return this.#accept({ host, stack, trigger: TOKEN_TRIGGER, asked }, proof)
+    })
   }
 
   /** `POST …/cancel`: the hub ends what it alone has, and tells the agent of all else what the caller signed. */
-  async cancel(
+  cancel(
     caller: Caller,
     id: string,
     body: Uint8Array,
   ): Promise<{ status: 'cancelled' | 'cancelling' } | Refusal> {
-    const found = await this.#find(caller, 'deploy', id)
-    if (isRefusal(found)) return found
-    const claims = await verifyCancel(found.claims, found.deploy, body)
-    if (isRefusal(claims)) return claims
-    const now = Date.now()
-    const retryAfterSeconds = this.#limiter.take(found.deploy.stack, TOKEN_TRIGGER, now)
-    if (retryAfterSeconds !== undefined) return { ...TOO_MANY, retryAfterSeconds }
-    // Read again: it was authorized meanwhile, and may be over or offered by now.
-    const deploy = log.findDeploy(this.#sql, id) ?? found.deploy
-    const proof = { token: caller.token, body: toBase64(body) }
-    const status = this.#delivery.cancel(deploy, { by: claims.actor, proof, now })
-    if (status === 'over')
-      return { refused: 'not-cancellable', message: `the deploy is over: ${deploy.status}` }
-    if (status === 'agent-offline')
-      return {
-        refused: 'agent-offline',
-        message: 'the agent has the deploy, or may have it, and is not connected',
-        cure: 'ask again when it is back; on its host, stopping the agent undoes a roll',
-      }
-    return { status }
+    return this.#as(caller, 'deploy', async ({ claims }) => {
+      const found = findDeploy(this.#sql, claims, 'deploy', id)
+      if (isRefusal(found)) return found
+      const verified = await verifyCancel(claims, found, body)
+      if (isRefusal(verified)) return verified
+      const now = Date.now()
+      const retryAfterSeconds = this.#limiter.take(found.stack, TOKEN_TRIGGER, now)
+      if (retryAfterSeconds !== undefined) return { ...TOO_MANY, retryAfterSeconds }
+      // Read again: it was authorized meanwhile, and may be over or offered by now.
+      const deploy = log.findDeploy(this.#sql, id) ?? found
+      const proof = { token: caller.token, body: toBase64(body) }
+      const status = this.#delivery.cancel(deploy, { by: verified.actor, proof, now })
+      return status === 'over' || status === 'agent-offline' ? notCancelled(status, deploy) : { status }
+    })
   }
 
   async #accept(asking: Asking, proof: Proof, keyUsed?: string): Promise<Accepted | Refusal> {
@@ -217,91 +206,43 @@ export class Hub extends DurableObject<HubEnv> {
   async session(caller: Caller): Promise<{ token: string; expiresAt: number } | Refusal> {
     // Not from another session: it would never end.
     if (isSession(caller.token)) return UNAUTHORIZED
-    const authorized = await this.#authorize(caller, 'read')
-    if (isRefusal(authorized)) return authorized
-    const { host, claims } = authorized
-    return makeSession(this.#sessionKey(), { host, audience: caller.audience, claims, now: new Date() })
-  }
-
-  #sessionKey(): Uint8Array {
-    const known = this.#facts.get('sessionKey')
-    if (known) return known
-    const made = crypto.getRandomValues(new Uint8Array(SESSION_KEY_BYTES))
-    this.#facts.put('sessionKey', made)
-    return made
+    const { audience } = caller
+    return this.#as(caller, 'read', ({ host, claims }) =>
+      makeSession(sessionKey(this.#facts), { host, audience, claims, now: new Date() }),
+    )
   }
 
   /** The host has a new key, for which its present one vouches: an older one that still counts must not be able to. */
-  async rotateKey(caller: Caller, rotation: Rotation): Promise<{ host: string; keys: number } | Refusal> {
-    const authorized = await authorize(this.#facts, caller, 'agent', new Date(), { newestKeyOnly: true })
-    if (isRefusal(authorized)) return authorized
-    const enrolment = this.#facts.get('enrolment')
-    const next = enrolment && rotated(enrolment, rotation, Date.now())
-    if (!next)
-      return {
-        refused: 'malformed',
-        message: 'too many former keys still count',
-        cure: 'ask with keepSeconds 0, which ends them all',
+  rotateKey(caller: Caller, rotation: Rotation): Promise<{ host: string; keys: number } | Refusal> {
+    const rotate = () => {
+      const enrolment = this.#facts.get('enrolment')
+      const next = enrolment && rotated(enrolment, rotation, Date.now())
+      if (!next) return TOO_MANY_KEYS
+      this.#facts.put('enrolment', next)
+      if (next.keys.length === 1) {
+        // No token counts that was made so far, and so nothing that was made of one.
+        this.#facts.forget('sessionKey')
+        sockets.dismissViewers(this.ctx, 'all')
       }
-    this.#facts.put('enrolment', next)
-    if (next.keys.length === 1) {
-      // No token counts that was made so far, and so nothing that was made of one.
-      this.#facts.forget('sessionKey')
-      sockets.dismissViewers(this.ctx, 'all')
+      return { host: next.host, keys: next.keys.length }
     }
-    return { host: next.host, keys: next.keys.length }
+    return this.#as(caller, 'agent', rotate, { newestKeyOnly: true })
   }
 
-  async revoke(caller: Caller, ids: readonly string[]): Promise<{ host: string; revoked: number } | Refusal> {
-    const authorized = await this.#authorize(caller, 'agent')
-    if (isRefusal(authorized)) return authorized
-    this.#facts.put('revoked', ids)
-    sockets.dismissViewers(this.ctx, ids)
-    return { host: authorized.host, revoked: ids.length }
+  revoke(caller: Caller, ids: readonly string[]): Promise<{ host: string; revoked: number } | Refusal> {
+    return this.#as(caller, 'agent', ({ host }) => {
+      this.#facts.put('revoked', ids)
+      sockets.dismissViewers(this.ctx, ids)
+      return { host, revoked: ids.length }
+    })
   }
 
-  async hostState(caller: Caller): Promise<HostState | Refusal> {
-    const authorized = await this.#authorize(caller, 'read')
-    if (isRefusal(authorized)) return authorized
-    return readHost(this.#facts, { ...authorized, live: this.#delivery.liveAgent(Date.now()) })
-  }
-
-  async stackState(caller: Caller, stack: string): Promise<StackState | Refusal> {
-    const authorized = await this.#authorize(caller, 'read')
-    if (isRefusal(authorized)) return authorized
-    return readStack(this.#sql, this.#facts, { ...authorized, stack })
-  }
-
-  async deploys(
-    caller: Caller,
-    wanted: { stack?: string | undefined; limit: number },
-  ): Promise<{ deploys: Deploy[] } | Refusal> {
-    const authorized = await this.#authorize(caller, 'read')
-    return isRefusal(authorized) ? authorized : readDeploys(this.#sql, authorized.claims, wanted)
-  }
-
-  async releases(
-    caller: Caller,
-    stack: string,
-    limit: number,
-  ): Promise<{ releases: ReleaseState[] } | Refusal> {
-    const authorized = await this.#authorize(caller, 'read')
-    if (isRefusal(authorized)) return authorized
-    return readReleases(this.#sql, this.#facts, { ...authorized, stack, limit })
-  }
-
-  async deployDetails(caller: Caller, id: string): Promise<DeployDetails | Refusal> {
-    const found = await this.#find(caller, 'read', id)
-    return isRefusal(found) ? found : readDetails(this.#sql, found.deploy)
-  }
-
-  async deployEvents(
-    caller: Caller,
-    id: string,
-    after: number,
-  ): Promise<{ deploy: Deploy; events: LoggedEvent[] } | Refusal> {
-    const found = await this.#find(caller, 'read', id)
-    return isRefusal(found) ? found : { deploy: found.deploy, events: readEvents(this.#sql, id, after) }
+  /** Whatever only looks. */
+  read<K extends Kind>(caller: Caller, query: Query<K>): Promise<Answer<K> | Refusal> {
+    return this.#as(caller, 'read', (holder) => {
+      const liveAgent = () => this.#delivery.liveAgent(Date.now())
+      return read({ sql: this.#sql, facts: this.#facts, liveAgent, ...holder }, query)
+    })
   }
 
   /** The two upgrades. Only the Worker can reach this; the URL is its own, the credentials are the caller's. */
@@ -311,17 +252,13 @@ export class Hub extends DurableObject<HubEnv> {
       token: (request.headers.get('authorization') ?? '').replace(/^Bearer /i, ''),
       audience: searchParams.get('audience') ?? '',
     }
-    if (pathname === '/agent') return this.#connectAgent(caller)
-    return this.#connectViewer(caller, {
-      deploy: searchParams.get('deploy') ?? '',
-      after: Number(searchParams.get('after')),
-      scope: SCOPES.find((scope) => scope === searchParams.get('scope')) ?? 'read',
-    })
+    if (pathname === '/agent') return answered(this.#as(caller, 'agent', () => this.#connectAgent()))
+    const scope = SCOPES.find((each) => each === searchParams.get('scope')) ?? 'read'
+    const watched = { scope, id: searchParams.get('deploy') ?? '', after: Number(searchParams.get('after')) }
+    return answered(this.#as(caller, scope, ({ claims }) => this.#connectViewer(claims, watched)))
   }
 
-  async #connectAgent(caller: Caller): Promise<Response> {
-    const authorized = await this.#authorize(caller, 'agent')
-    if (isRefusal(authorized)) return refusalResponse(authorized)
+  #connectAgent(): Response {
     const { 0: client, 1: server } = new WebSocketPair()
     const now = Date.now()
     this.#facts.put('generation', this.#generation + 1)
@@ -336,13 +273,12 @@ export class Hub extends DurableObject<HubEnv> {
   }
 
   // What was and what comes meet without a gap: replay and acceptance are one turn, in which no event can be stored.
-  async #connectViewer(
-    caller: Caller,
-    { deploy: id, after, scope }: { deploy: string; after: number; scope: Scope },
-  ): Promise<Response> {
-    const found = await this.#find(caller, scope, id)
-    if (isRefusal(found)) return refusalResponse(found)
-    const { deploy, claims } = found
+  #connectViewer(
+    claims: Claims,
+    { scope, id, after }: { scope: Scope; id: string; after: number },
+  ): Response | Refusal {
+    const deploy = findDeploy(this.#sql, claims, scope, id)
+    if (isRefusal(deploy)) return deploy
     const { 0: client, 1: server } = new WebSocketPair()
     sockets.acceptViewer(this.ctx, server, { deploy: id, token: claims.id })
     for (const event of readEvents(this.#sql, id, after)) server.send(JSON.stringify(event))
@@ -396,43 +332,35 @@ export class Hub extends DurableObject<HubEnv> {
       this.#facts.put('seenAt', Date.now())
   }
 
-  /** A deploy that the caller may see; another stack's is as good as none. */
-  async #find(
+  /** Does what a caller asks for if their token is good and has the scope; whatever needs a token goes through here. */
+  async #as<T>(
     caller: Caller,
     scope: Scope,
-    id: string,
-  ): Promise<{ deploy: Deploy; claims: Claims } | Refusal> {
-    const authorized = await this.#authorize(caller, scope)
-    if (isRefusal(authorized)) return authorized
-    const { claims } = authorized
-    const deploy = log.findDeploy(this.#sql, id)
-    return deploy && allows(claims, scope, deploy.stack)
-      ? { deploy, claims }
-      : { refused: 'not-found', message: 'the host has no such deploy' }
-  }
-
-  #authorize(caller: Caller, scope: Scope): Promise<{ host: string; claims: Claims } | Refusal> {
-    return authorize(this.#facts, caller, scope, new Date())
-  }
-
-  // Of those alone that a trigger names now: what is not asked for any more needs no row.
-  #keepIssuer(place: string, known: KnownKeys): void {
-    const { triggers = [] } = this.#facts.get('hello') ?? {}
-    const places = new Set(triggers.flatMap((trigger) => ('issuer' in trigger ? placeOf(trigger) : [])))
-    const kept = Object.entries({ ...this.#facts.get('issuers'), [place]: known })
-    this.#facts.put('issuers', Object.fromEntries(kept.filter(([each]) => places.has(each))))
-  }
-
-  #trigger(stack: string, name: string): Trigger | undefined {
-    const named = this.#facts
-      .get('hello')
-      ?.triggers.find((each) => each.stack === stack && each.name === name)
-    return named && isKnownTrigger(named) ? named : undefined
+    work: (holder: Holder) => T | Promise<T>,
+    { newestKeyOnly = false }: { newestKeyOnly?: boolean } = {},
+  ): Promise<T | Refusal> {
+    const holder = await authorize(this.#facts, caller, scope, new Date(), { newestKeyOnly })
+    return isRefusal(holder) ? holder : await work(holder)
   }
 
   get #generation(): number {
     return this.#facts.get('generation') ?? 0
   }
+}
+
+function notCancelled(why: 'over' | 'agent-offline', { status }: Deploy): Refusal {
+  return why === 'over'
+    ? { refused: 'not-cancellable', message: `the deploy is over: ${status}` }
+    : {
+        refused: 'agent-offline',
+        message: 'the agent has the deploy, or may have it, and is not connected',
+        cure: 'ask again when it is back; on its host, stopping the agent undoes a roll',
+      }
+}
+
+async function answered(response: Promise<Response | Refusal>): Promise<Response> {
+  const upgraded = await response
+  return isRefusal(upgraded) ? refusalResponse(upgraded) : upgraded
 }
 
 /** Whether a deploy goes on, or has ended so lately that who followed it may not have heard. */

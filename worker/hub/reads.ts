@@ -5,23 +5,92 @@ import { chatTrigger, isKnownChat } from '../../shared/chat/chat.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
 import type { LoggedEvent } from '../../shared/events.ts'
 import type { AnyRequest } from '../../shared/request.ts'
-import { allows, type Claims } from '../../shared/tokens.ts'
+import { allows, type Claims, type Scope } from '../../shared/tokens.ts'
 import { isKnownTrigger } from '../../shared/triggers/index.ts'
-import type { Refusal } from '../refusal.ts'
+import { isRefusal, type Refusal } from '../refusal.ts'
 import { OF_CHATS } from './chat/known.ts'
 import { releases, withGaps } from './decide.ts'
 import type { FactStore } from './facts.ts'
 import * as log from './log.ts'
 import type { liveAgent } from './sockets.ts'
 import { triggerState } from './uses.ts'
+import type { Holder } from './verify.ts'
+
+/** What can be read, and what chooses it. */
+interface Queries {
+  readonly host: { readonly kind: 'host' }
+  readonly stack: { readonly kind: 'stack'; readonly stack: string }
+  /** Those of all stacks that the caller may see, where none is named. */
+  readonly deploys: { readonly kind: 'deploys'; readonly stack?: string | undefined; readonly limit: number }
+  readonly releases: { readonly kind: 'releases'; readonly stack: string; readonly limit: number }
+  readonly deploy: { readonly kind: 'deploy'; readonly id: string }
+  /** The events after a `seq`. */
+  readonly events: { readonly kind: 'events'; readonly id: string; readonly after: number }
+}
+
+interface Answers {
+  readonly host: HostState
+  readonly stack: StackState
+  readonly deploys: { deploys: Deploy[] }
+  readonly releases: { releases: ReleaseState[] }
+  readonly deploy: DeployDetails
+  readonly events: { deploy: Deploy; events: LoggedEvent[] }
+}
+
+export type Kind = keyof Queries
+export type Query<K extends Kind = Kind> = Queries[K]
+export type Answer<K extends Kind> = Answers[K]
+
+/** Where the answers are, and whom they are for. */
+export interface Source extends Holder {
+  readonly sql: SqlStorage
+  readonly facts: FactStore
+  readonly liveAgent: () => ReturnType<typeof liveAgent>
+}
+
+type Reader<K extends Kind> = (
+  source: Source,
+  query: Query<K>,
+) => Answer<K> | Refusal | Promise<Answer<K> | Refusal>
+
+const READERS: { readonly [K in Kind]: Reader<K> } = {
+  host: readHost,
+  stack: readStack,
+  deploys: readDeploys,
+  releases: readReleases,
+  deploy: ({ sql, claims }, { id }) => {
+    const deploy = findDeploy(sql, claims, 'read', id)
+    return isRefusal(deploy) ? deploy : detailsOf(sql, deploy)
+  },
+  events: ({ sql, claims }, { id, after }) => {
+    const deploy = findDeploy(sql, claims, 'read', id)
+    return isRefusal(deploy) ? deploy : { deploy, events: readEvents(sql, id, after) }
+  },
+}
+
+/** Answers a query for somebody whose token may read. Stacks that it is not for do not exist for them. */
+export async function read<K extends Kind>(source: Source, query: Query<K>): Promise<Answer<K> | Refusal> {
+  return READERS[query.kind as K](source, query)
+}
+
+/** A deploy that a token is good for. One of another stack is answered as if there were none. */
+export function findDeploy(sql: SqlStorage, claims: Claims, scope: Scope, id: string): Deploy | Refusal {
+  const deploy = log.findDeploy(sql, id)
+  return deploy && allows(claims, scope, deploy.stack)
+    ? deploy
+    : { refused: 'not-found', message: 'the host has no such deploy' }
+}
+
+/** The events of a deploy after a `seq`, as a viewer gets them. */
+export function readEvents(sql: SqlStorage, id: string, after: number): LoggedEvent[] {
+  return withGaps(after, log.listEvents(sql, id, after))
+}
 
 const UNKNOWN_TYPE =
   'this relay is older than the agent and refuses what comes to a trigger of this type: update the relay'
 
-export function readHost(
-  facts: FactStore,
-  { host, claims, live }: { host: string; claims: Claims; live: ReturnType<typeof liveAgent> },
-): HostState {
+function readHost({ facts, host, claims, liveAgent: findLive }: Source): HostState {
+  const live = findLive()
   const seenAt = live?.seenAt ?? facts.get('seenAt') ?? null
   const hello = facts.get('hello')
   return {
@@ -36,10 +105,9 @@ export function readHost(
   }
 }
 
-export async function readStack(
-  sql: SqlStorage,
-  facts: FactStore,
-  { host, claims, stack }: { host: string; claims: Claims; stack: string },
+async function readStack(
+  { sql, facts, host, claims }: Source,
+  { stack }: Query<'stack'>,
 ): Promise<StackState | Refusal> {
   const hello = facts.get('hello')
   if (!hello?.stacks.includes(stack) || !allows(claims, 'read', stack)) return stackUnknown(stack)
@@ -64,16 +132,21 @@ export async function readStack(
   }
 }
 
-export function readDeploys(
-  sql: SqlStorage,
-  claims: Claims,
-  { stack, limit }: { stack?: string | undefined; limit: number },
-): { deploys: Deploy[] } {
+function readDeploys({ sql, claims }: Source, { stack, limit }: Query<'deploys'>): Answer<'deploys'> {
   if (stack === undefined) return { deploys: log.listDeploys(sql, claims.stacks, limit) }
   return { deploys: allows(claims, 'read', stack) ? log.listDeploys(sql, [stack], limit) : [] }
 }
 
-export function readDetails(sql: SqlStorage, deploy: Deploy): DeployDetails {
+function readReleases(
+  { sql, facts, claims }: Source,
+  { stack, limit }: Query<'releases'>,
+): Answer<'releases'> | Refusal {
+  if (!facts.get('hello')?.stacks.includes(stack) || !allows(claims, 'read', stack))
+    return stackUnknown(stack)
+  return { releases: releases(log.listReleased(sql, stack), limit, (deploy) => log.findPlan(sql, deploy)) }
+}
+
+function detailsOf(sql: SqlStorage, deploy: Deploy): DeployDetails {
   const first = log.edgeEvent(sql, deploy.id, 'first')
   return {
     ...deploy,
@@ -94,20 +167,6 @@ function canonical(request: AnyRequest): string {
       .filter(([, value]) => value !== undefined)
       .toSorted(),
   )
-}
-
-export function readReleases(
-  sql: SqlStorage,
-  facts: FactStore,
-  { claims, stack, limit }: { claims: Claims; stack: string; limit: number },
-): { releases: ReleaseState[] } | Refusal {
-  if (!facts.get('hello')?.stacks.includes(stack) || !allows(claims, 'read', stack))
-    return stackUnknown(stack)
-  return { releases: releases(log.listReleased(sql, stack), limit, (deploy) => log.findPlan(sql, deploy)) }
-}
-
-export function readEvents(sql: SqlStorage, id: string, after: number): LoggedEvent[] {
-  return withGaps(after, log.listEvents(sql, id, after))
 }
 
 export const stackUnknown = (stack: string): Refusal => ({

@@ -17,6 +17,12 @@ export interface Caller {
   readonly audience: string
 }
 
+/** Whose token is good: it is of this host, and says what its claims are. */
+export interface Holder {
+  readonly host: string
+  readonly claims: Claims
+}
+
 const NOBODYS_KEY: PublicKey = {
   kty: 'OKP',
   crv: 'Ed25519',
@@ -30,7 +36,7 @@ export async function authorize(
   scope: Scope,
   now: Date,
   { newestKeyOnly = false }: { newestKeyOnly?: boolean } = {},
-): Promise<{ host: string; claims: Claims } | Refusal> {
+): Promise<Holder | Refusal> {
   const enrolment = facts.get('enrolment')
   const host = enrolment?.host ?? 'nobody'
   const expected = { host, audience, now, revoked: facts.get('revoked') ?? [] }
