@@ -2,7 +2,8 @@
 // sender or a token's holder signed. A hint has nothing to verify, and so chooses nothing.
 
 import { decodeJwt } from 'jose'
-import { askedByChat, chatTrigger, hear } from '../../shared/chat/chat.ts'
+import { chatTrigger, hear } from '../../shared/chat/chat.ts'
+import { askedByChat } from '../../shared/chat/intent.ts'
 import type { DeclinedEvent } from '../../shared/events.ts'
 import { SIGNATURE_AGE_SECONDS_MAX } from '../../shared/limits.ts'
 import { Problem, type ProblemCode } from '../../shared/problems.ts'

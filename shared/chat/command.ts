@@ -2,6 +2,7 @@
 // read what was said for themselves.
 
 import { DIGEST_PATTERN, TAG_PATTERN } from '../image.ts'
+import type { CommandFault } from './denial.ts'
 
 export type Command =
   | { readonly verb: 'help' }
@@ -18,15 +19,18 @@ const VERBS = ['help', 'status', 'history', 'rollback', 'deploy'] as const
 const COMMAND_CHARS_MAX = 400
 
 /**
- * Reads a command. The stack may be left out where there is one alone. The fault is for whoever said it.
+ * Reads a command. The stack may be left out where there is one alone.
  *
  *     parseCommand('deploy hello v2', ['hello', 'api'])   // { verb: 'deploy', stack: 'hello', tag: 'v2' }
  */
-export function parseCommand(text: string, stacks: readonly string[]): Command | { readonly fault: string } {
-  if (text.length > COMMAND_CHARS_MAX) return { fault: 'That is too long for a command.' }
+export function parseCommand(
+  text: string,
+  stacks: readonly string[],
+): Command | { readonly fault: CommandFault } {
+  if (text.length > COMMAND_CHARS_MAX) return { fault: { code: 'too-long' } }
   const [said = 'help', ...rest] = text.split(/\s+/).filter((word) => word !== '')
   const verb = VERBS.find((each) => each === said.toLowerCase())
-  if (verb === undefined) return { fault: `I do not know ${quoted(said)}.` }
+  if (verb === undefined) return { fault: { code: 'verb-unknown', verb: said } }
   if (verb === 'help') return { verb }
   const only = stacks.length === 1 ? stacks[0] : undefined
   const named = stacks.find((each) => each === rest[0])
@@ -34,33 +38,15 @@ export function parseCommand(text: string, stacks: readonly string[]): Command |
   const [tag, ...more] = named === undefined ? rest : rest.slice(1)
   if (stack === undefined)
     return {
-      fault:
-        tag === undefined
-          ? `Which stack? There are ${stacks.join(', ')}.`
-          : `There is no stack ${quoted(tag)} here.`,
+      fault: tag === undefined ? { code: 'stack-missing', stacks } : { code: 'stack-unknown', stack: tag },
     }
+  // Where no stack was named, the word that does not fit was meant for one.
   if (more.length > 0 || (tag !== undefined && verb !== 'deploy'))
-    return { fault: named === undefined ? `There is no stack ${quoted(tag ?? '')} here.` : USAGE[verb] }
+    return {
+      fault:
+        named === undefined ? { code: 'stack-unknown', stack: tag ?? '' } : { code: 'too-many-words', verb },
+    }
   if (tag !== undefined && !TAG_PATTERN.test(tag) && !DIGEST_PATTERN.test(tag))
-    return { fault: `${quoted(tag)} is not a tag of an image.` }
+    return { fault: { code: 'tag-invalid', tag } }
   return { verb, stack, tag }
-}
-
-const USAGE = {
-  deploy: 'Say it as: deploy STACK [TAG]',
-  status: 'Say it as: status [STACK]',
-  history: 'Say it as: history [STACK]',
-  rollback: 'Say it as: rollback STACK',
-} as const
-
-/** What can be said, a line each. */
-export const HELP: readonly string[] = [
-  'deploy STACK [TAG]: roll a stack to a tag of its image; without one, to what its tag means today',
-  'rollback STACK: roll it back to the release before',
-  'status STACK: the agent, and the last deploy',
-  'history STACK: the last releases',
-]
-
-function quoted(word: string): string {
-  return JSON.stringify(word.slice(0, 40))
 }

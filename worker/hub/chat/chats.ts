@@ -1,22 +1,19 @@
 // Chats: what people say to a bot, answered at once from what is stored here. Looks up, asks the pure parts (shared/chat, looks.ts), and does what
-// they say; the message of each deploy is showing.ts' affair.
+// they say. The sentences are words.ts' affair, the message of each deploy is showing.ts'.
 
+import { chatTrigger, hear, platformOf, type Chat, type Heard } from '../../../shared/chat/chat.ts'
 import {
   actorOf,
   approvalFault,
   askedByChat,
   askedOf,
-  chatTrigger,
   clickOf,
-  hear,
-  platformOf,
-  wishOf,
-  type Chat,
-  type Heard,
-  type Wish,
-} from '../../../shared/chat/chat.ts'
-import { HELP } from '../../../shared/chat/command.ts'
+  intentOf,
+  type Intent,
+} from '../../../shared/chat/intent.ts'
+import { isForbidden } from '../../../shared/chat/denial.ts'
 import type { Message, Said } from '../../../shared/chat/platform.ts'
+import { denialWords, HELP } from '../../../shared/chat/words.ts'
 import { CHAT_BODY_BYTES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
 import { fromBase64, toBase64, type Proof } from '../../../shared/protocol.ts'
@@ -35,13 +32,21 @@ import { tellHistory, tellStatus } from './looks.ts'
 import { hasButtons } from './messages.ts'
 import { send } from './send.ts'
 import type { Showing } from './showing.ts'
-import { cleaned, urlOf, verdictOf } from './words.ts'
+import * as words from './words.ts'
 
 const RELEASES_TOLD = 5
 
 type Speech = Exclude<Said, { kind: 'greeting' }>
-type Roll = Extract<Wish, { kind: 'roll' }>
+type Roll = Extract<Intent, { kind: 'roll' }>
 type ChatProof = Extract<Proof, { kind: 'chat' }>
+
+/** A roll that somebody else must approve. */
+interface ApprovalNeed {
+  readonly intent: Roll
+  readonly asked: VerifiedRequest
+  readonly proof: ChatProof
+  readonly origin: string
+}
 
 export interface ChatRequest extends SignedRequest {
   readonly headers: Record<string, string>
@@ -102,14 +107,15 @@ export class Chats {
     )
     const { said } = heard
     if (said.kind === 'greeting') return answerOf(said.answer)
-    const wish = wishOf(chat, said, (deploy) => this.#stackOf(chat, deploy))
-    if (wish.kind === 'roll') return this.#roll(host, chat, heard, wish, signed, request.origin)
-    if (wish.kind === 'verdict') return this.#decide(host, chat, heard, wish, signed)
+    const intent = intentOf(chat, said, (deploy) => this.#stackOf(chat, deploy))
+    if (intent.kind === 'roll') return this.#roll(host, chat, heard, intent, signed, request.origin)
+    if (intent.kind === 'decide') return this.#decide(host, chat, heard, intent, signed)
     const wait = this.#options.limiter.take(OF_CHATS, name, now)
-    if (wait !== undefined) return this.#say(chat, said, [TOO_MANY])
-    if (wish.kind === 'look') return this.#say(chat, said, this.#look(wish, now))
-    if (wish.isForbidden) noteFault(this.#sql, chat, `${speaker(said)}: ${wish.words}`, now)
-    return this.#say(chat, said, wish.isForbidden ? [wish.words, ASK_WHOM] : [wish.words, ...HELP])
+    if (wait !== undefined) return this.#say(chat, said, [words.TOO_MUCH])
+    if (intent.kind === 'look') return this.#say(chat, said, this.#look(intent, now))
+    if (isForbidden(intent.why))
+      noteFault(this.#sql, chat, `${speaker(said)}: ${denialWords(intent.why)}`, now)
+    return this.#say(chat, said, words.deniedLines(intent.why))
   }
 
   #stackOf(chat: Chat, deploy: string): string | undefined {
@@ -141,31 +147,25 @@ export class Chats {
     host: string,
     chat: Chat,
     { said, signedAt }: Heard,
-    wish: Roll,
+    intent: Roll,
     signed: SignedRequest,
     origin: string,
   ): Promise<ChatAnswer> {
     const speech = said as Speech
-    const fault = this.#buttonFault(chat, speech, wish.stack)
-    if (fault !== undefined) return this.#say(chat, speech, [fault])
-    const asked = await askedOf(host, chat, wish, speech.who, signedAt)
+    const fault = this.#buttonFault(chat, speech, intent.stack)
+    if (fault) return this.#say(chat, speech, [words.buttonFaultLine(fault, intent.stack)])
+    const asked = await askedOf(host, chat, intent, speech.who, signedAt)
     const proof: ChatProof = { kind: 'chat', headers: { ...signed.headers }, body: toBase64(signed.body) }
-    if (wish.needsApproval) return this.#askAround(host, chat, speech, { wish, asked, proof, origin })
+    if (intent.needsApproval) return this.#askAround(host, chat, speech, { intent, asked, proof, origin })
     const accepted = await this.#options.accept(
-      { host, stack: wish.stack, trigger: chatTrigger(chat), asked },
+      { host, stack: intent.stack, trigger: chatTrigger(chat), asked },
       proof,
     )
-    if (isRefusal(accepted)) return this.#say(chat, speech, [TOO_MANY])
+    if (isRefusal(accepted)) return this.#say(chat, speech, [words.TOO_MUCH])
     await this.#begin(host, chat, speech, accepted.deploy, origin)
-    if (accepted.status === 'duplicate')
-      return this.#say(chat, speech, [`${wish.stack}: that was asked for already.`])
-    const isThere = accepted.agent === 'online'
-    const words = [
-      `${wish.stack}: accepted, deploy ${accepted.deploy}`,
-      isThere ? 'Its agent is there.' : 'Its agent is away: this runs when it is back.',
-      urlOf(origin, { id: accepted.deploy, host }),
-    ]
-    return this.#say(chat, speech, words, 'start')
+    const url = words.urlOf(origin, { id: accepted.deploy, host })
+    const lines = words.acceptedLines(intent.stack, accepted, url)
+    return this.#say(chat, speech, lines, accepted.status === 'accepted' ? 'start' : 'private')
   }
 
   #begin(host: string, chat: Chat, { place }: Speech, deploy: string, origin: string): Promise<void> {
@@ -177,21 +177,18 @@ export class Chats {
     host: string,
     chat: Chat,
     said: Speech,
-    { wish, asked, proof, origin }: { wish: Roll; asked: VerifiedRequest; proof: ChatProof; origin: string },
+    { intent, asked, proof, origin }: ApprovalNeed,
   ): Promise<ChatAnswer> {
     const now = Date.now()
-    const { stack, request } = wish
-    if (findApproval(this.#sql, asked.id))
-      return this.#say(chat, said, [`${stack}: that was asked for already.`])
-    const image =
-      'image' in request && request.image !== undefined ? request.image : 'what its tag means today'
-    const lines = [`${image}, asked for by ${asked.actor}, on ${host}`]
+    const { stack, request } = intent
+    if (findApproval(this.#sql, asked.id)) return this.#say(chat, said, [words.repeatedLine(stack)])
+    const lines = [words.askedLine('image' in request ? request.image : undefined, asked.actor, host)]
     const isRoom =
       this.#options.limiter.take(OF_CHATS, chat.name, now) === undefined &&
       insertApproval(this.#sql, { deploy: asked.id, chat: chat.name, stack, lines, request: proof }, now)
-    if (!isRoom) return this.#say(chat, said, [TOO_MANY])
+    if (!isRoom) return this.#say(chat, said, [words.TOO_MUCH])
     await this.#begin(host, chat, said, asked.id, origin)
-    return this.#say(chat, said, [`${stack}: waits for somebody to approve it`, ...lines], 'start')
+    return this.#say(chat, said, words.waitingLines(stack, lines), 'start')
   }
 
   /** Somebody said yes or no. The agent gets both requests, and judges both for itself. */
@@ -199,29 +196,30 @@ export class Chats {
     host: string,
     chat: Chat,
     heard: Heard,
-    { isYes, stack, deploy }: Extract<Wish, { kind: 'verdict' }>,
+    { isYes, stack, deploy }: Extract<Intent, { kind: 'decide' }>,
     signed: SignedRequest,
   ): Promise<ChatAnswer> {
     const said = heard.said as Speech
     const now = Date.now()
     const approval = findApproval(this.#sql, deploy)
-    const over = approval && verdictOf(approval, now)
+    const over = approval && words.verdictOf(approval, now)
     if (!approval?.request || over !== undefined)
-      return this.#say(chat, said, [`${stack}: ${over ?? 'that is not known any more'}`])
+      return this.#say(chat, said, [words.verdictLine(stack, over)])
     const by = actorOf(chat, said.who)
-    if (!isYes) return this.#settle(chat, said, approval, `rejected by ${by}`)
+    if (!isYes) return this.#settle(chat, said, approval, { kind: 'rejected', by })
     const request = { headers: approval.request.headers, body: fromBase64(approval.request.body) }
     // It was heard once; since then the host may have said that its secret is another.
     const first = await hear(chat, request, now, { mayBeOld: true }).catch(() => undefined)
-    if (!first) return this.#settle(chat, said, approval, 'what it was asked with does not count any more')
+    if (!first) return this.#settle(chat, said, approval, { kind: 'proof-void' })
     const { who } = first.said as Speech
     const fault = approvalFault(chat, { id: deploy, stack, who, signedAt: first.signedAt }, heard)
-    if (fault !== undefined) {
-      noteFault(this.#sql, chat, `${speaker(said)}: ${fault}`, now)
-      return this.#say(chat, said, [fault])
+    if (fault) {
+      const denial = denialWords(fault)
+      noteFault(this.#sql, chat, `${speaker(said)}: ${denial}`, now)
+      return this.#say(chat, said, [denial])
     }
     const approved = await askedByChat(host, chat, first, () => stack, heard).catch(() => undefined)
-    if (!approved) return this.#settle(chat, said, approval, 'whoever asked for it may not any more')
+    if (!approved) return this.#settle(chat, said, approval, { kind: 'asker-void' })
     const { asked } = approved
     const proof: Proof = {
       kind: 'chat',
@@ -229,31 +227,35 @@ export class Chats {
       approval: { headers: { ...signed.headers }, body: toBase64(signed.body) },
     }
     const accepted = await this.#options.accept({ host, stack, trigger: chatTrigger(chat), asked }, proof)
-    if (isRefusal(accepted)) return this.#say(chat, said, [TOO_MANY])
-    return this.#settle(chat, said, approval, `approved by ${by}`)
+    if (isRefusal(accepted)) return this.#say(chat, said, [words.TOO_MUCH])
+    return this.#settle(chat, said, approval, { kind: 'approved', by })
   }
 
-  async #settle(chat: Chat, said: Speech, { deploy, stack }: Approval, verdict: string): Promise<ChatAnswer> {
-    setVerdict(this.#sql, deploy, verdict)
+  async #settle(
+    chat: Chat,
+    said: Speech,
+    { deploy, stack }: Approval,
+    verdict: words.Verdict,
+  ): Promise<ChatAnswer> {
+    const ending = words.verdictWords(verdict)
+    setVerdict(this.#sql, deploy, ending)
     await this.#options.showing.again(deploy)
-    return this.#say(chat, said, [`${stack}: ${verdict}`])
+    return this.#say(chat, said, [words.verdictLine(stack, ending)])
   }
 
   /** Why a button does not count any more: it is old, or its deploy was followed by another. */
-  #buttonFault(chat: Chat, said: Speech, stack: string): string | undefined {
+  #buttonFault(chat: Chat, said: Speech, stack: string): words.ButtonFault | undefined {
     const click = said.kind === 'click' ? clickOf(said.button) : undefined
     if (!click) return undefined
-    if (!hasButtons(this.#sql, click.deploy, chat.name, Date.now())) return 'That button is too old.'
+    if (!hasButtons(this.#sql, click.deploy, chat.name, Date.now())) return 'too-old'
     const newest = log.listReleased(this.#sql, stack)[0]
-    return newest?.deploy === click.deploy
-      ? undefined
-      : `That is not what ${stack} runs any more: another deploy came after it, or it was rolled back.`
+    return newest?.deploy === click.deploy ? undefined : 'overtaken'
   }
 
-  #look(wish: Extract<Wish, { kind: 'look' }>, now: number): string[] {
-    if (wish.at === 'help') return [...HELP]
-    const { stack } = wish
-    if (wish.at === 'history')
+  #look(intent: Extract<Intent, { kind: 'look' }>, now: number): string[] {
+    if (intent.at === 'help') return [...HELP]
+    const { stack } = intent
+    if (intent.at === 'history')
       return tellHistory(
         stack,
         releases(log.listReleased(this.#sql, stack), RELEASES_TOLD, () => undefined),
@@ -266,7 +268,7 @@ export class Chats {
 
   #say(chat: Chat, said: Speech, lines: readonly string[], as: 'private' | 'start' = 'private'): ChatAnswer {
     const platform = platformOf(chat)
-    const message: Message = { lines: lines.flatMap(cleaned), buttons: [], isFinal: false }
+    const message: Message = { lines: lines.flatMap(words.cleaned), buttons: [], isFinal: false }
     const { answer, call } = platform.reply(said, message, as)
     // Words beside the point: should they not arrive, nothing else is amiss.
     if (call) this.#ctx.waitUntil(send(call, platform.hosts(chat)).catch(() => undefined))
@@ -276,8 +278,6 @@ export class Chats {
 
 /** Genuine, and refused: the platform must not send it again. */
 const TOO_OLD = { kind: 'too-old' } as const
-const TOO_MANY = 'That was too much at once. Try again in a minute.'
-const ASK_WHOM = 'Who may do what is in the ropeway.yml of the host.'
 
 function answerOf(answer: object | undefined): ChatAnswer {
   return { answer: answer === undefined ? undefined : JSON.stringify(answer) }
@@ -285,5 +285,5 @@ function answerOf(answer: object | undefined): ChatAnswer {
 
 /** Who spoke and where, for the host's people. */
 function speaker({ who: { user, name, channel, team } }: Speech): string {
-  return cleaned(`${user} (${name}) in ${channel}${team === undefined ? '' : ` of ${team}`}`).join(' ')
+  return words.cleaned(`${user} (${name}) in ${channel}${team === undefined ? '' : ` of ${team}`}`).join(' ')
 }

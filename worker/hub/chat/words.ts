@@ -1,11 +1,15 @@
-// What a deploy's message in a chat says, from its events: pure, and plain text, which each platform escapes as a whole.
+// What a bot says: the message of a deploy, from its events, and the answer to whoever spoke. Pure, and plain text, which each platform escapes
+// as a whole.
 
-import { buttonValue } from '../../../shared/chat/chat.ts'
+import { isForbidden, type Denial } from '../../../shared/chat/denial.ts'
+import { buttonValue } from '../../../shared/chat/intent.ts'
 import type { Message } from '../../../shared/chat/platform.ts'
+import { denialWords, HELP } from '../../../shared/chat/words.ts'
 import { isFinal, nextStatus, type Deploy, type Status } from '../../../shared/deploy.ts'
 import type { DeployEvent, LoggedEvent, ToldEvent } from '../../../shared/events.ts'
 import { describeStep, shortImage } from '../../../shared/plan.ts'
 import { describeProblem, EMPTY_PICTURE, nextPicture, seconds, type Picture } from '../../../shared/words.ts'
+import type { Accepted } from '../decide.ts'
 
 /** Lines of a failing container's log, and the length of any line: a message is read on a telephone. */
 const LOG_LINES_SHOWN_MAX = 6
@@ -62,7 +66,7 @@ export function tellApproval(
 ): Message {
   const isOpen = verdict === undefined
   return {
-    lines: [`${stack}: ${isOpen ? 'waits for somebody to approve it' : verdict}`, ...lines].flatMap(cleaned),
+    lines: (isOpen ? waitingLines(stack, lines) : [verdictLine(stack, verdict), ...lines]).flatMap(cleaned),
     buttons: isOpen
       ? [
           { label: 'Approve', value: buttonValue({ does: 'yes', deploy }) },
@@ -159,4 +163,66 @@ function versions(services: Readonly<Record<string, string>>): string[] {
   return [...by].map(
     ([version, of]) => `${of.map(([service]) => service).join(', ')}: ${shortImage(version)}`,
   )
+}
+
+/** What a bot answers whoever spoke, where that is one sentence. */
+export const TOO_MUCH = 'That was too much at once. Try again in a minute.'
+
+export function deniedLines(why: Denial): string[] {
+  const words = denialWords(why)
+  return isForbidden(why) ? [words, 'Who may do what is in the ropeway.yml of the host.'] : [words, ...HELP]
+}
+
+export function acceptedLines(stack: string, { deploy, agent, status }: Accepted, url: string): string[] {
+  if (status === 'duplicate') return [repeatedLine(stack)]
+  return [
+    `${stack}: accepted, deploy ${deploy}`,
+    agent === 'online' ? 'Its agent is there.' : 'Its agent is away: this runs when it is back.',
+    url,
+  ]
+}
+
+export function repeatedLine(stack: string): string {
+  return `${stack}: that was asked for already.`
+}
+
+/** What a person must know to approve a deploy. */
+export function askedLine(image: string | undefined, actor: string, host: string): string {
+  return `${image ?? 'what its tag means today'}, asked for by ${actor}, on ${host}`
+}
+
+export function waitingLines(stack: string, lines: readonly string[]): string[] {
+  return [`${stack}: waits for somebody to approve it`, ...lines]
+}
+
+export function verdictLine(stack: string, verdict: string | undefined): string {
+  return `${stack}: ${verdict ?? 'that is not known any more'}`
+}
+
+/** How an approval ended. It is stored in these words. */
+export type Verdict =
+  | { readonly kind: 'approved' | 'rejected'; readonly by: string }
+  /** What it was asked with is not proven by today's keys. */
+  | { readonly kind: 'proof-void' }
+  | { readonly kind: 'asker-void' }
+
+export function verdictWords(verdict: Verdict): string {
+  switch (verdict.kind) {
+    case 'approved':
+    case 'rejected':
+      return `${verdict.kind} by ${verdict.by}`
+    case 'proof-void':
+      return 'what it was asked with does not count any more'
+    case 'asker-void':
+      return 'whoever asked for it may not any more'
+  }
+}
+
+/** Why a button does not count any more. */
+export type ButtonFault = 'too-old' | 'overtaken'
+
+export function buttonFaultLine(fault: ButtonFault, stack: string): string {
+  return fault === 'too-old'
+    ? 'That button is too old.'
+    : `That is not what ${stack} runs any more: another deploy came after it, or it was rolled back.`
 }
