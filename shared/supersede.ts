@@ -5,7 +5,7 @@ import { parseImage } from './image.ts'
 import { isLower } from './version.ts'
 
 /** A request that waits, or comes. */
-export interface Wish {
+export interface Supersedable {
   readonly trust: Trust
   readonly request: AnyRequest
 }
@@ -14,7 +14,7 @@ export interface Wish {
  * Of those of one stack that wait, oldest first, the ones that need not run any more: the newer request sets all that they would have set. A
  * rollback that stays and goes by what runs keeps what is before it.
  */
-export function supersededBy<T extends Wish>(newer: Wish, waiting: readonly T[]): T[] {
+export function supersededBy<T extends Supersedable>(newer: Supersedable, waiting: readonly T[]): T[] {
   const barrier = waiting.findLastIndex((older) => isRelative(older.request) && !supersedes(newer, older))
   return waiting.slice(barrier + 1).filter((older) => supersedes(newer, older))
 }
@@ -23,7 +23,7 @@ export function supersededBy<T extends Wish>(newer: Wish, waiting: readonly T[])
  * Whether what the older request asks for makes no difference once the newer one has run. A hint says too little to replace what somebody
  * signed.
  */
-export function supersedes(newer: Wish, older: Wish): boolean {
+export function supersedes(newer: Supersedable, older: Supersedable): boolean {
   if (older.trust === 'signed' && newer.trust === 'hint') return false
   const [next, last] = [newer.request, older.request]
   if (isRollback(next)) return !isRelative(next) && (isRollback(last) || last.force !== true)

@@ -2,11 +2,11 @@
 // interrupted is recovered first, then whatever waits runs in turn, unless a newer request covers it, it has expired or somebody cancels it.
 
 import { Problem } from '../../shared/problems.ts'
-import { supersededBy, type Wish } from '../../shared/supersede.ts'
+import { supersededBy, type Supersedable } from '../../shared/supersede.ts'
 import { lockPath } from '../adapters/locks.ts'
 import type { StackConfig } from '../config/config.ts'
 
-export interface Queued extends Wish {
+export interface Queued extends Supersedable {
   readonly id: string
   readonly stack: string
   /** When it must not begin any more: milliseconds since 1970. */

@@ -8,7 +8,7 @@ import { Problem } from '../problems.ts'
 import type { SignedRequest } from '../triggers/verified.ts'
 import { discord } from './discord.ts'
 import { mattermost } from './mattermost.ts'
-import type { Platform, Said } from './platform.ts'
+import type { Interaction, Platform } from './platform.ts'
 import { slack } from './slack.ts'
 import { microsoftTeams } from './teams.ts'
 import { telegram } from './telegram.ts'
@@ -77,8 +77,8 @@ export function chatTrigger({ name: chat }: { readonly name: string }): string {
 }
 
 /** A request that was proven to be the platform's. */
-export interface Heard {
-  readonly said: Said
+export interface VerifiedInteraction {
+  readonly interaction: Interaction
   readonly key: string
   readonly signedAt: number | undefined
 }
@@ -92,7 +92,7 @@ export async function hear(
   request: SignedRequest,
   nowMs: number,
   { mayBeOld = false }: { mayBeOld?: boolean } = {},
-): Promise<Heard> {
+): Promise<VerifiedInteraction> {
   const platform = platformOf(chat)
   const { key, signedAt } = await platform.verify(request, chat.keys)
   const ageSeconds = Math.round((nowMs - (signedAt ?? nowMs)) / 1000)
@@ -100,5 +100,5 @@ export async function hear(
     throw new Problem('request-stale', `the request was signed ${ageSeconds} s ago by this clock`)
   if (ageSeconds < -SIGNATURE_AGE_SECONDS_MAX)
     throw new Problem('request-stale', `the request was signed ${-ageSeconds} s in the future by this clock`)
-  return { said: platform.read(request), key, signedAt }
+  return { interaction: platform.read(request), key, signedAt }
 }

@@ -8,10 +8,10 @@ import {
   fenced,
   type Button,
   type Call,
+  type Interaction,
   type Message,
   type Place,
   type Platform,
-  type Said,
 } from './platform.ts'
 import { TIMESTAMP, bodyText, concat, jsonOf } from './proof.ts'
 
@@ -86,7 +86,7 @@ export const discord: Platform = {
     return { key: fitting, signedAt: Number(timestamp) * 1000 }
   },
 
-  read({ body }): Said {
+  read({ body }): Interaction {
     const said = jsonOf(bodyText(body), interactionSchema)
     if (said.type === 1) return { kind: 'greeting', answer: { type: 1 } }
     const speaker = said.member?.user ?? said.user

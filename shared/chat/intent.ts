@@ -5,10 +5,10 @@ import { APPROVAL_MS_MAX, SIGNATURE_AGE_SECONDS_MAX } from '../limits.ts'
 import { Problem } from '../problems.ts'
 import type { AnyRequest } from '../request.ts'
 import type { VerifiedRequest } from '../triggers/verified.ts'
-import type { Chat, Heard } from './chat.ts'
+import type { Chat, VerifiedInteraction } from './chat.ts'
 import { parseCommand } from './command.ts'
 import type { Denial } from './denial.ts'
-import type { Said, Who } from './platform.ts'
+import type { Interaction, Who } from './platform.ts'
 import { denialWords } from './words.ts'
 
 /** What somebody wants: to look, or a roll; or why they do not get it. */
@@ -52,14 +52,14 @@ export function clickOf(value: string): Click | undefined {
  */
 export function intentOf(
   chat: Chat,
-  said: Exclude<Said, { kind: 'greeting' }>,
+  interaction: Exclude<Interaction, { kind: 'greeting' }>,
   stackOf: (deploy: string) => string | undefined,
 ): Intent {
-  const { who } = said
+  const { who } = interaction
   if (!isPlace(chat, who)) return no({ code: 'elsewhere' })
-  if (said.kind === 'click') return clicked(chat, said, stackOf)
+  if (interaction.kind === 'click') return clicked(chat, interaction, stackOf)
   const names = chat.stacks.map((stack) => stack.name)
-  const command = parseCommand(said.text, names)
+  const command = parseCommand(interaction.text, names)
   if ('fault' in command) return no(command.fault)
   if (command.verb === 'help') return { kind: 'look', at: 'help' }
   const stack = chat.stacks.find((each) => each.name === command.stack)
@@ -68,7 +68,7 @@ export function intentOf(
     return { kind: 'look', at: command.verb, stack: stack.name }
   if (!stack.deploy.includes(who.user))
     return no({ code: 'not-allowed', to: command.verb, stack: stack.name })
-  const idParts = [said.id]
+  const idParts = [interaction.id]
   if (command.verb === 'rollback')
     return {
       kind: 'roll',
@@ -93,27 +93,27 @@ export function intentOf(
 export async function askedByChat(
   host: string,
   chat: Chat,
-  { said, signedAt }: Heard,
+  { interaction, signedAt }: VerifiedInteraction,
   stackOf: (deploy: string) => string | undefined,
-  approval?: Heard,
+  approval?: VerifiedInteraction,
 ): Promise<{ readonly stack: string; readonly asked: VerifiedRequest }> {
-  if (said.kind === 'greeting') throw new Problem('unauthorized', 'nobody asked for anything')
-  const intent = intentOf(chat, said, stackOf)
+  if (interaction.kind === 'greeting') throw new Problem('unauthorized', 'nobody asked for anything')
+  const intent = intentOf(chat, interaction, stackOf)
   if (intent.kind !== 'roll')
     throw new Problem(
       'unauthorized',
       intent.kind === 'no' ? denialWords(intent.why) : 'nobody asked for a deploy',
     )
-  const asked = await askedOf(host, chat, intent, said.who, signedAt)
+  const asked = await askedOf(host, chat, intent, interaction.who, signedAt)
   if (!intent.needsApproval) return { stack: intent.stack, asked }
   const fault = approval
-    ? approvalFault(chat, { id: asked.id, stack: intent.stack, who: said.who, signedAt }, approval)
+    ? approvalFault(chat, { id: asked.id, stack: intent.stack, who: interaction.who, signedAt }, approval)
     : NOT_APPROVED
-  if (fault || !approval || approval.said.kind === 'greeting')
+  if (fault || !approval || approval.interaction.kind === 'greeting')
     throw new Problem('unauthorized', denialWords(fault ?? NOT_APPROVED))
   // It counts from when it was approved: what was asked for later and needed no approval may have run meanwhile.
   const at = approval.signedAt ?? signedAt
-  const actor = `${asked.actor}, approved by ${actorOf(chat, approval.said.who)}`
+  const actor = `${asked.actor}, approved by ${actorOf(chat, approval.interaction.who)}`
   return { stack: intent.stack, asked: { ...asked, actor, signedAt: at, expiresAt: expiryOf(chat, at) } }
 }
 
@@ -126,14 +126,14 @@ export function approvalFault(
     readonly who: Who
     readonly signedAt: number | undefined
   },
-  { said, signedAt }: Heard,
+  { interaction, signedAt }: VerifiedInteraction,
 ): Denial | undefined {
-  if (said.kind !== 'click') return NOT_APPROVED
-  const decision = intentOf(chat, said, () => asked.stack)
+  if (interaction.kind !== 'click') return NOT_APPROVED
+  const decision = intentOf(chat, interaction, () => asked.stack)
   if (decision.kind === 'no') return decision.why
   if (decision.kind !== 'decide' || !decision.isYes || decision.deploy !== asked.id) return NOT_APPROVED
   const stack = chat.stacks.find((each) => each.name === asked.stack)
-  if (stack?.approveOwn !== true && said.who.user === asked.who.user) return { code: 'own-request' }
+  if (stack?.approveOwn !== true && interaction.who.user === asked.who.user) return { code: 'own-request' }
   const waitedMs = signedAt === undefined || asked.signedAt === undefined ? 0 : signedAt - asked.signedAt
   return waitedMs > APPROVAL_MS_MAX + SIGNATURE_AGE_SECONDS_MAX * 1000 ? { code: 'approved-late' } : undefined
 }
@@ -167,7 +167,7 @@ function isPlace({ teams, channels }: Chat, { team, channel }: Who): boolean {
 
 function clicked(
   chat: Chat,
-  { who, button }: Extract<Said, { kind: 'click' }>,
+  { who, button }: Extract<Interaction, { kind: 'click' }>,
   stackOf: (deploy: string) => string | undefined,
 ): Intent {
   const click = clickOf(button)

@@ -10,10 +10,10 @@ import {
   type Account,
   type Button,
   type Call,
+  type Interaction,
   type Message,
   type Place,
   type Platform,
-  type Said,
 } from './platform.ts'
 import { bodyText, formOf, hmacHex, jsonOf, sameKeyOf } from './proof.ts'
 
@@ -66,7 +66,7 @@ export const mattermost: Platform = {
     return { key: await sameKeyOf(keys, token), signedAt: undefined }
   },
 
-  read({ body }): Said {
+  read({ body }): Interaction {
     if (isJson(body)) {
       const { team_id, channel_id, user_id, user_name, context } = jsonOf(bodyText(body), clickSchema)
       const who = { team: team_id, channel: channel_id, user: user_id, name: user_name }
@@ -84,9 +84,11 @@ export const mattermost: Platform = {
     }
   },
 
-  reply(said, message) {
+  reply(interaction, message) {
     const text = fenced(message, MESSAGE_CHARS_MAX)
-    return { answer: said.kind === 'click' ? { ephemeral_text: text } : { response_type: 'ephemeral', text } }
+    return {
+      answer: interaction.kind === 'click' ? { ephemeral_text: text } : { response_type: 'ephemeral', text },
+    }
   },
 
   hosts: ({ server }) => (server === undefined ? [] : [new URL(server).host]),

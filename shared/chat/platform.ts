@@ -18,7 +18,7 @@ export interface Who {
   readonly name: string
 }
 
-export type Said =
+export type Interaction =
   /** The platform asks for something of its own, and gets this for an answer. */
   | { readonly kind: 'greeting'; readonly answer: object | undefined }
   /** `id` is the platform's own, the same for each delivery. */
@@ -102,12 +102,12 @@ export interface Platform {
     keys: readonly string[],
   ) => Promise<{ key: string; signedAt: number | undefined }>
   /** What a proven request says. Throws `request-invalid`. */
-  readonly read: (request: SignedRequest) => Said
+  readonly read: (request: SignedRequest) => Interaction
   /**
    * Answers in the platform's deadline: `private` is for whoever spoke alone; `start` begins what `show` goes on with, where the platform lets
    * the answer itself be edited.
    */
-  readonly reply: (said: Said, message: Message, as: 'private' | 'start') => Reply
+  readonly reply: (interaction: Interaction, message: Message, as: 'private' | 'start') => Reply
   /** How long after the answer a message is first shown: at once where it is another; undefined: never. */
   readonly firstShowMs: number | undefined
   /** The only hosts that may be called. */

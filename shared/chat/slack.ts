@@ -8,10 +8,10 @@ import {
   textOf,
   type Button,
   type Call,
+  type Interaction,
   type Message,
   type Place,
   type Platform,
-  type Said,
 } from './platform.ts'
 import { TIMESTAMP, concat, formOf, jsonOf } from './proof.ts'
 
@@ -74,7 +74,7 @@ export const slack: Platform = {
     return { key, signedAt: Number(timestamp) * 1000 }
   },
 
-  read({ body }): Said {
+  read({ body }): Interaction {
     const form = formOf(body)
     // Slack looks whether the address answers.
     if (form.get('ssl_check') === '1') return { kind: 'greeting', answer: undefined }
@@ -93,11 +93,11 @@ export const slack: Platform = {
   },
 
   // For the one who asked alone, always: what all shall see is a message of its own, which can be edited.
-  reply(said, message) {
+  reply(interaction, message) {
     const body = { response_type: 'ephemeral', ...contentOf(message) }
-    if (said.kind !== 'click') return { answer: body }
+    if (interaction.kind !== 'click') return { answer: body }
     // What is answered to a click is not shown: words need the click's own address.
-    const url = said.place['url']
+    const url = interaction.place['url']
     return {
       answer: undefined,
       ...(typeof url === 'string' ? { call: post(url, { ...body, replace_original: false }) } : {}),
@@ -141,7 +141,7 @@ export const slack: Platform = {
   },
 }
 
-function readPayload(text: string): Said {
+function readPayload(text: string): Interaction {
   const payload = jsonOf(text, payloadSchema)
   if (payload.type !== 'block_actions') return { kind: 'greeting', answer: undefined }
   const { team, user, channel, response_url, actions } = payload

@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { base64Bytes, hmacKeyOf } from '../mac.ts'
 import { Problem } from '../problems.ts'
-import { textOf, type Platform, type Said } from './platform.ts'
+import { textOf, type Interaction, type Platform } from './platform.ts'
 import { bodyText, jsonOf } from './proof.ts'
 
 const TEXT_CHARS_MAX = 8000
@@ -52,7 +52,7 @@ export const microsoftTeams: Platform = {
     return { key, signedAt: Date.parse(activityOf(body).timestamp) }
   },
 
-  read({ body }): Said {
+  read({ body }): Interaction {
     const { id: activity, text, from, conversation, channelData } = activityOf(body)
     const channel = channelData.channel?.id ?? conversation.id.split(';')[0] ?? ''
     return {

@@ -3,14 +3,14 @@
 
 import { z } from 'zod'
 import { Problem } from '../problems.ts'
-import { textOf, type Call, type Message, type Place, type Platform, type Said } from './platform.ts'
+import { textOf, type Call, type Interaction, type Message, type Place, type Platform } from './platform.ts'
 import { bodyText, sameKeyOf } from './proof.ts'
 
 const TEXT_CHARS_MAX = 4096
 /** What pops up when a button was clicked. */
 const POPUP_CHARS_MAX = 200
 
-const NOTHING: Said = { kind: 'greeting', answer: undefined }
+const NOTHING: Interaction = { kind: 'greeting', answer: undefined }
 
 const id = z.int().transform(String)
 const user = z.object({ id, is_bot: z.boolean(), username: z.string().max(64).default('') })
@@ -59,7 +59,7 @@ export const telegram: Platform = {
   },
 
   // Whatever is refused comes again and again, and all else waits behind it: what is not for us is heard, and nothing follows.
-  read({ body }): Said {
+  read({ body }): Interaction {
     const update = updateOf(body)
     if (!update) return NOTHING
     if ('callback_query' in update) {
@@ -80,21 +80,27 @@ export const telegram: Platform = {
     }
   },
 
-  reply(said, message, as) {
-    if (said.kind === 'click') {
+  reply(interaction, message, as) {
+    if (interaction.kind === 'click') {
       const text = textOf(message, POPUP_CHARS_MAX)
       return {
         answer: {
           method: 'answerCallbackQuery',
-          callback_query_id: said.place['query'],
+          callback_query_id: interaction.place['query'],
           text,
           show_alert: true,
         },
       }
     }
     // The message itself comes right after, by a call that says how it can be edited.
-    if (said.kind !== 'command' || as === 'start') return { answer: undefined }
-    return { answer: { method: 'sendMessage', ...contentOf(said.place, message), ...answering(said.place) } }
+    if (interaction.kind !== 'command' || as === 'start') return { answer: undefined }
+    return {
+      answer: {
+        method: 'sendMessage',
+        ...contentOf(interaction.place, message),
+        ...answering(interaction.place),
+      },
+    }
   },
 
   hosts: () => ['api.telegram.org'],

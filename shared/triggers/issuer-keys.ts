@@ -33,15 +33,15 @@ export interface KnownKeys {
 
 /** Where known keys outlast the process. */
 export interface KeptKeys {
-  get(place: string): KnownKeys | undefined
-  put(place: string, known: KnownKeys): void
+  get(url: string): KnownKeys | undefined
+  put(url: string, known: KnownKeys): void
 }
 
 interface Entry {
   known: KnownKeys | undefined
   askedAt: number
   /** Who asks meanwhile waits for the same answer. */
-  asking: Promise<void> | undefined
+  fetching: Promise<void> | undefined
 }
 
 const jwksSchema = z.object({ keys: z.array(z.looseObject({ kty: z.string() })).max(64) })
@@ -76,30 +76,30 @@ export class IssuerKeys {
   }
 
   #entry(issuer: Issuer): Entry {
-    const place = placeOf(issuer)
-    const entry = this.#entries.get(place) ?? {
-      known: this.#kept?.get(place),
+    const url = keysUrlOf(issuer)
+    const entry = this.#entries.get(url) ?? {
+      known: this.#kept?.get(url),
       askedAt: -Infinity,
-      asking: undefined,
+      fetching: undefined,
     }
-    this.#entries.set(place, entry)
+    this.#entries.set(url, entry)
     return entry
   }
 
   // A failure leaves what was known, and whoever asks decides by its age whether that will do.
   async #ask(issuer: Issuer, entry: Entry, nowMs: number): Promise<void> {
-    if (!entry.asking && nowMs - entry.askedAt < ISSUER_COOLDOWN_MS) return
-    if (!entry.asking) {
+    if (!entry.fetching && nowMs - entry.askedAt < ISSUER_COOLDOWN_MS) return
+    if (!entry.fetching) {
       entry.askedAt = nowMs
-      entry.asking = fetchKeys(issuer)
+      entry.fetching = fetchKeys(issuer)
         .then((jwks) => {
           entry.known = { jwks, at: nowMs }
-          this.#kept?.put(placeOf(issuer), entry.known)
+          this.#kept?.put(keysUrlOf(issuer), entry.known)
         })
         .catch(() => {})
-        .finally(() => (entry.asking = undefined))
+        .finally(() => (entry.fetching = undefined))
     }
-    await entry.asking
+    await entry.fetching
   }
 }
 
@@ -112,7 +112,7 @@ export function isIssuerUrl(text: string): boolean {
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|\[::1\]|localhost)$/
 
 /** Where the keys of an issuer are found: under this they are kept. */
-export function placeOf({ issuer, jwks }: Issuer): string {
+export function keysUrlOf({ issuer, jwks }: Issuer): string {
   return jwks ?? discoveryOf(issuer)
 }
 
@@ -122,13 +122,13 @@ function discoveryOf(issuer: string): string {
 
 async function fetchKeys({ issuer, jwks }: Issuer): Promise<JSONWebKeySet> {
   const signal = AbortSignal.timeout(ISSUER_ANSWER_MS_MAX)
-  let place = jwks
-  if (place === undefined) {
+  let url = jwks
+  if (url === undefined) {
     const document = discoverySchema.parse(await fetchJson(discoveryOf(issuer), signal))
     if (document.issuer !== issuer) throw new Error('the discovery document is another issuer’s')
-    place = document.jwks_uri
+    url = document.jwks_uri
   }
-  return jwksSchema.parse(await fetchJson(place, signal))
+  return jwksSchema.parse(await fetchJson(url, signal))
 }
 
 // No redirect is followed: it would be a second word on where the keys are.

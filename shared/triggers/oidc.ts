@@ -15,8 +15,8 @@ import {
 import { Problem } from '../problems.ts'
 import { parseDeployRequest } from '../request.ts'
 import { isCompactJws, sha256Hex } from '../tokens.ts'
-import type { Sender } from './ci/sender.ts'
-import { SENDERS } from './ci/index.ts'
+import type { CiSystem } from './ci/ci-system.ts'
+import { CI_SYSTEMS } from './ci/index.ts'
 import type { VerifiedRequest } from './verified.ts'
 import { isIssuerUrl, type IssuerKeys } from './issuer-keys.ts'
 
@@ -36,7 +36,7 @@ export const oidcShape = {
     .record(z.string().max(128), z.array(z.string().max(CLAIM_CHARS_MAX)).min(1).max(CLAIM_VALUES_MAX))
     .refine((claims) => Object.keys(claims).length <= CLAIMS_MAX),
 }
-export type OidcType = keyof typeof SENDERS
+export type OidcType = keyof typeof CI_SYSTEMS
 
 /** The same where the token is only what a notification is sent with: it is bound to nothing. */
 export const googleShape = {
@@ -88,26 +88,26 @@ export async function askedByOidc(
   nowMs: number,
   { mayBeOld = false }: { mayBeOld?: boolean } = {},
 ): Promise<VerifiedRequest> {
-  const sender: Sender = SENDERS[trigger.type]
+  const system: CiSystem = CI_SYSTEMS[trigger.type]
   const bound = await boundAudience(trigger.audience, body)
-  const { issuedAt, endsAt } = timesOf(token, trigger, sender)
+  const { issuedAt, endsAt } = timesOf(token, trigger, system)
   // It was good when it was sent, at its last second at the latest: how long ago that is, `expiresAt` says.
   const at = mayBeOld ? Math.min(nowMs, endsAt - 1000) : nowMs
-  const payload = await verified(token, trigger, sender, {
+  const payload = await verified(token, trigger, system, {
     audience: trigger.bind ? [bound] : [trigger.audience, bound],
     now: new Date(at),
     key: keys.keysOf(trigger, nowMs),
   })
-  const fault = faultOf(payload, trigger, sender)
+  const fault = faultOf(payload, trigger, system)
   if (fault !== undefined) throw new Problem('claims-refused', `the token is genuine, but ${fault}`)
-  const isOneRequest = sender.isSingleUse || payload.aud === bound
+  const isOneRequest = system.isSingleUse || payload.aud === bound
   const tokenId = payload.jti ?? (await sha256Hex(signedPart(token)))
   const parts = isOneRequest ? [] : [idempotencyKey ?? (await sha256Hex(body))]
   return {
     // No other type's ids have this in the place, so a trigger that changes its type repeats nothing.
     id: await deployId(host, trigger.stack, trigger.name, '@oidc', tokenId, ...parts),
     request: parseDeployRequest(body),
-    actor: actorOf(payload, trigger, sender),
+    actor: actorOf(payload, trigger, system),
     trust: 'signed',
     ttlMs: trigger.ttlMs,
     // A token for many requests was made before them: its time does not order them.
@@ -123,13 +123,13 @@ export async function checkGoogleToken(
   keys: IssuerKeys,
   nowMs: number,
 ): Promise<void> {
-  timesOf(token, rule, SENDERS.google)
-  const payload = await verified(token, rule, SENDERS.google, {
+  timesOf(token, rule, CI_SYSTEMS.google)
+  const payload = await verified(token, rule, CI_SYSTEMS.google, {
     audience: [rule.audience],
     now: new Date(nowMs),
     key: keys.keysOf(rule, nowMs),
   })
-  const fault = faultOf(payload, rule, SENDERS.google)
+  const fault = faultOf(payload, rule, CI_SYSTEMS.google)
   if (fault !== undefined) throw new Problem('claims-refused', `the token is genuine, but ${fault}`)
 }
 
@@ -139,7 +139,11 @@ function signedPart(token: string): Uint8Array {
 }
 
 // Before any key is looked for: what is not for this trigger costs its issuer nothing.
-function timesOf(token: string, { issuer }: TokenRule, sender: Sender): { issuedAt: number; endsAt: number } {
+function timesOf(
+  token: string,
+  { issuer }: TokenRule,
+  system: CiSystem,
+): { issuedAt: number; endsAt: number } {
   if (token.length > CI_TOKEN_CHARS_MAX) throw new Problem('unauthorized', 'the token is too long')
   if (!isCompactJws(token)) throw new Problem('unauthorized', 'it is not a JSON Web Token')
   let header: Record<string, unknown>
@@ -163,13 +167,13 @@ function timesOf(token: string, { issuer }: TokenRule, sender: Sender): { issued
   if (seconds <= 0 || seconds > CI_TOKEN_SECONDS_MAX)
     throw new Problem('unauthorized', `the token lives for ${seconds} s`)
   const issuedAt = Number(iat) * 1000
-  return { issuedAt, endsAt: Math.min(Number(exp) * 1000, issuedAt + sender.ageSecondsMax * 1000) }
+  return { issuedAt, endsAt: Math.min(Number(exp) * 1000, issuedAt + system.ageSecondsMax * 1000) }
 }
 
 async function verified(
   token: string,
   { issuer }: TokenRule,
-  sender: Sender,
+  system: CiSystem,
   expected: { audience: string[]; now: Date; key: ReturnType<IssuerKeys['keysOf']> },
 ): Promise<JWTPayload> {
   try {
@@ -177,11 +181,11 @@ async function verified(
       algorithms: ALGORITHMS,
       issuer,
       audience: expected.audience,
-      requiredClaims: [...sender.required],
-      maxTokenAge: sender.ageSecondsMax,
+      requiredClaims: [...system.required],
+      maxTokenAge: system.ageSecondsMax,
       clockTolerance: ISSUER_CLOCK_SECONDS_MAX,
       currentDate: expected.now,
-      ...(sender.type === undefined ? {} : { typ: sender.type }),
+      ...(system.type === undefined ? {} : { typ: system.type }),
     })
     // Of one that is for others too, any of them could be the sender.
     if (typeof payload.aud === 'string') return payload
@@ -206,21 +210,21 @@ function isAboutTime(error: errors.JOSEError): boolean {
   )
 }
 
-function faultOf(payload: JWTPayload, { claims }: TokenRule, sender: Sender): string | undefined {
+function faultOf(payload: JWTPayload, { claims }: TokenRule, system: CiSystem): string | undefined {
   for (const [name, values] of Object.entries(claims)) {
     const value = Object.hasOwn(payload, name) ? payload[name] : undefined
     // Only a string can be equal: `true` is not "true", and 12 not "12".
     if (typeof value === 'string' && values.includes(value)) continue
     return `${name} is ${shown(value)}, not ${values.map(shown).join(' or ')}`
   }
-  return sender.isSworn?.(payload) === false ? sender.sworn : undefined
+  return system.isSworn?.(payload) === false ? system.sworn : undefined
 }
 
 function shown(value: unknown): string {
   return value === undefined ? 'missing' : JSON.stringify(value).slice(0, 100)
 }
 
-function actorOf(payload: JWTPayload, { name }: OidcTrigger, { who }: Sender): string {
+function actorOf(payload: JWTPayload, { name }: OidcTrigger, { who }: CiSystem): string {
   const actor = payload[who]
   const words = typeof actor === 'string' ? actor.replaceAll(/[^\w.@:/[\]-]/g, '').slice(0, 100) : ''
   return words === '' ? name : `${name}:${words}`

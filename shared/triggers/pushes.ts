@@ -9,7 +9,7 @@ import { Problem } from '../problems.ts'
 import { isRange } from '../version.ts'
 import type { VerifiedRequest } from './verified.ts'
 import { registryOf, type RegistryType } from './registries/index.ts'
-import type { Push, Told } from './registries/registry.ts'
+import type { Push, RegistryEvent } from './registries/registry.ts'
 import { bestOf, isOrdered, isTagOf } from './tags.ts'
 
 /** A pattern for tags: what a tag may have, and `*`. */
@@ -56,7 +56,7 @@ const REASON_CHARS_MAX = 200
 /** The push that deploys of all that a notification tells, or why none does. */
 export function pushToDeploy(
   trigger: PushTrigger,
-  told: readonly Told[],
+  told: readonly RegistryEvent[],
 ): Push | { readonly ignored: string } {
   const judged = told.map((each) => judge(trigger, each))
   const found = bestOf(
@@ -69,7 +69,7 @@ export function pushToDeploy(
   return { ignored: words.join('; ') || 'it tells of nothing' }
 }
 
-function judge(trigger: PushTrigger, told: Told): Told {
+function judge(trigger: PushTrigger, told: RegistryEvent): RegistryEvent {
   if ('ignored' in told) return told
   const isOfProjects = registryOf(trigger.type)?.isOfProjects ?? false
   const isOurs =

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Trust, isRollback, type AnyRequest } from '../../shared/request.ts'
-import { supersededBy, supersedes, type Wish } from '../../shared/supersede.ts'
+import { supersededBy, supersedes, type Supersedable } from '../../shared/supersede.ts'
 
 test.each([
   ['signed', 'signed', true],
@@ -12,12 +12,12 @@ test.each([
   expect(supersedes({ trust: newer, request: {} }, { trust: older, request: {} })).toBe(expected)
 })
 
-const wish = (trust: Trust, request: AnyRequest): Wish => ({ trust, request })
+const wish = (trust: Trust, request: AnyRequest): Supersedable => ({ trust, request })
 const push = (tag: string, more: object = {}) => wish('hint', { image: `acme/hello:${tag}`, ...more })
 const builtAt = (second: number) => ({ builtAt: `2026-11-26T09:00:0${second}Z` })
 const upgradeOnly = { upgradeOnly: true }
 
-const signed = (request: AnyRequest): Wish => wish('signed', request)
+const signed = (request: AnyRequest): Supersedable => wish('signed', request)
 const V2 = { image: 'acme/hello:v2' }
 const DIGEST = { digest: `sha256:${'a'.repeat(64)}` }
 const V3 = { image: 'docker.io/acme/hello:v3' }
@@ -134,7 +134,7 @@ test('what is left of those that wait comes to what all of them in order would',
   const requests = fc.array(fc.oneof({ weight: 6, arbitrary: deploy }, rollback), { maxLength: 8 })
   fc.assert(
     fc.property(requests, (all: readonly AnyRequest[]) => {
-      let waiting: Wish[] = []
+      let waiting: Supersedable[] = []
       for (const newer of all.map(signed)) {
         const gone = supersededBy(newer, waiting)
         waiting = [...waiting.filter((older) => !gone.includes(older)), newer]

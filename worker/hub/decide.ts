@@ -15,7 +15,7 @@ import { shortImage, type Plan } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
 import type { DeployFrame, ToldProof } from '../../shared/protocol.ts'
 import { isRollback } from '../../shared/request.ts'
-import { supersededBy, type Wish } from '../../shared/supersede.ts'
+import { supersededBy, type Supersedable } from '../../shared/supersede.ts'
 import type { VerifiedRequest } from '../../shared/triggers/verified.ts'
 
 /** A deploy that is not over, as the agent must get it. */
@@ -25,7 +25,7 @@ export interface Unfinished {
 }
 
 /** A deploy that the agent has not said to have. One that was never offered is the hub's alone; of the others the agent may know. */
-export interface Waiting extends Wish {
+export interface Waiting extends Supersedable {
   readonly id: string
   readonly stack: string
   readonly trigger: string
@@ -38,7 +38,7 @@ export interface Waiting extends Wish {
 }
 
 /** How far the log of a deploy has come: the last `seq` that viewers see, and the agent's own count behind it. */
-export interface Place {
+export interface LogPosition {
   readonly status: Status
   readonly seq: number
   readonly agentSeq: number
@@ -48,7 +48,7 @@ export interface LogRow extends LoggedEvent {
   readonly agentSeq: number
 }
 
-export interface Asking {
+export interface Submission {
   readonly host: string
   readonly stack: string
   readonly trigger: string
@@ -84,7 +84,7 @@ export type Acceptance =
 export function accept(
   known: Deploy | undefined,
   pending: { readonly count: number; readonly waiting: readonly Waiting[] },
-  { host, stack, trigger, asked, settleMs }: Asking,
+  { host, stack, trigger, asked, settleMs }: Submission,
   now: number,
 ): Acceptance {
   if (known) return { outcome: 'known', deploy: known }
@@ -212,8 +212,8 @@ export type Intake =
  * One status is only the hub's guess: that a request is `expired` of which the agent said nothing. When it began it in time and could not
  * say so, its word counts, and the log goes on.
  */
-export function takeIn(place: Place | undefined, incoming: readonly LoggedEvent[]): Intake {
-  let { status, seq, agentSeq } = place ?? { status: 'failed' as const, seq: 0, agentSeq: 0 }
+export function takeIn(position: LogPosition | undefined, incoming: readonly LoggedEvent[]): Intake {
+  let { status, seq, agentSeq } = position ?? { status: 'failed' as const, seq: 0, agentSeq: 0 }
   let storedUpTo = agentSeq
   const rows: LogRow[] = []
   for (const { seq: theirs, at, event } of incoming) {
@@ -234,12 +234,16 @@ export function takeIn(place: Place | undefined, incoming: readonly LoggedEvent[
  * Where the agent's word on a deploy that it does not take in belongs; undefined when it comes too late to count. Of one that it had said to
  * have, just one word counts: that it has lost it, and nobody knows what became of it.
  */
-export function takeDeclined(place: Place | undefined, event: ToldDeclined, now: number): LogRow | undefined {
+export function takeDeclined(
+  position: LogPosition | undefined,
+  event: ToldDeclined,
+  now: number,
+): LogRow | undefined {
   // By a word that is not known here nothing ends: the request is offered again.
-  if (!place || isFinal(place.status) || !isFinal(nextStatus('queued', event))) return undefined
+  if (!position || isFinal(position.status) || !isFinal(nextStatus('queued', event))) return undefined
   const isLost = event.type === 'failed' && event.problem.code === 'interrupted'
-  if (place.agentSeq > 0 && !isLost) return undefined
-  return { seq: place.seq + 1, at: now, event, agentSeq: place.agentSeq }
+  if (position.agentSeq > 0 && !isLost) return undefined
+  return { seq: position.seq + 1, at: now, event, agentSeq: position.agentSeq }
 }
 
 /** What becomes of the wish to cancel a deploy: the hub ends what it alone has; of all else the agent decides, if it is there. */

@@ -21,7 +21,7 @@ import {
   takeDeclined,
   takeIn,
   type AgentPresence,
-  type Asking,
+  type Submission,
   type LogRow,
   type Waiting,
 } from './decide.ts'
@@ -72,16 +72,16 @@ export class Delivery {
    * which one that came before costs nothing, and says how long to wait where it is one too many.
    */
   async accept(
-    asking: Asking,
+    submission: Submission,
     proof: Proof,
     { now, waitSeconds }: { now: number; waitSeconds: () => number | undefined },
   ): Promise<{ status: 'accepted' | 'duplicate'; deploy: string } | { retryAfterSeconds: number }> {
     const live = this.liveAgent(now)
     const isThere = live?.agent.isGreeted ?? false
-    const isOffered = isThere && asking.settleMs === undefined
+    const isOffered = isThere && submission.settleMs === undefined
     const decision = this.#ctx.storage.transactionSync(() => {
-      const known = log.findDeploy(this.#sql, asking.asked.id)
-      const decided = accept(known, log.listPending(this.#sql), asking, now)
+      const known = log.findDeploy(this.#sql, submission.asked.id)
+      const decided = accept(known, log.listPending(this.#sql), submission, now)
       if (decided.outcome === 'joined') log.postpone(this.#sql, decided.id, decided)
       if (decided.outcome === 'known' || decided.outcome === 'joined') return decided
       const retryAfterSeconds = waitSeconds()
@@ -102,9 +102,9 @@ export class Delivery {
     if (live && isOffered)
       sockets.sendFrame(live.socket, deployFrame({ deploy: decision.deploy, proof }, false))
     const waiting: Waiting = {
-      ...asking.asked,
-      stack: asking.stack,
-      trigger: asking.trigger,
+      ...submission.asked,
+      stack: submission.stack,
+      trigger: submission.trigger,
       acceptedAt: now,
       settlesAt: decision.settlesAt,
       expiresAt: decision.expiresAt,
@@ -168,13 +168,13 @@ export class Delivery {
   }
 
   takeIn(socket: WebSocket, { deploy, events }: EventsFrame, now: number): void {
-    const place = log.findPlace(this.#sql, deploy)
-    const intake = takeIn(place, events)
+    const position = log.findPosition(this.#sql, deploy)
+    const intake = takeIn(position, events)
     if (intake.isGap)
       return sockets.closeQuietly(socket, CLOSE.malformed, `${deploy}: expected event ${intake.expected}`)
     this.#ctx.storage.transactionSync(() => {
       for (const row of intake.rows) log.insertEvent(this.#sql, deploy, row)
-      if (intake.status !== place?.status && intake.rows.length > 0)
+      if (intake.status !== position?.status && intake.rows.length > 0)
         log.setStatus(this.#sql, deploy, intake.status, now)
     })
     for (const row of intake.rows) this.#show(deploy, row)
@@ -183,7 +183,7 @@ export class Delivery {
   }
 
   decline({ deploy, event }: DeclinedFrame, now: number): void {
-    const row = takeDeclined(log.findPlace(this.#sql, deploy), event, now)
+    const row = takeDeclined(log.findPosition(this.#sql, deploy), event, now)
     if (row) this.#showEnds(this.#ctx.storage.transactionSync(() => this.#endWith(deploy, row, now)))
   }
 
@@ -206,9 +206,9 @@ export class Delivery {
 
   // The hub's own last word on a deploy that the agent does not have.
   #end(deploy: string, event: DeployEvent, now: number): Ended[] {
-    const place = log.findPlace(this.#sql, deploy)
-    if (!place || isFinal(place.status)) return []
-    return this.#endWith(deploy, { seq: place.seq + 1, at: now, event, agentSeq: place.agentSeq }, now)
+    const position = log.findPosition(this.#sql, deploy)
+    if (!position || isFinal(position.status)) return []
+    return this.#endWith(deploy, { seq: position.seq + 1, at: now, event, agentSeq: position.agentSeq }, now)
   }
 
   #endWith(deploy: string, row: LogRow, now: number): Ended[] {

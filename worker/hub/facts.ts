@@ -2,7 +2,7 @@
 
 import type { Hello } from '../../shared/protocol.ts'
 import { isKnownTrigger, type Trigger } from '../../shared/triggers/index.ts'
-import { placeOf, type KnownKeys } from '../../shared/triggers/issuer-keys.ts'
+import { keysUrlOf, type KnownKeys } from '../../shared/triggers/issuer-keys.ts'
 import type { Enrolment } from './keys.ts'
 
 export interface Facts {
@@ -77,9 +77,9 @@ export function sessionKey(facts: FactStore): Uint8Array {
 }
 
 /** Keeps an issuer's keys. Those of issuers that no trigger names any more are dropped. */
-export function keepIssuer(facts: FactStore, place: string, known: KnownKeys): void {
+export function keepIssuer(facts: FactStore, url: string, known: KnownKeys): void {
   const { triggers = [] } = facts.get('hello') ?? {}
-  const places = new Set(triggers.flatMap((trigger) => ('issuer' in trigger ? placeOf(trigger) : [])))
-  const kept = Object.entries({ ...facts.get('issuers'), [place]: known })
-  facts.put('issuers', Object.fromEntries(kept.filter(([each]) => places.has(each))))
+  const urls = new Set(triggers.flatMap((trigger) => ('issuer' in trigger ? keysUrlOf(trigger) : [])))
+  const kept = Object.entries({ ...facts.get('issuers'), [url]: known })
+  facts.put('issuers', Object.fromEntries(kept.filter(([each]) => urls.has(each))))
 }

@@ -27,7 +27,7 @@ import { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
 import { Chats, type ChatAnswer, type ChatRequest } from './chat/chats.ts'
 import { Showing } from './chat/showing.ts'
-import type { Accepted, Asking } from './decide.ts'
+import type { Accepted, Submission } from './decide.ts'
 import { Alarm } from './alarm.ts'
 import { Delivery } from './delivery.ts'
 import { FactStore, keepIssuer, sessionKey, triggerNamed } from './facts.ts'
@@ -45,13 +45,20 @@ import {
   type Query,
 } from './reads.ts'
 import { makeNonce } from './nonce.ts'
-import type { Ignored, Sent } from './verified.ts'
+import type { HookRequest, Ignored } from './verified.ts'
 import { verifyHook } from './verifiers.ts'
 import { migrate } from './schema.ts'
 import { isSession, makeSession, watcherClaims } from './session.ts'
 import * as sockets from './sockets.ts'
-import { noteKeyUsed, noteStale, type Noted } from './uses.ts'
-import { authorize, verifyAsk, verifyCancel, type Ask, type Caller, type Holder } from './verify.ts'
+import { noteKeyUsed, noteStale, type LastNoted } from './uses.ts'
+import {
+  authorize,
+  verifyCancel,
+  verifyTokenRequest,
+  type Caller,
+  type Holder,
+  type TokenRequest,
+} from './verify.ts'
 
 const PREVIOUS = new TextEncoder().encode(JSON.stringify(ROLLBACK_DEFAULT))
 const TOO_MANY = { refused: 'too-many', message: 'too many requests of this host' } as const
@@ -78,10 +85,10 @@ export class Hub extends DurableObject<HubEnv> {
   })
   readonly #chats: Chats
   readonly #limiter: Limiter
-  readonly #noted: Noted = new Map()
+  readonly #noted: LastNoted = new Map()
   readonly #issuers = new IssuerKeys({
-    get: (place) => this.#facts.get('issuers')?.[place],
-    put: (place, known) => keepIssuer(this.#facts, place, known),
+    get: (url) => this.#facts.get('issuers')?.[url],
+    put: (url, known) => keepIssuer(this.#facts, url, known),
   })
 
   constructor(ctx: DurableObjectState, env: HubEnv) {
@@ -95,7 +102,7 @@ export class Hub extends DurableObject<HubEnv> {
       showing: this.#showing,
       limiter: this.#limiter,
       noted: this.#noted,
-      accept: (asking, proof) => this.#accept(asking, proof),
+      accept: (submission, proof) => this.#accept(submission, proof),
     })
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG))
     if (this.#facts.get('enrolment')) migrate(ctx.storage, this.#facts)
@@ -114,7 +121,7 @@ export class Hub extends DurableObject<HubEnv> {
     host: string,
     stack: string,
     name: string,
-    request: Sent,
+    request: HookRequest,
   ): Promise<Accepted | Ignored | Refusal> {
     const now = Date.now()
     const trigger = triggerNamed(this.#facts, stack, name)
@@ -126,15 +133,15 @@ export class Hub extends DurableObject<HubEnv> {
     })
     if (isRefusal(verified) || 'reason' in verified) return verified
     const { asked, proof, key, settleMs } = verified
-    const asking = { host, stack, trigger: name, asked, settleMs }
-    return proof.kind === 'oidc' ? this.#acceptJob(asking, proof) : this.#accept(asking, proof, key)
+    const submission = { host, stack, trigger: name, asked, settleMs }
+    return proof.kind === 'oidc' ? this.#acceptJob(submission, proof) : this.#accept(submission, proof, key)
   }
 
   /** As accept, where the token may have been used before, and for something else: then it is not the same request. */
-  async #acceptJob(asking: Asking, proof: Proof): Promise<Accepted | Refusal> {
-    const accepted = await this.#accept(asking, proof)
+  async #acceptJob(submission: Submission, proof: Proof): Promise<Accepted | Refusal> {
+    const accepted = await this.#accept(submission, proof)
     if (isRefusal(accepted) || accepted.status === 'accepted') return accepted
-    if (isSameRequest(this.#sql, accepted.deploy, asking.asked.request)) return accepted
+    if (isSameRequest(this.#sql, accepted.deploy, submission.asked.request)) return accepted
     return {
       refused: 'forbidden',
       message: 'the token, or the Idempotency-Key with it, was used for another request before',
@@ -155,13 +162,13 @@ export class Hub extends DurableObject<HubEnv> {
   }
 
   /** `POST …/deploys` and `POST …/rollback`: a person or a job asks with a token. */
-  ask(caller: Caller, stack: string, ask: Ask): Promise<Accepted | Refusal> {
+  ask(caller: Caller, stack: string, ask: TokenRequest): Promise<Accepted | Refusal> {
     const { kind, idempotencyKey } = ask
     return this.#as(caller, kind, async ({ host, claims }) => {
       // What a token is bound to must be there.
       const isDefault = kind === 'rollback' && ask.body.length === 0 && claims.bodySha256 === undefined
       const body = isDefault ? PREVIOUS : ask.body
-      const asked = await verifyAsk(host, stack, claims, { kind, idempotencyKey, body })
+      const asked = await verifyTokenRequest(host, stack, claims, { kind, idempotencyKey, body })
       if (isRefusal(asked)) return asked
       if (!this.#facts.get('hello')?.stacks.includes(stack)) return stackUnknown(stack)
       const proof: Proof = { kind: 'token', token: caller.token, idempotencyKey, body: toBase64(body) }
@@ -191,11 +198,11 @@ export class Hub extends DurableObject<HubEnv> {
     })
   }
 
-  async #accept(asking: Asking, proof: Proof, keyUsed?: string): Promise<Accepted | Refusal> {
+  async #accept(submission: Submission, proof: Proof, keyUsed?: string): Promise<Accepted | Refusal> {
     const now = Date.now()
-    const { stack, trigger } = asking
+    const { stack, trigger } = submission
     const waitSeconds = () => this.#limiter.take(stack, trigger, now)
-    const accepted = await this.#delivery.accept(asking, proof, { now, waitSeconds })
+    const accepted = await this.#delivery.accept(submission, proof, { now, waitSeconds })
     if ('retryAfterSeconds' in accepted) return { ...TOO_MANY, ...accepted }
     if (keyUsed !== undefined)
       await noteKeyUsed(this.#sql, { stack, name: trigger }, { key: keyUsed, now, noted: this.#noted })

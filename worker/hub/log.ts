@@ -12,7 +12,7 @@ import {
 } from '../../shared/limits.ts'
 import { toldProofSchema, type Proof, type ToldProof } from '../../shared/protocol.ts'
 import type { Plan } from '../../shared/plan.ts'
-import type { LogRow, Place, Released, Unfinished, Waiting } from './decide.ts'
+import type { LogPosition, LogRow, Released, Unfinished, Waiting } from './decide.ts'
 
 interface DeployRow extends Record<string, SqlStorageValue> {
   id: string
@@ -264,7 +264,7 @@ export function findPlan(sql: SqlStorage, deploy: string): { at: number; plan: P
   return row && event?.type === 'planned' ? { at: row.at, plan: event.plan } : undefined
 }
 
-export function findPlace(sql: SqlStorage, deploy: string): Place | undefined {
+export function findPosition(sql: SqlStorage, deploy: string): LogPosition | undefined {
   const [row] = sql.exec<{ status: string; seq: number; agent_seq: number }>(
     `SELECT status, seq, agent_seq FROM deploys JOIN events ON deploy = id WHERE id = ? ORDER BY seq DESC LIMIT 1`,
     deploy,

@@ -11,7 +11,7 @@ import type { Registry } from '../../shared/triggers/registries/registry.ts'
 import { parseJson } from '../json.ts'
 import { UNAUTHORIZED, type Refusal } from '../refusal.ts'
 import { makeNonce, NONCE_CHARS } from './nonce.ts'
-import type { HookContext, Ignored, Sent, Verified } from './verified.ts'
+import type { HookContext, HookRequest, Ignored, VerifiedHook } from './verified.ts'
 import { pick } from './verify.ts'
 
 /**
@@ -21,9 +21,9 @@ import { pick } from './verify.ts'
 export async function verifyPush(
   host: string,
   trigger: TriggerBy<'push'>,
-  sent: Sent,
+  sent: HookRequest,
   context: HookContext,
-): Promise<Verified | Ignored | Refusal> {
+): Promise<VerifiedHook | Ignored | Refusal> {
   const registry = registryOf(trigger.type)
   if (!registry) return UNAUTHORIZED
   const { secret, body } = sent

@@ -9,12 +9,12 @@ const USE_NOTED_MS = 60_000
 type TriggerName = Pick<Trigger, 'stack' | 'name'>
 
 /** What this hub has noted since it woke, so that most requests need not ask the disk. */
-export type Noted = Map<string, number>
+export type LastNoted = Map<string, number>
 
 export async function noteKeyUsed(
   sql: SqlStorage,
   { stack, name }: TriggerName,
-  { key, now, noted }: { key: string; now: number; noted: Noted },
+  { key, now, noted }: { key: string; now: number; noted: LastNoted },
 ): Promise<void> {
   const use = `${stack}/${name}/${key}`
   if (now - (noted.get(use) ?? -Infinity) < USE_NOTED_MS) return
@@ -44,9 +44,9 @@ export function noteStale(sql: SqlStorage, { stack, name }: TriggerName, message
 }
 
 /** What of a trigger, or of a chat, is shown. */
-type Asker = TriggerName & { type: string; ttlMs: number; keys?: readonly string[] | undefined }
+type TriggerLike = TriggerName & { type: string; ttlMs: number; keys?: readonly string[] | undefined }
 
-export async function triggerState(sql: SqlStorage, trigger: Asker): Promise<TriggerState> {
+export async function triggerState(sql: SqlStorage, trigger: TriggerLike): Promise<TriggerState> {
   const { stack, name, type, ttlMs } = trigger
   const used = sql
     .exec<{ fingerprint: string; at: number }>(

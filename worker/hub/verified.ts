@@ -5,12 +5,12 @@ import type { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import type { SignedRequest, VerifiedRequest } from '../../shared/triggers/verified.ts'
 
 /** What came to a trigger's address. `secret` is the last part of the address, where there is one after the names. */
-export interface Sent extends SignedRequest {
+export interface HookRequest extends SignedRequest {
   readonly secret?: string | undefined
 }
 
 /** It is the sender's, and asks for a deploy. */
-export interface Verified {
+export interface VerifiedHook {
   readonly asked: VerifiedRequest
   /** By which the agent verifies it again. */
   readonly proof: Proof

@@ -21,15 +21,15 @@ import type { SignedRequest } from '../../shared/triggers/verified.ts'
 import { UNAUTHORIZED, isRefusal, type Refusal } from '../refusal.ts'
 import { makeNonce } from './nonce.ts'
 import { verifyPush } from './pushes.ts'
-import type { HookContext, Ignored, Sent, Verified } from './verified.ts'
+import type { HookContext, HookRequest, Ignored, VerifiedHook } from './verified.ts'
 import { pick, refusable } from './verify.ts'
 
 type Verifier<V extends Verification> = (
   host: string,
   trigger: TriggerBy<V> | undefined,
-  sent: Sent,
+  sent: HookRequest,
   context: HookContext,
-) => Promise<Verified | Ignored | Refusal>
+) => Promise<VerifiedHook | Ignored | Refusal>
 
 const VERIFIERS: { readonly [V in Verification]: Verifier<V> } = {
   signature: verifySignature,
@@ -43,9 +43,9 @@ const VERIFIERS: { readonly [V in Verification]: Verifier<V> } = {
 export async function verifyHook(
   host: string,
   trigger: Trigger | undefined,
-  sent: Sent,
+  sent: HookRequest,
   context: HookContext,
-): Promise<Verified | Ignored | Refusal> {
+): Promise<VerifiedHook | Ignored | Refusal> {
   const as = <V extends Verification>(by: V) =>
     VERIFIERS[by](host, trigger && isVerifiedBy(trigger, by) ? trigger : undefined, sent, context)
   if (trigger && isVerifiedBy(trigger, 'push')) return await as('push')
@@ -71,9 +71,9 @@ const isLong = ({ body }: SignedRequest) => body.length > HOOK_BODY_BYTES_MAX
 async function verifySignature(
   host: string,
   known: TriggerBy<'signature'> | undefined,
-  request: Sent,
+  request: HookRequest,
   { now, onRefused }: HookContext,
-): Promise<Verified | Refusal> {
+): Promise<VerifiedHook | Refusal> {
   const trigger = known ?? NOBODYS_TRIGGER
   // Just those that its signature needs.
   const headers = pick(request.headers, headersOf(trigger))
@@ -96,9 +96,9 @@ async function verifySignature(
 async function verifyJob(
   host: string,
   trigger: TriggerBy<'job'> | undefined,
-  request: Sent,
+  request: HookRequest,
   { issuers, now, isFollowed, onRefused }: HookContext,
-): Promise<Verified | Refusal> {
+): Promise<VerifiedHook | Refusal> {
   const token = /^Bearer ([\w.-]+)$/i.exec(request.headers['authorization'] ?? '')?.[1]
   const idempotencyKey = request.headers['idempotency-key']
   if (!trigger || token === undefined) return UNAUTHORIZED
@@ -123,8 +123,8 @@ async function verifyJob(
 async function verifySecret(
   host: string,
   known: TriggerBy<'secret'> | undefined,
-  { secret = '' }: Sent,
-): Promise<Verified | Refusal> {
+  { secret = '' }: HookRequest,
+): Promise<VerifiedHook | Refusal> {
   const trigger = known ?? NOBODYS_TRIGGER
   const nonce = makeNonce()
   const key = await verifyUrlSecret(trigger, secret)

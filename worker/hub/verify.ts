@@ -52,11 +52,11 @@ export async function authorize(
 }
 
 /** What the holder of a good token asks for. Having shown who they are, they may know why not. */
-export function verifyAsk(
+export function verifyTokenRequest(
   host: string,
   stack: string,
   claims: Claims,
-  { kind, ...request }: Ask,
+  { kind, ...request }: TokenRequest,
 ): Promise<VerifiedRequest | Refusal> {
   const verify = async () => {
     // The body says what it is; here it must be what the route is for.
@@ -67,7 +67,7 @@ export function verifyAsk(
   return refusable(verify(), ({ message }) => forbidden(message))
 }
 
-export interface Ask {
+export interface TokenRequest {
   /** Which route it came by. */
   readonly kind: 'deploy' | 'rollback'
   readonly idempotencyKey: string

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { CLAIM_CHARS_MAX, CLAIM_VALUES_MAX, CLAIMS_MAX } from '../../limits.ts'
-import type { Demanded } from './sender.ts'
+import type { Demanded } from './ci-system.ts'
 
 /** Any exact text: no pattern and no prefix, since `refs/heads/main*` also lets `refs/heads/mainly-mine` in. */
 export const text = z

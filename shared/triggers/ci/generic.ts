@@ -1,9 +1,9 @@
 // Any other issuer of OpenID Connect tokens: what ropeway.yml demands is all that is known of it.
 
 import { claimsOf } from './claims.ts'
-import type { Sender } from './sender.ts'
+import type { CiSystem } from './ci-system.ts'
 
-export const generic: Sender = {
+export const generic: CiSystem = {
   required: ['exp', 'iat', 'sub'],
   ageSecondsMax: 24 * 3600,
   isSingleUse: false,

@@ -2,7 +2,7 @@
 // be taken over by others once they are free. https://docs.github.com/actions/reference/security/oidc
 
 import { claimsOf, id, text } from './claims.ts'
-import type { Sender } from './sender.ts'
+import type { CiSystem } from './ci-system.ts'
 
 /**
  * `pull_request_target` has the base branch's `ref`, so the event counts as much as the branch: `pull_request` and its kin are run for whoever
@@ -10,7 +10,7 @@ import type { Sender } from './sender.ts'
  */
 const EVENTS = ['push', 'workflow_dispatch', 'release', 'schedule'] as const
 
-export const githubActions: Sender = {
+export const githubActions: CiSystem = {
   issuer: 'https://token.actions.githubusercontent.com',
   jwksOf: (issuer) => `${issuer}/.well-known/jwks`,
   type: 'JWT',

@@ -1,12 +1,12 @@
 // GitLab CI: what a job's ID token must say. https://docs.gitlab.com/ci/secrets/id_token_authentication/
 
 import { claimsOf, id, text } from './claims.ts'
-import type { Sender } from './sender.ts'
+import type { CiSystem } from './ci-system.ts'
 
 /** Not `merge_request_event`, `external_pull_request_event`: pipelines of what nobody has accepted yet. */
 const SOURCES = ['push', 'web', 'api', 'schedule'] as const
 
-export const gitlabCi: Sender = {
+export const gitlabCi: CiSystem = {
   issuer: 'https://gitlab.com',
   jwksOf: (issuer) => `${issuer}/oauth/discovery/keys`,
   required: ['exp', 'iat', 'nbf', 'jti', 'sub'],

@@ -2,9 +2,9 @@
 // https://cloud.google.com/docs/authentication/get-id-token
 
 import { claimsOf, text } from './claims.ts'
-import type { Sender } from './sender.ts'
+import type { CiSystem } from './ci-system.ts'
 
-export const google: Sender = {
+export const google: CiSystem = {
   issuer: 'https://accounts.google.com',
   jwksOf: () => 'https://www.googleapis.com/oauth2/v3/certs',
   required: ['exp', 'iat', 'sub'],

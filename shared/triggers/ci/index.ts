@@ -4,11 +4,11 @@ import { generic } from './generic.ts'
 import { githubActions } from './github-actions.ts'
 import { gitlabCi } from './gitlab-ci.ts'
 import { google } from './google.ts'
-import type { Sender } from './sender.ts'
+import type { CiSystem } from './ci-system.ts'
 
-export const SENDERS = {
+export const CI_SYSTEMS = {
   'github-actions': githubActions,
   'gitlab-ci': gitlabCi,
   google,
   oidc: generic,
-} as const satisfies Record<string, Sender>
+} as const satisfies Record<string, CiSystem>

@@ -2,7 +2,7 @@
 // https://learn.microsoft.com/azure/container-registry/container-registry-webhook-reference
 
 import { z } from 'zod'
-import { pushOf, reader, time, type Registry, type Told } from './registry.ts'
+import { pushOf, reader, time, type Registry, type RegistryEvent } from './registry.ts'
 
 const body = z.object({
   id: z.string().optional(),
@@ -13,7 +13,7 @@ const body = z.object({
 
 export const acr: Registry = {
   credential: 'authorization',
-  read: reader(body, ({ id, timestamp: at, action, target }): readonly Told[] => {
+  read: reader(body, ({ id, timestamp: at, action, target }): readonly RegistryEvent[] => {
     if (action === 'ping') return [{ ignored: 'a ping: the hook works' }]
     if (action !== 'push') return [{ ignored: 'not a push' }]
     return [pushOf({ repository: target?.repository, tag: target?.tag, at, id })]

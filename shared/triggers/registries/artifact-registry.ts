@@ -2,7 +2,7 @@
 // https://cloud.google.com/artifact-registry/docs/configure-notifications
 
 import { z } from 'zod'
-import { pushOf, reader, time, type Registry, type Told } from './registry.ts'
+import { pushOf, reader, time, type Registry, type RegistryEvent } from './registry.ts'
 
 const body = z.object({
   message: z.object({ data: z.base64(), messageId: z.string(), publishTime: time }),
@@ -11,7 +11,7 @@ const notification = z.object({ action: z.string(), tag: z.string().optional() }
 
 export const artifactRegistry: Registry = {
   credential: 'google',
-  read: reader(body, ({ message: { data, messageId: id, publishTime: at } }): readonly Told[] => {
+  read: reader(body, ({ message: { data, messageId: id, publishTime: at } }): readonly RegistryEvent[] => {
     const told = notification.safeParse(parsed(data)).data
     if (!told) return [{ ignored: 'the message is not a notification of Artifact Registry' }]
     if (told.action !== 'INSERT') return [{ ignored: 'not a push' }]

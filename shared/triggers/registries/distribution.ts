@@ -2,7 +2,7 @@
 // it is not answered by 2xx. https://distribution.github.io/distribution/about/notifications/
 
 import { z } from 'zod'
-import { pushOf, reader, time, type Registry, type Told } from './registry.ts'
+import { pushOf, reader, time, type Registry, type RegistryEvent } from './registry.ts'
 
 const event = z.object({
   id: z.string().optional(),
@@ -23,7 +23,7 @@ const MANIFESTS = new Set([
   'application/vnd.oci.image.index.v1+json',
 ])
 
-const readEvent = reader(event, ({ id, timestamp: at, action, target }): Told[] => {
+const readEvent = reader(event, ({ id, timestamp: at, action, target }): RegistryEvent[] => {
   if (action !== 'push') return [{ ignored: 'not a push' }]
   if (!MANIFESTS.has(target.mediaType ?? '')) return [{ ignored: 'not a manifest' }]
   return [pushOf({ repository: target.repository, tag: target.tag, at, id })]

@@ -1,7 +1,7 @@
 // AWS ECR, by an EventBridge rule with an API destination. https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
 
 import { z } from 'zod'
-import { pushOf, reader, time, type Registry, type Told } from './registry.ts'
+import { pushOf, reader, time, type Registry, type RegistryEvent } from './registry.ts'
 
 const body = z.object({
   id: z.string(),
@@ -18,7 +18,7 @@ const body = z.object({
 
 export const ecr: Registry = {
   credential: 'authorization',
-  read: reader(body, ({ id, time: at, 'detail-type': type, detail }): readonly Told[] => {
+  read: reader(body, ({ id, time: at, 'detail-type': type, detail }): readonly RegistryEvent[] => {
     if (type !== 'ECR Image Action' || detail['action-type'] !== 'PUSH') return [{ ignored: 'not a push' }]
     if (detail.result !== 'SUCCESS') return [{ ignored: 'the push has failed' }]
     return [pushOf({ repository: detail['repository-name'], tag: detail['image-tag'], at, id })]

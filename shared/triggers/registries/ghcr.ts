@@ -3,7 +3,7 @@
 // https://docs.github.com/webhooks/webhook-events-and-payloads#package
 
 import { z } from 'zod'
-import { pushOf, reader, time, type Registry, type Told } from './registry.ts'
+import { pushOf, reader, time, type Registry, type RegistryEvent } from './registry.ts'
 
 const published = z.object({
   name: z.string(),
@@ -31,7 +31,11 @@ export const ghcr: Registry = {
 
 const read = reader(body, (event) => [tell(event)])
 
-function tell({ action, package: ofRepository, registry_package: ofApp }: z.infer<typeof body>): Told {
+function tell({
+  action,
+  package: ofRepository,
+  registry_package: ofApp,
+}: z.infer<typeof body>): RegistryEvent {
   const told = ofRepository ?? ofApp
   if (!told || (action !== 'published' && action !== 'updated')) return { ignored: 'not a push' }
   if (!/^(?:container|docker)$/i.test(told.package_type)) return { ignored: 'not a container image' }

@@ -2,7 +2,7 @@
 // https://docs.gitea.com/usage/webhooks
 
 import { z } from 'zod'
-import { pushOf, reader, time, type Registry, type Told } from './registry.ts'
+import { pushOf, reader, time, type Registry, type RegistryEvent } from './registry.ts'
 
 const body = z.object({
   action: z.string(),
@@ -17,7 +17,7 @@ const body = z.object({
 
 export const gitea: Registry = {
   credential: { header: 'x-gitea-signature', prefix: '' },
-  read: reader(body, ({ action, package: told }): readonly Told[] => {
+  read: reader(body, ({ action, package: told }): readonly RegistryEvent[] => {
     if (action !== 'created') return [{ ignored: 'not a push' }]
     if (told.type !== 'container') return [{ ignored: 'not a container image' }]
     const repository = `${told.owner.login}/${told.name}`.toLowerCase()

@@ -3,7 +3,7 @@
 // `distribution` reads.) https://docs.gitlab.com/user/project/integrations/webhook_events/#pipeline-events
 
 import { z } from 'zod'
-import { pushOf, reader, time, type Registry, type Told } from './registry.ts'
+import { pushOf, reader, time, type Registry, type RegistryEvent } from './registry.ts'
 
 const body = z.object({
   object_kind: z.string(),
@@ -22,22 +22,25 @@ const SHORT_SHA_CHARS = 8
 export const gitlab: Registry = {
   credential: 'gitlab',
   isOfProjects: true,
-  read: reader(body, ({ object_kind: kind, object_attributes: pipeline, project }): readonly Told[] => {
-    if (kind !== 'pipeline') return [{ ignored: 'not about a pipeline' }]
-    if (pipeline.status !== 'success') return [{ ignored: 'the pipeline has not succeeded' }]
-    const { id, ref, sha = '', finished_at: at } = pipeline
-    // The likeliest last: it counts where several fit.
-    const tags = [sha, sha.slice(0, SHORT_SHA_CHARS), slugOf(ref), ref]
-    if (ref === project.default_branch) tags.unshift('latest')
-    return [...new Set(tags)].map((tag) =>
-      pushOf({
-        repository: project.path_with_namespace.toLowerCase(),
-        tag,
-        at,
-        id: id === undefined ? undefined : `${id} ${tag}`,
-      }),
-    )
-  }),
+  read: reader(
+    body,
+    ({ object_kind: kind, object_attributes: pipeline, project }): readonly RegistryEvent[] => {
+      if (kind !== 'pipeline') return [{ ignored: 'not about a pipeline' }]
+      if (pipeline.status !== 'success') return [{ ignored: 'the pipeline has not succeeded' }]
+      const { id, ref, sha = '', finished_at: at } = pipeline
+      // The likeliest last: it counts where several fit.
+      const tags = [sha, sha.slice(0, SHORT_SHA_CHARS), slugOf(ref), ref]
+      if (ref === project.default_branch) tags.unshift('latest')
+      return [...new Set(tags)].map((tag) =>
+        pushOf({
+          repository: project.path_with_namespace.toLowerCase(),
+          tag,
+          at,
+          id: id === undefined ? undefined : `${id} ${tag}`,
+        }),
+      )
+    },
+  ),
 }
 
 /** As GitLab makes CI_COMMIT_REF_SLUG: https://docs.gitlab.com/ci/variables/predefined_variables/ */

@@ -1,7 +1,7 @@
 // Harbor, in both of its formats: its own and CloudEvents. https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks/
 
 import { z } from 'zod'
-import { pushOf, reader, time, type Registry, type Told } from './registry.ts'
+import { pushOf, reader, time, type Registry, type RegistryEvent } from './registry.ts'
 
 const event = z.object({
   resources: z.array(z.object({ tag: z.string().optional() })),
@@ -22,16 +22,19 @@ const PROXY_CACHE = 'harbor#proxy-cache-service'
 
 export const harbor: Registry = {
   credential: 'authorization',
-  read: reader(body, ({ type, at, id, operator, data: { repository, resources } }): readonly Told[] => {
-    if (!PUSHES.has(type)) return [{ ignored: 'not a push' }]
-    if (operator === PROXY_CACHE) return [{ ignored: 'a pull through the proxy cache' }]
-    return resources.map(({ tag }) =>
-      pushOf({
-        repository: repository.repo_full_name,
-        tag,
-        at,
-        id: id === undefined ? undefined : `${id} ${tag}`,
-      }),
-    )
-  }),
+  read: reader(
+    body,
+    ({ type, at, id, operator, data: { repository, resources } }): readonly RegistryEvent[] => {
+      if (!PUSHES.has(type)) return [{ ignored: 'not a push' }]
+      if (operator === PROXY_CACHE) return [{ ignored: 'a pull through the proxy cache' }]
+      return resources.map(({ tag }) =>
+        pushOf({
+          repository: repository.repo_full_name,
+          tag,
+          at,
+          id: id === undefined ? undefined : `${id} ${tag}`,
+        }),
+      )
+    },
+  ),
 }

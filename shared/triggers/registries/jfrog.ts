@@ -2,7 +2,7 @@
 // https://jfrog.com/help/r/jfrog-platform-administration-documentation/webhooks
 
 import { z } from 'zod'
-import { pushOf, reader, type Registry, type Told } from './registry.ts'
+import { pushOf, reader, type Registry, type RegistryEvent } from './registry.ts'
 
 const body = z.object({
   domain: z.string(),
@@ -12,7 +12,7 @@ const body = z.object({
 
 export const jfrog: Registry = {
   credential: { header: 'x-jfrog-event-auth', prefix: '' },
-  read: reader(body, ({ domain, event_type: type, data }): readonly Told[] => {
+  read: reader(body, ({ domain, event_type: type, data }): readonly RegistryEvent[] => {
     if (domain !== 'docker' || type !== 'pushed') return [{ ignored: 'not a push of an image' }]
     return [pushOf({ repository: `${data.repo_key}/${data.image_name}`, tag: data.tag })]
   }),

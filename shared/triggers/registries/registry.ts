@@ -15,10 +15,10 @@ export interface Push {
 }
 
 /** Anything else, and why it deploys nothing. */
-export interface Ignored {
+export interface IgnoredEvent {
   readonly ignored: string
 }
-export type Told = Push | Ignored
+export type RegistryEvent = Push | IgnoredEvent
 
 /**
  * How a sender shows that it is the one. `path`: by the last part of the address. `authorization`: by a secret in that header, bare, as
@@ -35,14 +35,14 @@ export interface Registry {
   /** The sender names a project, in which there may be several repositories. */
   readonly isOfProjects?: boolean
   /** What a body tells. Never throws: what is not understood is ignored, and the reason says so. */
-  read(body: unknown, headers: Readonly<Record<string, string>>): readonly Told[]
+  read(body: unknown, headers: Readonly<Record<string, string>>): readonly RegistryEvent[]
 }
 
 /** What a body tells whose form is known; of any other form it tells nothing. */
 export function reader<T>(
   schema: z.ZodType<T>,
-  tell: (body: T) => readonly Told[],
-): (body: unknown) => readonly Told[] {
+  tell: (body: T) => readonly RegistryEvent[],
+): (body: unknown) => readonly RegistryEvent[] {
   return (body) => {
     const parsed = schema.safeParse(body)
     return parsed.success ? tell(parsed.data) : [{ ignored: 'this is not the notification of a push' }]
@@ -50,7 +50,7 @@ export function reader<T>(
 }
 
 /** A push, if what was pushed has a tag: a manifest of one platform has none, or its digest in the place of one. */
-export function pushOf(push: { [K in keyof Push]: Push[K] | undefined }): Told {
+export function pushOf(push: { [K in keyof Push]: Push[K] | undefined }): RegistryEvent {
   const { repository, tag } = push
   if (repository === undefined) return { ignored: 'the repository is not named' }
   if (tag === undefined || tag === '' || tag.startsWith('sha256:'))

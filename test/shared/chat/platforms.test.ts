@@ -24,7 +24,7 @@ test('Slack’s published request', async () => {
   expect(await hear(slackChat, slackRequest, THEN)).toEqual({
     key: SLACK.secret,
     signedAt: THEN,
-    said: {
+    interaction: {
       kind: 'command',
       id: '398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c',
       who: { team: 'T1DC2JH3J', channel: 'G8PSS9T3V', user: 'U2CERLKJA', name: 'roadrunner' },
@@ -69,6 +69,6 @@ test.each([
   }
   const headers = { ...request.headers, ...over }
   const heard = hear(chat, { headers, body: bytes(request.body) }, THEN)
-  if (code === undefined) expect((await heard).said).toEqual({ kind: 'greeting', answer: { type: 1 } })
+  if (code === undefined) expect((await heard).interaction).toEqual({ kind: 'greeting', answer: { type: 1 } })
   else await expect(heard).rejects.toMatchObject({ code })
 })

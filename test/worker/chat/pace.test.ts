@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { slack } from '../../../shared/chat/slack.ts'
-import { EDIT_EVERY_MS, afterCall, dueAt, type Shown } from '../../../worker/hub/chat/pace.ts'
+import { EDIT_EVERY_MS, afterCall, dueAt, type MessageState } from '../../../worker/hub/chat/pace.ts'
 
 const NOW = 1_000_000
 const place = { channel: 'C1', ts: '1.2' }
-const shown: Shown = { place, seq: 3, shownAt: NOW - 100, tries: 0 }
+const shown: MessageState = { place, seq: 3, shownAt: NOW - 100, tries: 0 }
 const ok = { status: 200, retryAfterSeconds: undefined, body: { ok: true, ts: '1.2', channel: 'C1' } }
 const attempt = { seq: 5, isFinal: false, answer: ok }
 
@@ -44,7 +44,7 @@ test.each([
 })
 
 test('tries come further and further apart, for half an hour, and then no more', () => {
-  let state: Shown = shown
+  let state: MessageState = shown
   let at = NOW
   for (let tries = 1; ; tries++) {
     const next = afterCall(state, slack, { ...attempt, answer: undefined }, { seq: 5, isFinal: true }, at)

@@ -3,7 +3,7 @@
 import { APPROVAL_MS_MAX, APPROVALS_MAX } from '../../../shared/limits.ts'
 import type { Proof } from '../../../shared/protocol.ts'
 
-type Request = Pick<Extract<Proof, { kind: 'chat' }>, 'headers' | 'body'>
+type StoredRequest = Pick<Extract<Proof, { kind: 'chat' }>, 'headers' | 'body'>
 
 export interface Approval {
   /** The id of the deploy that it will be. */
@@ -13,7 +13,7 @@ export interface Approval {
   /** What a person must know to decide. */
   readonly lines: readonly string[]
   /** As the platform sent it; undefined once it is decided. */
-  readonly request: Request | undefined
+  readonly request: StoredRequest | undefined
   readonly expiresAt: number
   /** How it ended, in words; undefined while it is open. */
   readonly verdict: string | undefined
@@ -63,7 +63,7 @@ export function findApproval(sql: SqlStorage, deploy: string): Approval | undefi
       chat: row.chat,
       stack: row.stack,
       lines: JSON.parse(row.lines) as string[],
-      request: row.request === null ? undefined : (JSON.parse(row.request) as Request),
+      request: row.request === null ? undefined : (JSON.parse(row.request) as StoredRequest),
       expiresAt: row.expires_at,
       verdict: row.verdict ?? undefined,
     }

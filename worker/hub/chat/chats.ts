@@ -1,7 +1,13 @@
 // Chats: what people say to a bot, answered at once from what is stored here. Looks up, asks the pure parts (shared/chat, looks.ts), and does what
 // they say. The sentences are words.ts' affair, the message of each deploy is showing.ts'.
 
-import { chatTrigger, hear, platformOf, type Chat, type Heard } from '../../../shared/chat/chat.ts'
+import {
+  chatTrigger,
+  hear,
+  platformOf,
+  type Chat,
+  type VerifiedInteraction,
+} from '../../../shared/chat/chat.ts'
 import {
   actorOf,
   approvalFault,
@@ -12,19 +18,19 @@ import {
   type Intent,
 } from '../../../shared/chat/intent.ts'
 import { isForbidden } from '../../../shared/chat/denial.ts'
-import type { Message, Said } from '../../../shared/chat/platform.ts'
+import type { Interaction, Message } from '../../../shared/chat/platform.ts'
 import { denialWords, HELP } from '../../../shared/chat/words.ts'
 import { CHAT_BODY_BYTES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
 import { fromBase64, toBase64, type Proof } from '../../../shared/protocol.ts'
 import type { VerifiedRequest, SignedRequest } from '../../../shared/triggers/verified.ts'
 import { UNAUTHORIZED, isRefusal, type Refusal } from '../../refusal.ts'
-import { releases, type Asking, type Accepted } from '../decide.ts'
+import { releases, type Accepted, type Submission } from '../decide.ts'
 import type { Delivery } from '../delivery.ts'
 import type { FactStore } from '../facts.ts'
 import type { Limiter } from '../limiter.ts'
 import * as log from '../log.ts'
-import { noteKeyUsed, type Noted } from '../uses.ts'
+import { noteKeyUsed, type LastNoted } from '../uses.ts'
 import { pick } from '../verify.ts'
 import { findApproval, insertApproval, setVerdict, type Approval } from './approvals.ts'
 import { OF_CHATS, chatNamed, noteFault } from './known.ts'
@@ -36,7 +42,7 @@ import * as words from './words.ts'
 
 const RELEASES_TOLD = 5
 
-type Speech = Exclude<Said, { kind: 'greeting' }>
+type UserInteraction = Exclude<Interaction, { kind: 'greeting' }>
 type Roll = Extract<Intent, { kind: 'roll' }>
 type ChatProof = Extract<Proof, { kind: 'chat' }>
 
@@ -63,8 +69,8 @@ export interface ChatsOptions {
   readonly delivery: Delivery
   readonly showing: Showing
   readonly limiter: Limiter
-  readonly noted: Noted
-  readonly accept: (asking: Asking, proof: Proof) => Promise<Accepted | Refusal>
+  readonly noted: LastNoted
+  readonly accept: (submission: Submission, proof: Proof) => Promise<Accepted | Refusal>
 }
 
 // For requests to nobody: verified all the same, so that they take as long.
@@ -96,7 +102,7 @@ export class Chats {
     const chat = chatNamed(this.#facts, name)
     const { headers } = platformOf(chat ?? NOBODYS_CHAT)
     const signed = { headers: pick(request.headers, headers), body: request.body }
-    const heard = await this.#heard(chat, signed, now)
+    const heard = await this.#verified(chat, signed, now)
     if (isRefusal(heard)) return heard
     if (!chat || ![request.form, 'both'].includes(platformOf(chat).body)) return UNAUTHORIZED
     if ('kind' in heard) return answerOf(undefined)
@@ -105,17 +111,17 @@ export class Chats {
       { stack: OF_CHATS, name },
       { key: heard.key, now, noted: this.#options.noted },
     )
-    const { said } = heard
-    if (said.kind === 'greeting') return answerOf(said.answer)
-    const intent = intentOf(chat, said, (deploy) => this.#stackOf(chat, deploy))
+    const { interaction } = heard
+    if (interaction.kind === 'greeting') return answerOf(interaction.answer)
+    const intent = intentOf(chat, interaction, (deploy) => this.#stackOf(chat, deploy))
     if (intent.kind === 'roll') return this.#roll(host, chat, heard, intent, signed, request.origin)
     if (intent.kind === 'decide') return this.#decide(host, chat, heard, intent, signed)
     const wait = this.#options.limiter.take(OF_CHATS, name, now)
-    if (wait !== undefined) return this.#say(chat, said, [words.TOO_MUCH])
-    if (intent.kind === 'look') return this.#say(chat, said, this.#look(intent, now))
+    if (wait !== undefined) return this.#say(chat, interaction, [words.TOO_MUCH])
+    if (intent.kind === 'look') return this.#say(chat, interaction, this.#look(intent, now))
     if (isForbidden(intent.why))
-      noteFault(this.#sql, chat, `${speaker(said)}: ${denialWords(intent.why)}`, now)
-    return this.#say(chat, said, words.deniedLines(intent.why))
+      noteFault(this.#sql, chat, `${speaker(interaction)}: ${denialWords(intent.why)}`, now)
+    return this.#say(chat, interaction, words.deniedLines(intent.why))
   }
 
   #stackOf(chat: Chat, deploy: string): string | undefined {
@@ -125,11 +131,11 @@ export class Chats {
     )
   }
 
-  async #heard(
+  async #verified(
     chat: Chat | undefined,
     signed: SignedRequest,
     now: number,
-  ): Promise<Heard | typeof TOO_OLD | Refusal> {
+  ): Promise<VerifiedInteraction | typeof TOO_OLD | Refusal> {
     try {
       return await hear(chat ?? NOBODYS_CHAT, signed, now)
     } catch (error) {
@@ -146,29 +152,36 @@ export class Chats {
   async #roll(
     host: string,
     chat: Chat,
-    { said, signedAt }: Heard,
+    heard: VerifiedInteraction,
     intent: Roll,
     signed: SignedRequest,
     origin: string,
   ): Promise<ChatAnswer> {
-    const speech = said as Speech
-    const fault = this.#buttonFault(chat, speech, intent.stack)
-    if (fault) return this.#say(chat, speech, [words.buttonFaultLine(fault, intent.stack)])
-    const asked = await askedOf(host, chat, intent, speech.who, signedAt)
+    const interaction = heard.interaction as UserInteraction
+    const fault = this.#buttonFault(chat, interaction, intent.stack)
+    if (fault) return this.#say(chat, interaction, [words.buttonFaultLine(fault, intent.stack)])
+    const asked = await askedOf(host, chat, intent, interaction.who, heard.signedAt)
     const proof: ChatProof = { kind: 'chat', headers: { ...signed.headers }, body: toBase64(signed.body) }
-    if (intent.needsApproval) return this.#askAround(host, chat, speech, { intent, asked, proof, origin })
+    if (intent.needsApproval)
+      return this.#askAround(host, chat, interaction, { intent, asked, proof, origin })
     const accepted = await this.#options.accept(
       { host, stack: intent.stack, trigger: chatTrigger(chat), asked },
       proof,
     )
-    if (isRefusal(accepted)) return this.#say(chat, speech, [words.TOO_MUCH])
-    await this.#begin(host, chat, speech, accepted.deploy, origin)
+    if (isRefusal(accepted)) return this.#say(chat, interaction, [words.TOO_MUCH])
+    await this.#begin(host, chat, interaction, accepted.deploy, origin)
     const url = words.urlOf(origin, { id: accepted.deploy, host })
     const lines = words.acceptedLines(intent.stack, accepted, url)
-    return this.#say(chat, speech, lines, accepted.status === 'accepted' ? 'start' : 'private')
+    return this.#say(chat, interaction, lines, accepted.status === 'accepted' ? 'start' : 'private')
   }
 
-  #begin(host: string, chat: Chat, { place }: Speech, deploy: string, origin: string): Promise<void> {
+  #begin(
+    host: string,
+    chat: Chat,
+    { place }: UserInteraction,
+    deploy: string,
+    origin: string,
+  ): Promise<void> {
     const hook = `${origin}/hooks/${host}/${chat.name}`
     return this.#options.showing.begin(chat, deploy, origin, { ...place, hook })
   }
@@ -176,50 +189,50 @@ export class Chats {
   async #askAround(
     host: string,
     chat: Chat,
-    said: Speech,
+    interaction: UserInteraction,
     { intent, asked, proof, origin }: ApprovalNeed,
   ): Promise<ChatAnswer> {
     const now = Date.now()
     const { stack, request } = intent
-    if (findApproval(this.#sql, asked.id)) return this.#say(chat, said, [words.repeatedLine(stack)])
+    if (findApproval(this.#sql, asked.id)) return this.#say(chat, interaction, [words.repeatedLine(stack)])
     const lines = [words.askedLine('image' in request ? request.image : undefined, asked.actor, host)]
     const isRoom =
       this.#options.limiter.take(OF_CHATS, chat.name, now) === undefined &&
       insertApproval(this.#sql, { deploy: asked.id, chat: chat.name, stack, lines, request: proof }, now)
-    if (!isRoom) return this.#say(chat, said, [words.TOO_MUCH])
-    await this.#begin(host, chat, said, asked.id, origin)
-    return this.#say(chat, said, words.waitingLines(stack, lines), 'start')
+    if (!isRoom) return this.#say(chat, interaction, [words.TOO_MUCH])
+    await this.#begin(host, chat, interaction, asked.id, origin)
+    return this.#say(chat, interaction, words.waitingLines(stack, lines), 'start')
   }
 
   /** Somebody said yes or no. The agent gets both requests, and judges both for itself. */
   async #decide(
     host: string,
     chat: Chat,
-    heard: Heard,
+    heard: VerifiedInteraction,
     { isYes, stack, deploy }: Extract<Intent, { kind: 'decide' }>,
     signed: SignedRequest,
   ): Promise<ChatAnswer> {
-    const said = heard.said as Speech
+    const interaction = heard.interaction as UserInteraction
     const now = Date.now()
     const approval = findApproval(this.#sql, deploy)
     const over = approval && words.verdictOf(approval, now)
     if (!approval?.request || over !== undefined)
-      return this.#say(chat, said, [words.verdictLine(stack, over)])
-    const by = actorOf(chat, said.who)
-    if (!isYes) return this.#settle(chat, said, approval, { kind: 'rejected', by })
+      return this.#say(chat, interaction, [words.verdictLine(stack, over)])
+    const by = actorOf(chat, interaction.who)
+    if (!isYes) return this.#settle(chat, interaction, approval, { kind: 'rejected', by })
     const request = { headers: approval.request.headers, body: fromBase64(approval.request.body) }
     // It was heard once; since then the host may have said that its secret is another.
     const first = await hear(chat, request, now, { mayBeOld: true }).catch(() => undefined)
-    if (!first) return this.#settle(chat, said, approval, { kind: 'proof-void' })
-    const { who } = first.said as Speech
+    if (!first) return this.#settle(chat, interaction, approval, { kind: 'proof-void' })
+    const { who } = first.interaction as UserInteraction
     const fault = approvalFault(chat, { id: deploy, stack, who, signedAt: first.signedAt }, heard)
     if (fault) {
       const denial = denialWords(fault)
-      noteFault(this.#sql, chat, `${speaker(said)}: ${denial}`, now)
-      return this.#say(chat, said, [denial])
+      noteFault(this.#sql, chat, `${speaker(interaction)}: ${denial}`, now)
+      return this.#say(chat, interaction, [denial])
     }
     const approved = await askedByChat(host, chat, first, () => stack, heard).catch(() => undefined)
-    if (!approved) return this.#settle(chat, said, approval, { kind: 'asker-void' })
+    if (!approved) return this.#settle(chat, interaction, approval, { kind: 'asker-void' })
     const { asked } = approved
     const proof: Proof = {
       kind: 'chat',
@@ -227,25 +240,25 @@ export class Chats {
       approval: { headers: { ...signed.headers }, body: toBase64(signed.body) },
     }
     const accepted = await this.#options.accept({ host, stack, trigger: chatTrigger(chat), asked }, proof)
-    if (isRefusal(accepted)) return this.#say(chat, said, [words.TOO_MUCH])
-    return this.#settle(chat, said, approval, { kind: 'approved', by })
+    if (isRefusal(accepted)) return this.#say(chat, interaction, [words.TOO_MUCH])
+    return this.#settle(chat, interaction, approval, { kind: 'approved', by })
   }
 
   async #settle(
     chat: Chat,
-    said: Speech,
+    interaction: UserInteraction,
     { deploy, stack }: Approval,
     verdict: words.Verdict,
   ): Promise<ChatAnswer> {
     const ending = words.verdictWords(verdict)
     setVerdict(this.#sql, deploy, ending)
     await this.#options.showing.again(deploy)
-    return this.#say(chat, said, [words.verdictLine(stack, ending)])
+    return this.#say(chat, interaction, [words.verdictLine(stack, ending)])
   }
 
   /** Why a button does not count any more: it is old, or its deploy was followed by another. */
-  #buttonFault(chat: Chat, said: Speech, stack: string): words.ButtonFault | undefined {
-    const click = said.kind === 'click' ? clickOf(said.button) : undefined
+  #buttonFault(chat: Chat, interaction: UserInteraction, stack: string): words.ButtonFault | undefined {
+    const click = interaction.kind === 'click' ? clickOf(interaction.button) : undefined
     if (!click) return undefined
     if (!hasButtons(this.#sql, click.deploy, chat.name, Date.now())) return 'too-old'
     const newest = log.listReleased(this.#sql, stack)[0]
@@ -266,10 +279,15 @@ export class Chats {
     return tellStatus(stack, agent, log.listDeploys(this.#sql, [stack], 1)[0], now)
   }
 
-  #say(chat: Chat, said: Speech, lines: readonly string[], as: 'private' | 'start' = 'private'): ChatAnswer {
+  #say(
+    chat: Chat,
+    interaction: UserInteraction,
+    lines: readonly string[],
+    as: 'private' | 'start' = 'private',
+  ): ChatAnswer {
     const platform = platformOf(chat)
     const message: Message = { lines: lines.flatMap(words.cleaned), buttons: [], isFinal: false }
-    const { answer, call } = platform.reply(said, message, as)
+    const { answer, call } = platform.reply(interaction, message, as)
     // Words beside the point: should they not arrive, nothing else is amiss.
     if (call) this.#ctx.waitUntil(send(call, platform.hosts(chat)).catch(() => undefined))
     return answerOf(answer)
@@ -284,6 +302,6 @@ function answerOf(answer: object | undefined): ChatAnswer {
 }
 
 /** Who spoke and where, for the host's people. */
-function speaker({ who: { user, name, channel, team } }: Speech): string {
+function speaker({ who: { user, name, channel, team } }: UserInteraction): string {
   return words.cleaned(`${user} (${name}) in ${channel}${team === undefined ? '' : ` of ${team}`}`).join(' ')
 }

@@ -1,12 +1,12 @@
 // The messages of deploys that were asked for by chat, in SQLite: where each is edited, and when it is due. One row a message, written anew
 // at each edit.
 
-import type { Next, Shown } from './pace.ts'
+import type { MessageState, Next } from './pace.ts'
 
 /** What has nothing to show any more is kept this long, for the buttons of its message. */
 export const BUTTON_MS_MAX = 24 * 3600_000
 
-export interface Message extends Shown {
+export interface DeployMessage extends MessageState {
   readonly deploy: string
   readonly chat: string
   /** The relay's origin, as the platform called it. */
@@ -27,7 +27,7 @@ const COLUMNS = 'deploy, chat, origin, place, seq, shown_at, tries'
 /** One of a deploy that has one already is not added: the same request came again. */
 export function insertMessage(
   sql: SqlStorage,
-  { deploy, chat, origin, place }: Pick<Message, 'deploy' | 'chat' | 'origin' | 'place'>,
+  { deploy, chat, origin, place }: Pick<DeployMessage, 'deploy' | 'chat' | 'origin' | 'place'>,
   { now, dueAt }: { now: number; dueAt: number },
 ): void {
   sql.exec('DELETE FROM chat_messages WHERE ended_at < ?', now - BUTTON_MS_MAX)
@@ -69,7 +69,7 @@ export function listDue(
   sql: SqlStorage,
   now: number,
   limit: number,
-): (Omit<Message, 'place'> & { readonly place: string })[] {
+): (Omit<DeployMessage, 'place'> & { readonly place: string })[] {
   return sql
     .exec<Row>(`SELECT ${COLUMNS} FROM chat_messages WHERE due_at <= ? ORDER BY due_at LIMIT ?`, now, limit)
     .toArray()

@@ -10,7 +10,7 @@ const TRY_AGAIN_MS = 2000
 const TRY_AGAIN_MS_MAX = 5 * 60_000
 
 /** A deploy's message, as it is stored. */
-export interface Shown {
+export interface MessageState {
   readonly place: Place
   /** The event that it was last shown with; 0: never. */
   readonly seq: number
@@ -19,7 +19,7 @@ export interface Shown {
 }
 
 /** When a message that has news is due. The end waits for nothing. */
-export function dueAt({ shownAt }: Pick<Shown, 'shownAt'>, isFinal: boolean, now: number): number {
+export function dueAt({ shownAt }: Pick<MessageState, 'shownAt'>, isFinal: boolean, now: number): number {
   return isFinal ? now : Math.max(now, shownAt + EDIT_EVERY_MS)
 }
 
@@ -40,7 +40,7 @@ export type Next =
  * come meanwhile.
  */
 export function afterCall(
-  shown: Shown,
+  shown: MessageState,
   platform: Platform,
   attempt: { readonly seq: number; readonly isFinal: boolean; readonly answer: CallAnswer | undefined },
   latest: { readonly seq: number; readonly isFinal: boolean },

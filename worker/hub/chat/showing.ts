@@ -23,7 +23,7 @@ const NOT_CALLED: CallAnswer = { status: 400, retryAfterSeconds: undefined, body
 
 /** What there is to show of a message now. */
 interface News {
-  readonly said: Message
+  readonly content: Message
   /** The last event in it. */
   readonly seq: number
   /** When it changes by itself, where it does. */
@@ -101,26 +101,26 @@ export class Showing {
     }
   }
 
-  async #show(message: messages.Message, now: number): Promise<void> {
+  async #show(message: messages.DeployMessage, now: number): Promise<void> {
     const { deploy: id } = message
     const chat = chatNamed(this.#facts, message.chat)
     const news = this.#news(message, now)
     if (!chat || !news) return messages.setEnded(this.#sql, id, now)
-    const { said, seq, changesAt } = news
+    const { content, seq, changesAt } = news
     const platform = platformOf(chat)
-    const call = await platform.show(message.place, said, chat, now)
+    const call = await platform.show(message.place, content, chat, now)
     if (!call) {
-      if (said.isFinal) this.#end(chat, id, 'the platform allows no more messages', now)
+      if (content.isFinal) this.#end(chat, id, 'the platform allows no more messages', now)
       else messages.setNext(this.#sql, id, { ...message, seq, dueAt: changesAt ?? null })
       return
     }
     messages.setDue(this.#sql, id, now + CALL_LEASE_MS)
     const answer = await send(call, platform.hosts(chat)).catch(() => NOT_CALLED)
-    const latest = log.findPlace(this.#sql, id)
+    const latest = log.findPosition(this.#sql, id)
     const next = afterCall(
       message,
       platform,
-      { seq, isFinal: said.isFinal, answer },
+      { seq, isFinal: content.isFinal, answer },
       { seq: latest?.seq ?? seq, isFinal: latest !== undefined && isFinal(latest.status) },
       Date.now(),
     )
@@ -134,18 +134,18 @@ export class Showing {
     )
   }
 
-  #news({ deploy: id, origin }: messages.Message, now: number): News | undefined {
+  #news({ deploy: id, origin }: messages.DeployMessage, now: number): News | undefined {
     const deploy = log.findDeploy(this.#sql, id)
     if (deploy) {
       const events = log.listEvents(this.#sql, id, 0)
-      const said = tell(deploy, events, urlOf(origin, deploy))
-      return { said, seq: events.at(-1)?.seq ?? 0, changesAt: undefined }
+      const content = tell(deploy, events, urlOf(origin, deploy))
+      return { content, seq: events.at(-1)?.seq ?? 0, changesAt: undefined }
     }
     const approval = findApproval(this.#sql, id)
     if (!approval) return undefined
     const verdict = verdictOf(approval, now)
     return {
-      said: tellApproval(approval, verdict),
+      content: tellApproval(approval, verdict),
       seq: 0,
       changesAt: verdict === undefined ? approval.expiresAt : undefined,
     }

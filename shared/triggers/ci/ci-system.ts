@@ -6,7 +6,7 @@ import type { z } from 'zod'
 /** Each claim with the values of which it must have one: exact strings. */
 export type Demanded = Readonly<Record<string, readonly string[]>>
 
-export interface Sender {
+export interface CiSystem {
   /** Where ropeway.yml names none. Without one it must. */
   readonly issuer?: string
   /** Where its keys are; without it they are found by OpenID Connect Discovery. */
