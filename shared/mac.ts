@@ -1,4 +1,5 @@
-// HMAC-SHA256 over raw bytes, and the one text for each signature's bytes: two would let a signature be rewritten.
+// HMAC-SHA256 over raw bytes, and the decoding of signatures. Only one spelling of a signature's bytes is accepted: if there were two, somebody
+// could rewrite a signature that they cannot make.
 
 import { Problem } from './problems.ts'
 
@@ -8,15 +9,15 @@ export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new TextEncoder().encode(text))
 }
 
-/** The bytes of lower-case hex, of one length only. */
+/** The bytes of hex that is in lower case and has this length; undefined for any other text. */
 export function hexBytes(text: string, length: number): Uint8Array<ArrayBuffer> | undefined {
   if (text.length !== length * 2 || !/^[0-9a-f]*$/.test(text)) return undefined
   return Uint8Array.from({ length }, (_, i) => Number.parseInt(text.slice(2 * i, 2 * i + 2), 16))
 }
 
 /**
- * The key whose HMAC-SHA256 a signature is. Every key is tried, whatever came before: how long it takes says nothing. Throws `unauthorized`
- * where none fits.
+ * The key that a signature was made with. Every key is tried even after one fits, so that the time taken does not tell which. Throws
+ * `unauthorized` where none fits.
  */
 export async function hmacKeyOf(
   keys: readonly string[],

@@ -1,4 +1,4 @@
-// Which of the requests that wait give way to a newer one of their stack: the hub asks before it offers, the agent before it runs.
+// Which of the requests that wait are superseded by a newer one of their stack. The hub asks before it offers, the agent before it runs.
 
 import { type Trust, isRollback, namesImage, type AnyRequest, type DeployRequest } from './request.ts'
 import { parseImage } from './image.ts'
@@ -11,8 +11,8 @@ export interface Supersedable {
 }
 
 /**
- * Of those of one stack that wait, oldest first, the ones that need not run any more: the newer request sets all that they would have set. A
- * rollback that stays and goes by what runs keeps what is before it.
+ * The requests that need not run any more, because the newer one sets all that they would have set. `waiting` are those of one stack, oldest
+ * first. A rollback to the release before depends on what ran before it: if it stays, so does all that waits before it.
  */
 export function supersededBy<T extends Supersedable>(newer: Supersedable, waiting: readonly T[]): T[] {
   const barrier = waiting.findLastIndex((older) => isRelative(older.request) && !supersedes(newer, older))
@@ -20,8 +20,8 @@ export function supersededBy<T extends Supersedable>(newer: Supersedable, waitin
 }
 
 /**
- * Whether what the older request asks for makes no difference once the newer one has run. A hint says too little to replace what somebody
- * signed.
+ * Whether the older request makes no difference once the newer one has run. A hint never supersedes a signed request, because it says too
+ * little.
  */
 export function supersedes(newer: Supersedable, older: Supersedable): boolean {
   if (older.trust === 'signed' && newer.trust === 'hint') return false
@@ -49,12 +49,12 @@ function hasServicesOf({ services: next }: DeployRequest, { services: last }: De
 function hasImageOf(next: DeployRequest, last: DeployRequest): boolean {
   if (isEnvAlone(last)) return true
   if (isEnvAlone(next)) return false
-  // A tag alone, or nothing, is about the repository that runs: which one that is, only the host knows.
+  // A request that names no repository means the one that runs. Only the host knows which that is.
   if (repositoryOf(next) !== repositoryOf(last)) return false
   return namesImage(next) || !namesImage(last)
 }
 
-/** It leaves the images alone. One that names nothing asks for what runs again. */
+/** Whether it leaves the images as they are. A request that names neither image nor env asks for what runs now. */
 function isEnvAlone(request: DeployRequest): boolean {
   return !namesImage(request) && Object.keys(request.env ?? {}).length > 0
 }
@@ -63,7 +63,8 @@ function repositoryOf({ image }: DeployRequest): string | undefined {
   return parseImage(image ?? '')?.repository
 }
 
-// Whatever runs by then: where the newer one would be refused as outdated, the older one would be too.
+// Whether the newer one passes the checks on age and version wherever the older one would. Otherwise the newer could be refused when the older
+// is already dropped.
 function passesWhere(next: DeployRequest, last: DeployRequest): boolean {
   const isBuiltLater =
     next.builtAt === undefined || last.builtAt === undefined

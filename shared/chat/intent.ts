@@ -20,7 +20,7 @@ export type Intent =
       readonly kind: 'roll'
       readonly stack: string
       readonly request: AnyRequest
-      /** What makes the deploy's id: the same wish has the same. */
+      /** What the deploy's id is made from. The same interaction always has the same. */
       readonly idParts: readonly string[]
       readonly needsApproval: boolean
     }
@@ -47,8 +47,8 @@ export function clickOf(value: string): Click | undefined {
 }
 
 /**
- * What was said, judged by who said it and where. `stackOf` knows a deploy's stack: the hub by its log, the agent by the frame, whose word it
- * checks by what the stack runs.
+ * What an interaction means, judged by who spoke and where. `stackOf` tells a deploy's stack: the hub looks in its log, the agent in the frame.
+ * The agent checks that by what the stack runs.
  */
 export function intentOf(
   chat: Chat,
@@ -77,7 +77,7 @@ export function intentOf(
       idParts,
       needsApproval: false,
     }
-  // Going back is not asked about: it is to what ran already, and often in haste.
+  // A rollback needs no approval: it is to what ran already, and often urgent.
   const needsApproval = (stack.approve ?? []).length > 0
   if (command.tag === undefined)
     return { kind: 'roll', stack: stack.name, request: {}, idParts, needsApproval }
@@ -87,8 +87,8 @@ export function intentOf(
 }
 
 /**
- * What a proven request asks for, and of which stack. Throws `unauthorized` for whatever is no roll that its speaker may have, and for one that
- * waits for an approval and comes without it.
+ * What a verified interaction asks for, and of which stack. Throws `unauthorized` if it is no roll, if its speaker may not have it, or if it needs
+ * an approval and has none.
  */
 export async function askedByChat(
   host: string,
@@ -111,7 +111,8 @@ export async function askedByChat(
     : NOT_APPROVED
   if (fault || !approval || approval.interaction.kind === 'greeting')
     throw new Problem('unauthorized', denialWords(fault ?? NOT_APPROVED))
-  // It counts from when it was approved: what was asked for later and needed no approval may have run meanwhile.
+  // It counts as signed when it was approved. A later request that needed no approval may have run meanwhile: by
+  // the time of the request itself this one would be declined as older.
   const at = approval.signedAt ?? signedAt
   const actor = `${asked.actor}, approved by ${actorOf(chat, approval.interaction.who)}`
   return { stack: intent.stack, asked: { ...asked, actor, signedAt: at, expiresAt: expiryOf(chat, at) } }
@@ -182,7 +183,7 @@ function clicked(
   return {
     kind: 'roll',
     stack: stack.name,
-    // Only while that deploy's version is what runs: whoever clicks means that one, whatever came since.
+    // Whoever clicks means the deploy of that message, so the rollback is refused once another has come after it.
     request: { release: 'previous', ifRuns: click.deploy },
     idParts: ['@back', click.deploy],
     needsApproval: false,
@@ -192,7 +193,7 @@ function clicked(
 const no = (why: Denial): Intent => ({ kind: 'no', why })
 const NOT_APPROVED: Denial = { code: 'not-approved' }
 
-/** Names are for people: of a chosen one nothing may move a cursor or pretend to be another's id. */
+/** Who acted, for the log. People choose their names, so characters that could move a cursor or imitate an id are dropped. */
 export function actorOf({ name: chat }: Pick<Chat, 'name'>, { user, name: said }: Who): string {
   const words = said.replaceAll(/[^\p{L}\p{N}_.-]/gu, '').slice(0, 60)
   return words === '' ? `${chat}:${user}` : `${chat}:${words}(${user})`

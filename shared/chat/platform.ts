@@ -4,8 +4,8 @@
 import type { SignedRequest } from '../triggers/verified.ts'
 
 /**
- * Where an answer goes, in the platform's own terms. Kept with the message that is edited there, with `askedAt`, when it was asked for, and
- * `hook`, where the platform posts to.
+ * Where an answer goes, in the platform's own terms. It is kept with the message that is edited there. `askedAt` is added, when it was asked
+ * for, and `hook`, where the platform posts to.
  */
 export type Place = Readonly<Record<string, string | number>>
 
@@ -89,7 +89,7 @@ export interface Platform {
   /** Whether ropeway.yml must say where the server is. */
   readonly hasServer: boolean
   readonly hasButtons: boolean
-  /** Whether what is refused comes again, and keeps all else waiting: what is genuine and too old is then answered as if it were heard. */
+  /** Whether the platform repeats a request that was refused, and holds back all others until then. A genuine one that is too old then gets 200. */
   readonly repeatsRefused: boolean
   /** The forms of the ids that ropeway.yml lists. `team` undefined: the platform has none. */
   readonly ids: { readonly team: RegExp | undefined; readonly channel: RegExp; readonly user: RegExp }
@@ -104,11 +104,11 @@ export interface Platform {
   /** What a proven request says. Throws `request-invalid`. */
   readonly read: (request: SignedRequest) => Interaction
   /**
-   * Answers in the platform's deadline: `private` is for whoever spoke alone; `start` begins what `show` goes on with, where the platform lets
-   * the answer itself be edited.
+   * The answer, which the platform waits for. `private`: only whoever spoke sees it. `start`: it is the first version of the message that `show`
+   * edits, where the platform lets an answer be edited.
    */
   readonly reply: (interaction: Interaction, message: Message, as: 'private' | 'start') => Reply
-  /** How long after the answer a message is first shown: at once where it is another; undefined: never. */
+  /** How long after the answer a deploy's message is first shown. 0 where it is a message of its own; undefined where there is none. */
   readonly firstShowMs: number | undefined
   /** The only hosts that may be called. */
   readonly hosts: (account: Account) => readonly string[]
@@ -120,8 +120,8 @@ export interface Platform {
     now: number,
   ) => Call | undefined | Promise<Call | undefined>
   /**
-   * What an answer to `show` means: shown, at the place to edit it from now on; not shown, but it may be at this other place; not yet; or
-   * hopeless.
+   * What an answer to `show` means. It is shown, and edited at this place from now on; or it is not shown, and may be tried at this other place;
+   * or it may be tried again later; or it never will be shown.
    */
   readonly shown: (
     place: Place,
@@ -141,8 +141,8 @@ export function textOf({ lines }: Message, charsMax: number): string {
 const FENCE_CHARS = 20
 
 /**
- * The text in a code block of Markdown, where nothing is formatted, linked or mentioned. Three backticks would end it, so they are parted by what
- * has no width.
+ * The text in a code block of Markdown, where nothing is formatted, linked or mentioned. Three backticks would end the block, so a space
+ * without width is put between them.
  */
 export function fenced(message: Message, charsMax: number): string {
   const most = charsMax - FENCE_CHARS

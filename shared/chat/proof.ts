@@ -8,7 +8,7 @@ import { sha256Hex } from '../tokens.ts'
 /** A form of ours has a dozen fields. */
 const FORM_FIELDS_MAX = 64
 
-/** Seconds since 1970, ten digits: a body that begins with a digit must not be able to lend one to the time. */
+/** Seconds since 1970, in exactly ten digits. With any length, a digit could be moved from the signed body to the time before it. */
 export const TIMESTAMP = /^[1-9][0-9]{9}$/
 
 export function concat(head: string, body: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -26,7 +26,7 @@ export async function hmacHex(key: string, content: string): Promise<string> {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
-/** The key that was sent along. Digests are compared, so how long it takes says nothing of the key. */
+/** The key that was sent along. Digests are compared, so how long it takes tells nothing of the key. */
 export async function sameKeyOf(keys: readonly string[], sent: string): Promise<string> {
   const hash = await sha256Hex(utf8(sent))
   let fitting: string | undefined
@@ -43,7 +43,7 @@ export function bodyText(body: Uint8Array): string {
   }
 }
 
-/** The fields of a form, each once: of two of a name, one reader takes the first and another the last. */
+/** The fields of a form. A name that is there twice is refused, since one reader would take the first and another the last. */
 export function formOf(body: Uint8Array): ReadonlyMap<string, string> {
   const fields = [...new URLSearchParams(bodyText(body))]
   const form = new Map(fields)

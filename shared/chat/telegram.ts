@@ -58,7 +58,7 @@ export const telegram: Platform = {
     return { key, signedAt: update && 'message' in update ? update.message.date * 1000 : undefined }
   },
 
-  // Whatever is refused comes again and again, and all else waits behind it: what is not for us is heard, and nothing follows.
+  // Telegram repeats what is refused, and holds back all else until then. So what is not for us is accepted, and nothing is done.
   read({ body }): Interaction {
     const update = updateOf(body)
     if (!update) return NOTHING

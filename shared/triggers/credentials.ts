@@ -12,10 +12,10 @@ export const SIGNING_SECRET_PATTERN = /^[\x21-\x7e]{24,128}$/
 const MAC_BYTES = 32
 const BASIC = /^Basic ([A-Za-z0-9+/]{1,400}={0,2})$/i
 
-/** What is sent, for whoever compares hashes: SHA-256 comes before the comparison, so its time says nothing. */
+/** What the relay keeps of a secret: the secret itself, or its SHA-256 in hex. */
 export type KeyForm = 'hash' | 'secret'
 
-/** Whether the relay gets the secret itself, which verifying a signature takes, or its hash (SHA-256, hex). */
+/** Which form the relay gets. A signature can only be verified with the secret itself; for all else its hash is enough. */
 export function keyFormOf(credential: Credential, secret: string): KeyForm {
   if (credential === 'gitlab') return secret.startsWith('whsec_') ? 'secret' : 'hash'
   return typeof credential === 'object' ? 'secret' : 'hash'
@@ -47,6 +47,7 @@ export function credentialHeaders(credential: Credential): readonly string[] {
   return [typeof credential === 'object' ? credential.header : 'authorization']
 }
 
+// The hashes are compared, never the secrets: how long that takes tells nothing of the secret.
 async function byHash(keys: readonly string[], secret = ''): Promise<string | undefined> {
   const hash = await sha256Hex(new TextEncoder().encode(secret))
   return keys.find((key) => key === hash)
@@ -64,7 +65,7 @@ function secretIn(header = ''): string | undefined {
   }
 }
 
-// What is signed is never believed by the token beside it.
+// A request that has a signature is judged by that alone. The token beside it does not count.
 async function byGitlab(
   keys: readonly string[],
   request: SignedRequest,

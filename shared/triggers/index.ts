@@ -44,7 +44,7 @@ export const triggerSchema = z.discriminatedUnion('type', [
     ...common,
     keys: pair(z.string().refine((secret) => secretFault(secret) === undefined, 'not a usable secret')),
   }),
-  /** The same signed with Ed25519: the relay holds the public key alone, so not even a stolen one can sign. */
+  /** The same signed with Ed25519. The relay holds the public key alone, so whoever steals from the relay cannot sign. */
   z.object({
     type: z.literal('standard-webhooks-v1a'),
     ...common,
@@ -125,7 +125,7 @@ export type SignedTrigger = TriggerBy<'signature'>
 
 const SIGNED_HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature']
 
-/** The headers that a type's verifier and reader need: no others reach the hub, and none but those of a signature the agent. */
+/** The headers that a type's verifier and reader need. No others reach the hub, and only those of a signature reach the agent. */
 export function headersOf({ type }: { readonly type: TriggerType }): readonly string[] {
   if (VERIFIED_BY[type] === 'secret') return []
   if (VERIFIED_BY[type] === 'job') return ['authorization', 'idempotency-key']
@@ -159,7 +159,7 @@ export async function verifyTriggered(
   }
 }
 
-/** The key of a `url` trigger that a secret is for, or undefined. SHA-256 comes before the comparison, so its time says nothing. */
+/** The key of a `url` trigger that a secret fits, or undefined. Hashes are compared, so how long it takes tells nothing of the secret. */
 export async function verifyUrlSecret(trigger: Trigger, secret: string): Promise<string | undefined> {
   const hash = await sha256Hex(new TextEncoder().encode(secret))
   return trigger.type === 'url' ? trigger.keys.find((key) => key === hash) : undefined

@@ -40,7 +40,7 @@ export interface KeptKeys {
 interface Entry {
   known: KnownKeys | undefined
   askedAt: number
-  /** Who asks meanwhile waits for the same answer. */
+  /** The call that is under way. Others wait for its answer instead of calling again. */
   fetching: Promise<void> | undefined
 }
 

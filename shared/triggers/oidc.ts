@@ -72,7 +72,7 @@ export async function boundAudience(audience: string, body: Uint8Array): Promise
 }
 
 const ALGORITHMS = ['RS256']
-/** Keys in a token, or places of keys, are its sender's own word; `crit` and the rest mean what nobody here knows. */
+/** A token's header may have no other. Keys in it, or URLs of keys, would be its sender's choice, and `crit` names rules that we do not know. */
 const HEADERS = new Set(['alg', 'typ', 'kid', 'x5t'])
 
 /**
@@ -91,7 +91,7 @@ export async function askedByOidc(
   const system: CiSystem = CI_SYSTEMS[trigger.type]
   const bound = await boundAudience(trigger.audience, body)
   const { issuedAt, endsAt } = timesOf(token, trigger, system)
-  // It was good when it was sent, at its last second at the latest: how long ago that is, `expiresAt` says.
+  // The token must have been good when it was sent, which was in its last second at the latest. `expiresAt` says how long ago that may be.
   const at = mayBeOld ? Math.min(nowMs, endsAt - 1000) : nowMs
   const payload = await verified(token, trigger, system, {
     audience: trigger.bind ? [bound] : [trigger.audience, bound],
@@ -110,7 +110,7 @@ export async function askedByOidc(
     actor: actorOf(payload, trigger, system),
     trust: 'signed',
     ttlMs: trigger.ttlMs,
-    // A token for many requests was made before them: its time does not order them.
+    // A token for many requests was made before them, so its time does not order them.
     signedAt: isOneRequest ? issuedAt : undefined,
     expiresAt: endsAt + ISSUER_CLOCK_SECONDS_MAX * 1000 + trigger.ttlMs,
   }
@@ -133,12 +133,13 @@ export async function checkGoogleToken(
   if (fault !== undefined) throw new Problem('claims-refused', `the token is genuine, but ${fault}`)
 }
 
-// Of the signature itself several texts stand for the same bytes: by its id a relay could run such a token twice.
+// What the id of a token without `jti` is made from. The signature is left out: several texts decode to the same bytes of it, and each would
+// make another id, by which a relay could run one token twice.
 function signedPart(token: string): Uint8Array {
   return new TextEncoder().encode(token.slice(0, token.lastIndexOf('.')))
 }
 
-// Before any key is looked for: what is not for this trigger costs its issuer nothing.
+// Checked before any key is looked up, so that a token which is not for this trigger causes no call to its issuer.
 function timesOf(
   token: string,
   { issuer }: TokenRule,
@@ -187,7 +188,7 @@ async function verified(
       currentDate: expected.now,
       ...(system.type === undefined ? {} : { typ: system.type }),
     })
-    // Of one that is for others too, any of them could be the sender.
+    // A token for several audiences is refused, because each of them has it and could have sent it.
     if (typeof payload.aud === 'string') return payload
     throw new Problem('unauthorized', 'the token is for several audiences')
   } catch (cause) {
@@ -217,7 +218,7 @@ function faultOf(payload: JWTPayload, { claims }: TokenRule, system: CiSystem): 
     if (typeof value === 'string' && values.includes(value)) continue
     return `${name} is ${shown(value)}, not ${values.map(shown).join(' or ')}`
   }
-  return system.isSworn?.(payload) === false ? system.sworn : undefined
+  return system.claimsFault?.(payload)
 }
 
 function shown(value: unknown): string {

@@ -1,5 +1,5 @@
-// Pushes as a reason to deploy. A registry's word chooses nothing but one of the tags that the host has said may deploy: whatever else it
-// says could be anybody's, so the agent asks the registry itself what the tag means.
+// Pushes as a reason to deploy. A notification can choose one of the tags that ropeway.yml lets deploy, and nothing else. The agent asks the
+// registry itself what the tag means, since the notification may be anybody's.
 
 import { z } from 'zod'
 import { deployId } from '../deploy-id.ts'
@@ -49,7 +49,7 @@ export interface ToldPush {
   readonly at?: number | undefined
 }
 
-/** How many reasons an answer names, and how long each may be: some of the words are the sender's. */
+/** How many reasons an answer names, and how long each may be. Some of their words are the sender's. */
 const REASONS_MAX = 3
 const REASON_CHARS_MAX = 200
 

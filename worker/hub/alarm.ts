@@ -1,4 +1,4 @@
-// The hub's one alarm, for whatever must be looked at. A Durable Object has no more than one, and each time that it is set is a row.
+// The hub's one alarm, which all parts share: a Durable Object has no more. Each time that it is set costs a row.
 
 export class Alarm {
   readonly #storage: DurableObjectStorage
@@ -9,12 +9,12 @@ export class Alarm {
     this.#storage = storage
   }
 
-  /** Lets it ring at that time at the latest: one that is set already is early enough, or is moved. */
+  /** Lets it ring at that time at the latest. An alarm that is set for later is moved. */
   async ringBy(at: number | undefined): Promise<void> {
     if (at === undefined) return
     if (this.#at === undefined) {
       const set = await this.#storage.getAlarm()
-      // Whoever asked at the same time may have moved it meanwhile.
+      // Another call may have set it while this one waited.
       this.#at ??= set ?? Infinity
     }
     if (at >= this.#at) return

@@ -24,7 +24,7 @@ export interface Unfinished {
   readonly proof: ToldProof
 }
 
-/** A deploy that the agent has not said to have. One that was never offered is the hub's alone; of the others the agent may know. */
+/** A deploy that the agent has not acknowledged. The hub alone has one that was never offered; the agent may have any other. */
 export interface Waiting extends Supersedable {
   readonly id: string
   readonly stack: string
@@ -37,7 +37,7 @@ export interface Waiting extends Supersedable {
   readonly expiresAt: number
 }
 
-/** How far the log of a deploy has come: the last `seq` that viewers see, and the agent's own count behind it. */
+/** How far the log of a deploy has come: the last `seq` that viewers see, and the agent's own `seq` behind it. */
 export interface LogPosition {
   readonly status: Status
   readonly seq: number
@@ -60,7 +60,7 @@ export interface Submission {
 export type Acceptance =
   | { readonly outcome: 'known'; readonly deploy: Deploy }
   | { readonly outcome: 'full' }
-  /** One more event of a push that waits: what waits is deployed, only later. */
+  /** It is one more event of a push that waits. No deploy is added, and the one that waits is deployed later. */
   | {
       readonly outcome: 'joined'
       readonly id: string
@@ -78,8 +78,8 @@ export type Acceptance =
     }
 
 /**
- * What to store for a verified request: nothing when its deploy is known, for the same request always has the same id. It takes the
- * place of what it covers of its stack's that wait, unless that was offered before: of those the agent may already run one, and decides itself.
+ * What to store for a verified request. Nothing when its deploy is known, since the same request always has the same id. It supersedes requests
+ * of its stack that wait, except those that were offered: the agent may already run one of those, and decides for itself.
  */
 export function accept(
   known: Deploy | undefined,
@@ -134,12 +134,12 @@ export interface Due {
   readonly nextAt: number | undefined
 }
 
-/** After this many offers to nobody a request is suspected: perhaps the agent dies of it. */
+/** After this many offers that the agent did not acknowledge, a request is suspected of killing it. */
 const OFFERS_UNSUSPECTED_MAX = 3
 
 /**
- * What those that wait need now: an offer, another offer, or their end. Of the suspected, an agent that has just come gets one, the one
- * that was offered least: so the one that it dies of is found, and does not take the others with it.
+ * What the requests that wait need now: an offer, another offer, or their end. An agent that has just connected gets only one of the suspected,
+ * the one that was offered least. If it dies again, that one is to blame, and the others are not lost with it.
  */
 export function due(waiting: readonly Waiting[], agent: AgentPresence, now: number): Due {
   const offer: string[] = []
@@ -209,8 +209,8 @@ export type Intake =
  * means that events were lost, which no repetition heals. Events of a deploy that is over, or that was never here, are acknowledged and
  * dropped: otherwise the agent would send them for ever.
  *
- * One status is only the hub's guess: that a request is `expired` of which the agent said nothing. When it began it in time and could not
- * say so, its word counts, and the log goes on.
+ * The hub only guesses that a request is `expired` when the agent said nothing of it. If the agent had begun it in time and could not say so, its
+ * events count, and the log goes on.
  */
 export function takeIn(position: LogPosition | undefined, incoming: readonly LoggedEvent[]): Intake {
   let { status, seq, agentSeq } = position ?? { status: 'failed' as const, seq: 0, agentSeq: 0 }
@@ -231,22 +231,22 @@ export function takeIn(position: LogPosition | undefined, incoming: readonly Log
 }
 
 /**
- * Where the agent's word on a deploy that it does not take in belongs; undefined when it comes too late to count. Of one that it had said to
- * have, just one word counts: that it has lost it, and nobody knows what became of it.
+ * The row for an agent's refusal to take a deploy in; undefined when it comes too late to count. For a deploy that the agent had acknowledged only
+ * one refusal counts: that it has lost the deploy, and nobody knows what became of it.
  */
 export function takeDeclined(
   position: LogPosition | undefined,
   event: ToldDeclined,
   now: number,
 ): LogRow | undefined {
-  // By a word that is not known here nothing ends: the request is offered again.
+  // A refusal of an unknown type ends nothing. The request is offered again.
   if (!position || isFinal(position.status) || !isFinal(nextStatus('queued', event))) return undefined
   const isLost = event.type === 'failed' && event.problem.code === 'interrupted'
   if (position.agentSeq > 0 && !isLost) return undefined
   return { seq: position.seq + 1, at: now, event, agentSeq: position.agentSeq }
 }
 
-/** What becomes of the wish to cancel a deploy: the hub ends what it alone has; of all else the agent decides, if it is there. */
+/** What becomes of a cancel. The hub ends a deploy that it alone has; for any other the agent decides, if it is connected. */
 export function cancel(
   status: Status,
   { wasOffered, isAgentThere }: { readonly wasOffered: boolean; readonly isAgentThere: boolean },
@@ -266,8 +266,9 @@ export interface Released {
 }
 
 /**
- * A stack's releases from its deploys. A number that is there twice means the newer: an agent that has lost its journal counts anew.
- * `planOf` is asked for a deploy's plan where the number before its own is nobody's: what ran before it by nobody's deploy, which its plan tells.
+ * A stack's releases from its deploys. If two have one number the newer counts, since an agent that has lost its journal begins again at 1.
+ * Where the number before a release is no deploy's, what ran then came from somewhere else. It is a release too, read from the plan of the deploy
+ * that replaced it (`planOf`).
  */
 export function releases(
   made: readonly Released[],
@@ -320,7 +321,7 @@ function imagesBefore({ steps }: Plan): Record<string, string> {
   )
 }
 
-/** The events as a viewer gets them who has seen those up to `after`: where some are no longer kept, a `gap` says which. */
+/** The events for a viewer who has seen those up to `after`. A `gap` stands for events that are no longer kept. */
 export function withGaps(after: number, events: readonly LoggedEvent[]): LoggedEvent[] {
   let seen = after
   return events.flatMap((logged) => {
@@ -332,7 +333,7 @@ export function withGaps(after: number, events: readonly LoggedEvent[]): LoggedE
   })
 }
 
-/** Whether somebody still listens. A frozen peer's socket stays open, only its pings stop. */
+/** Whether somebody still listens. The socket of a frozen peer stays open, but its pings stop. */
 export function isAlive(
   socket: { readonly isOpen: boolean; readonly connectedAt: number; readonly pingedAt: number | undefined },
   now: number,

@@ -33,7 +33,7 @@ import * as sockets from './sockets.ts'
 type EventsFrame = Extract<FromAgent, { type: 'events' }>
 type DeclinedFrame = Extract<FromAgent, { type: 'declined' }>
 
-/** When a host has too many unfinished deploys: by then one or the other is over, or its agent is back. */
+/** How long to wait when a host has too many unfinished deploys. By then some are over, or its agent is back. */
 const FULL_RETRY_SECONDS = 60
 
 interface Ended {
@@ -47,7 +47,7 @@ export class Delivery {
   readonly #alarm: Alarm
   readonly #onShown: (deploy: string) => void
 
-  /** `onShown` hears of each deploy of which something new was stored. */
+  /** `onShown` is called with each deploy that has a new event. */
   constructor(
     ctx: DurableObjectState,
     facts: FactStore,
@@ -68,8 +68,8 @@ export class Delivery {
   }
 
   /**
-   * Durable before anybody hears of it: answers and frames are held back until the rows are on the disk. `waitSeconds` counts the request,
-   * which one that came before costs nothing, and says how long to wait where it is one too many.
+   * Stores a request before anybody hears of it: the runtime holds back answers and frames until the rows are on the disk. `waitSeconds` counts the
+   * request, unless it came before, and says how long to wait if it is one too many.
    */
   async accept(
     submission: Submission,
@@ -141,7 +141,7 @@ export class Delivery {
     await this.#attend('new', now)
   }
 
-  /** The alarm: somebody has waited for as long as was said. */
+  /** The alarm rang: a request has waited as long as it may, or is due for another offer. */
   async wake(now: number): Promise<void> {
     await this.#attend(this.liveAgent(now)?.agent.isGreeted ? 'present' : 'absent', now)
   }
@@ -157,7 +157,7 @@ export class Delivery {
     })
     this.#showEnds(ended)
     const live = agent === 'absent' ? undefined : this.liveAgent(now)
-    // An agent that is back also gets what it has already said to have, for it may have news of that.
+    // An agent that is back also gets the deploys that it has acknowledged, since it may have news of them.
     const isWaiting = new Set(waiting.map(({ id }) => id))
     for (const each of unfinished) {
       const { id } = each.deploy
@@ -188,7 +188,7 @@ export class Delivery {
   }
 
   /**
-   * Somebody wants a deploy ended. The wish is not stored: it is for now, and whoever has it sees whether it was heard by how the deploy ends.
+   * Somebody wants a deploy ended. That is not stored, since it is meant for now. They see by the deploy's end whether it was heeded.
    */
   cancel(
     { id, status }: Deploy,
@@ -204,7 +204,7 @@ export class Delivery {
     return decision
   }
 
-  // The hub's own last word on a deploy that the agent does not have.
+  // Ends a deploy that the agent does not have.
   #end(deploy: string, event: DeployEvent, now: number): Ended[] {
     const position = log.findPosition(this.#sql, deploy)
     if (!position || isFinal(position.status)) return []
@@ -217,7 +217,7 @@ export class Delivery {
     return [{ deploy, row }]
   }
 
-  // Only once it is stored: what a rollback takes back, nobody may have seen.
+  // Called after the transaction. If it were undone, nobody may have seen what it would have stored.
   #showEnds(ended: readonly Ended[]): void {
     for (const { deploy, row } of ended) {
       this.#show(deploy, row)

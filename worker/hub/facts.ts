@@ -13,7 +13,8 @@ export interface Facts {
   hello: Pick<Hello, 'agent' | 'stacks' | 'triggers' | 'chats'>
   /** Ids of the tokens that the host has revoked. */
   revoked: readonly string[]
-  /** The keys of CI systems, by where they were found: so that an outage of theirs outlasts a sleep of this object. */
+  /** The keys of CI systems, by the URL that they are fetched from. They are stored so that they survive a sleep of this object while a CI
+   * system is down. */
   issuers: Readonly<Record<string, KnownKeys>>
   /** Signs the sessions of browsers. Made here, known to nobody else. */
   sessionKey: Uint8Array
@@ -29,7 +30,7 @@ export interface KeyValues {
   delete(key: string): boolean
 }
 
-/** Reads through memory: the hello of a host with many triggers takes longer to decode than a hook to verify. */
+/** Keeps what it has read in memory: to decode the hello of a host with many triggers takes longer than to verify a hook. */
 export class FactStore {
   readonly #kv: KeyValues
   readonly #known = new Map<keyof Facts, Facts[keyof Facts] | undefined>()
@@ -48,7 +49,7 @@ export class FactStore {
     this.#known.set(key, value)
   }
 
-  /** For what is mostly said again as it was: a row that is not written is not billed. */
+  /** Writes only what has changed, since each row written is billed. */
   putIfNew<K extends keyof Facts>(key: K, value: Facts[K]): void {
     if (JSON.stringify(value) !== JSON.stringify(this.get(key))) this.put(key, value)
   }

@@ -137,7 +137,7 @@ export class Hub extends DurableObject<HubEnv> {
     return proof.kind === 'oidc' ? this.#acceptJob(submission, proof) : this.#accept(submission, proof, key)
   }
 
-  /** As accept, where the token may have been used before, and for something else: then it is not the same request. */
+  /** Accepts what a CI job asks for. Its token may have been used before for something else, which is then no duplicate but refused. */
   async #acceptJob(submission: Submission, proof: Proof): Promise<Accepted | Refusal> {
     const accepted = await this.#accept(submission, proof)
     if (isRefusal(accepted) || accepted.status === 'accepted') return accepted
@@ -149,7 +149,7 @@ export class Hub extends DurableObject<HubEnv> {
     }
   }
 
-  /** Lets whoever has just asked by a hook watch the one deploy's stack, for as long as a session: the Worker keeps it to itself. */
+  /** A session for the stack of a request that has just come by a hook. The Worker watches the deploy with it and gives it to nobody. */
   async watcher(host: string, stack: string, audience: string): Promise<string> {
     const now = new Date()
     const claims = watcherClaims(stack, makeNonce(), now)
@@ -165,7 +165,7 @@ export class Hub extends DurableObject<HubEnv> {
   ask(caller: Caller, stack: string, ask: TokenRequest): Promise<Accepted | Refusal> {
     const { kind, idempotencyKey } = ask
     return this.#as(caller, kind, async ({ host, claims }) => {
-      // What a token is bound to must be there.
+      // A token that is bound to a body needs that body, so nothing is filled in.
       const isDefault = kind === 'rollback' && ask.body.length === 0 && claims.bodySha256 === undefined
       const body = isDefault ? PREVIOUS : ask.body
       const asked = await verifyTokenRequest(host, stack, claims, { kind, idempotencyKey, body })
@@ -176,7 +176,7 @@ export class Hub extends DurableObject<HubEnv> {
     })
   }
 
-  /** `POST …/cancel`: the hub ends what it alone has, and tells the agent of all else what the caller signed. */
+  /** `POST …/cancel`: the hub ends a deploy that it alone has. For any other it sends the agent what the caller signed. */
   cancel(
     caller: Caller,
     id: string,
@@ -190,7 +190,7 @@ export class Hub extends DurableObject<HubEnv> {
       const now = Date.now()
       const retryAfterSeconds = this.#limiter.take(found.stack, TOKEN_TRIGGER, now)
       if (retryAfterSeconds !== undefined) return { ...TOO_MANY, retryAfterSeconds }
-      // Read again: it was authorized meanwhile, and may be over or offered by now.
+      // Read again, since it may have been offered or ended while the request was verified.
       const deploy = log.findDeploy(this.#sql, id) ?? found
       const proof = { token: caller.token, body: toBase64(body) }
       const status = this.#delivery.cancel(deploy, { by: verified.actor, proof, now })
@@ -211,7 +211,7 @@ export class Hub extends DurableObject<HubEnv> {
 
   /** A short-lived right to read, for a browser, which can send no token with an event stream. */
   async session(caller: Caller): Promise<{ token: string; expiresAt: number } | Refusal> {
-    // Not from another session: it would never end.
+    // A session cannot be made from a session, or it could be prolonged for ever.
     if (isSession(caller.token)) return UNAUTHORIZED
     const { audience } = caller
     return this.#as(caller, 'read', ({ host, claims }) =>
@@ -219,7 +219,7 @@ export class Hub extends DurableObject<HubEnv> {
     )
   }
 
-  /** The host has a new key, for which its present one vouches: an older one that still counts must not be able to. */
+  /** The host gets a new key, by a token of its newest one. A former key that still counts may not replace it. */
   rotateKey(caller: Caller, rotation: Rotation): Promise<{ host: string; keys: number } | Refusal> {
     const rotate = () => {
       const enrolment = this.#facts.get('enrolment')
@@ -227,7 +227,7 @@ export class Hub extends DurableObject<HubEnv> {
       if (!next) return TOO_MANY_KEYS
       this.#facts.put('enrolment', next)
       if (next.keys.length === 1) {
-        // No token counts that was made so far, and so nothing that was made of one.
+        // Every token so far was signed with a key that does not count any more. So the sessions that were made from them end too.
         this.#facts.forget('sessionKey')
         sockets.dismissViewers(this.ctx, 'all')
       }
@@ -244,7 +244,7 @@ export class Hub extends DurableObject<HubEnv> {
     })
   }
 
-  /** Whatever only looks. */
+  /** Everything that the API shows. */
   read<K extends Kind>(caller: Caller, query: Query<K>): Promise<Answer<K> | Refusal> {
     return this.#as(caller, 'read', (holder) => {
       const liveAgent = () => this.#delivery.liveAgent(Date.now())
@@ -252,7 +252,7 @@ export class Hub extends DurableObject<HubEnv> {
     })
   }
 
-  /** The two upgrades. Only the Worker can reach this; the URL is its own, the credentials are the caller's. */
+  /** The two WebSocket upgrades. Only the Worker can call this: it made the URL, and passes on the caller's credentials. */
   override async fetch(request: Request): Promise<Response> {
     const { pathname, searchParams } = new URL(request.url)
     const caller = {
@@ -279,7 +279,7 @@ export class Hub extends DurableObject<HubEnv> {
     return new Response(null, { status: 101, webSocket: client, headers })
   }
 
-  // What was and what comes meet without a gap: replay and acceptance are one turn, in which no event can be stored.
+  // Replay and acceptance are one turn of the event loop. No event can be stored between them, so the viewer misses none.
   #connectViewer(
     claims: Claims,
     { scope, id, after }: { scope: Scope; id: string; after: number },
@@ -310,7 +310,7 @@ export class Hub extends DurableObject<HubEnv> {
       else if (frame.type === 'declined') this.#delivery.decline(frame, now)
       else console.warn(`a frame of type ${frame.type} is passed over: the agent is newer than this relay`)
     } catch (error) {
-      // Not acknowledged, so the agent comes back and says it again. An error thrown from here would leave the socket open, and mute.
+      // The agent gets no acknowledgement, so it connects again and repeats the frame. An error thrown from here would leave the socket open and mute.
       console.error(`${frame.type} was not stored: ${error instanceof Error ? error.name : 'unknown'}`)
       sockets.closeQuietly(socket, 1011, 'not stored')
     }
@@ -339,7 +339,7 @@ export class Hub extends DurableObject<HubEnv> {
       this.#facts.put('seenAt', Date.now())
   }
 
-  /** Does what a caller asks for if their token is good and has the scope; whatever needs a token goes through here. */
+  /** Does the work if the caller's token is good and has the scope. Everything that needs a token goes through here. */
   async #as<T>(
     caller: Caller,
     scope: Scope,
@@ -370,7 +370,7 @@ async function answered(response: Promise<Response | Refusal>): Promise<Response
   return isRefusal(upgraded) ? refusalResponse(upgraded) : upgraded
 }
 
-/** Whether a deploy goes on, or has ended so lately that who followed it may not have heard. */
+/** Whether a deploy is not over, or ended so lately that a job which follows it may not know yet. */
 function isFollowed(deploy: Deploy | undefined, now: number): boolean {
   return deploy !== undefined && now - (deploy.finishedAt ?? now) <= CI_FOLLOWED_MS_MAX
 }

@@ -16,8 +16,8 @@ export function keysAt({ keys }: Enrolment, now: number): PublicKey[] {
 }
 
 /**
- * The keys after the newest has given way to another, which it vouched for. Asked for twice, as when the answer to the first time was
- * lost, only `keepSeconds` can change anything, and only make it shorter. Undefined when more keys would count than may.
+ * The keys after a new one has replaced the newest, which vouched for it. The same rotation may come twice, if the first answer was lost: then
+ * `keepSeconds` can only shorten how long the former keys count. Undefined when more keys would count than may.
  */
 export function rotated(
   { host, keys }: Enrolment,

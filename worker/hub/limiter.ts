@@ -1,5 +1,5 @@
-// How many verified requests a trigger and a host may make. In memory: after a nap of the hub every bucket is full again, which costs
-// nobody anything, while a row for each request would be billed.
+// How many verified requests a trigger and a host may make. It is counted in memory, since a row for each request would be billed. After a
+// sleep of the hub every bucket is full again, which does no harm.
 
 import { take, type Bucket } from '../buckets.ts'
 
@@ -14,7 +14,10 @@ export class Limiter {
     this.#perHost = perHost
   }
 
-  /** Counts a verified request; only verified ones, so that nobody can use up a sender's allowance. Seconds to wait, if it is one too many. */
+  /**
+   * Counts a request, and returns the seconds to wait if it is one too many. Callers count verified requests only: otherwise a stranger could use
+   * up a sender's allowance.
+   */
   take(stack: string, trigger: string, now: number): number | undefined {
     const key = `${stack}/${trigger}`
     const ofTrigger = take(this.#triggers.get(key), this.#perTrigger, now)

@@ -74,7 +74,7 @@ export function insertDeploy(
   insertEvent(sql, deploy.id, { seq: 1, at: deploy.acceptedAt, event, agentSeq: 0 })
 }
 
-/** Stores an event; where a log is as long as it may be, its oldest but the first makes room. */
+/** Stores an event. If the log is full, the oldest event after the first is deleted. */
 export function insertEvent(sql: SqlStorage, deploy: string, { seq, at, event, agentSeq }: LogRow): void {
   sql.exec(
     'INSERT INTO events (deploy, seq, at, agent_seq, event) VALUES (?, ?, ?, ?, ?)',
@@ -92,11 +92,11 @@ export function insertEvent(sql: SqlStorage, deploy: string, { seq, at, event, a
     )
 }
 
-/** Stores a deploy's new status; when it is final, what only an unfinished deploy needs goes, and so does what is too old to keep. */
+/** Stores a deploy's new status. A final one deletes its proof, which is not needed any more, and now and then what is too old to keep. */
 export function setStatus(sql: SqlStorage, deploy: string, status: Status, now: number): void {
   if (!isFinal(status)) {
     sql.exec('UPDATE deploys SET status = ? WHERE id = ?', status, deploy)
-    // The hub had only guessed that it was over. Apart, for it costs two rows of the index.
+    // The hub may have guessed that it was over. This is a statement of its own, since it costs two rows of the index.
     sql.exec('UPDATE deploys SET finished_at = NULL WHERE id = ? AND finished_at IS NOT NULL', deploy)
     return
   }
@@ -149,13 +149,13 @@ export function listUnfinished(sql: SqlStorage): { unfinished: Unfinished[]; bro
   for (const row of rows.toArray()) {
     const proof = readProof(row.proof)
     if (proof) unfinished.push({ deploy: toDeploy(row), proof })
-    // One that runs is in the agent's journal, and needs no delivery.
+    // A deploy that runs is in the agent's journal and needs no delivery.
     else if (row.status === 'queued') broken.push(row.id)
   }
   return { unfinished, broken }
 }
 
-// Storage is a door too: one row that cannot be read must not keep the others from their agent.
+// One row that cannot be read must not keep the others from the agent.
 function readProof(text: string | null): ToldProof | undefined {
   try {
     return toldProofSchema.safeParse(JSON.parse(text ?? '')).data
@@ -164,7 +164,7 @@ function readProof(text: string | null): ToldProof | undefined {
   }
 }
 
-/** All that are not over, and those of them of which the agent has said nothing, oldest first: its first word on a deploy is event 2. */
+/** The number of deploys that are not over, and those that the agent has not acknowledged, oldest first. Its first event of a deploy is event 2. */
 export function listPending(sql: SqlStorage): { count: number; waiting: Waiting[] } {
   const rows = sql
     .exec<{
@@ -218,7 +218,7 @@ function readEvent(text: string | null): DeployEvent | undefined {
   }
 }
 
-/** One more event of a push has come. */
+/** One more event of a push has come, so the deploy waits longer. */
 export function postpone(
   sql: SqlStorage,
   deploy: string,
@@ -231,7 +231,7 @@ export function markOffered(sql: SqlStorage, deploy: string, now: number): void 
   sql.exec('UPDATE deploys SET offers = offers + 1, offered_at = ? WHERE id = ?', now, deploy)
 }
 
-/** Whether an agent was ever handed it: of one that was not, the hub alone knows. */
+/** Whether it was ever offered to an agent. If not, the hub alone has it. */
 export function wasOffered(sql: SqlStorage, deploy: string): boolean {
   const [row] = sql.exec<{ offers: number }>('SELECT offers FROM deploys WHERE id = ?', deploy)
   return row !== undefined && row.offers > 0

@@ -1,4 +1,4 @@
-// What makes the id of a deploy whose sender gives it none: chance.
+// A random id, for a deploy whose sender gives it none.
 
 const NONCE_BYTES = 16
 /** In hex. */

@@ -1,4 +1,4 @@
-// What a registry tells: verified by its type's rule, read, and then either the wish to deploy one tag or nothing that deploys.
+// Notifications of registries. Each is verified by its type's rule and read; it asks for one tag to be deployed, or for nothing.
 
 import { Problem } from '../../shared/problems.ts'
 import { sha256Hex } from '../../shared/tokens.ts'
@@ -15,8 +15,8 @@ import type { HookContext, HookRequest, Ignored, VerifiedHook } from './verified
 import { pick } from './verify.ts'
 
 /**
- * What a registry's notification asks for. Whatever is wrong with its credentials, the answer is the same; what is theirs and deploys nothing
- * is `ignored`, for a registry that is answered with an error asks again, some for ever.
+ * What a registry's notification asks for. The answer is the same whatever is wrong with its credentials. A genuine one that deploys nothing
+ * is `ignored`: a registry that gets an error tries again, and some never stop.
  */
 export async function verifyPush(
   host: string,
@@ -63,8 +63,9 @@ async function isOfGoogle(
   }
 }
 
-// Of what is signed each body is one request, whatever is sent beside it; of the rest the sender's own id tells the second try of one. Where it
-// has none two pushes may look alike, and are two.
+// What makes the deploy's id. For a signed notification it is the body: what is sent beside the body, as an id in a header, is not signed and
+// could be changed by whoever repeats it. For others it is the sender's id, which is the same in every try. A sender without ids may push the
+// same twice and mean both, so each of its notifications gets a new one.
 async function nonceOf({ credential }: Registry, id: string | undefined, body: Uint8Array): Promise<string> {
   if (typeof credential === 'object') return (await sha256Hex(body)).slice(0, NONCE_CHARS)
   if (id === undefined) return makeNonce()

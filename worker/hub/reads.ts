@@ -16,11 +16,11 @@ import type { liveAgent } from './sockets.ts'
 import { triggerState } from './uses.ts'
 import type { Holder } from './verify.ts'
 
-/** What can be read, and what chooses it. */
+/** What can be read. */
 interface Queries {
   readonly host: { readonly kind: 'host' }
   readonly stack: { readonly kind: 'stack'; readonly stack: string }
-  /** Those of all stacks that the caller may see, where none is named. */
+  /** Without a stack: the deploys of all stacks that the caller may see. */
   readonly deploys: { readonly kind: 'deploys'; readonly stack?: string | undefined; readonly limit: number }
   readonly releases: { readonly kind: 'releases'; readonly stack: string; readonly limit: number }
   readonly deploy: { readonly kind: 'deploy'; readonly id: string }
@@ -41,7 +41,7 @@ export type Kind = keyof Queries
 export type Query<K extends Kind = Kind> = Queries[K]
 export type Answer<K extends Kind> = Answers[K]
 
-/** Where the answers are, and whom they are for. */
+/** Where the answers are read from, and who reads them. */
 export interface Source extends Holder {
   readonly sql: SqlStorage
   readonly facts: FactStore
@@ -68,12 +68,12 @@ const READERS: { readonly [K in Kind]: Reader<K> } = {
   },
 }
 
-/** Answers a query for somebody whose token may read. Stacks that it is not for do not exist for them. */
+/** Answers a query. The holder's token must have the scope `read`; stacks that it is not for are answered as if they did not exist. */
 export async function read<K extends Kind>(source: Source, query: Query<K>): Promise<Answer<K> | Refusal> {
   return READERS[query.kind as K](source, query)
 }
 
-/** A deploy that a token is good for. One of another stack is answered as if there were none. */
+/** A deploy, if the token has the scope for its stack. Otherwise the answer is the same as for a deploy that does not exist. */
 export function findDeploy(sql: SqlStorage, claims: Claims, scope: Scope, id: string): Deploy | Refusal {
   const deploy = log.findDeploy(sql, id)
   return deploy && allows(claims, scope, deploy.stack)
@@ -155,7 +155,7 @@ function detailsOf(sql: SqlStorage, deploy: Deploy): DeployDetails {
   }
 }
 
-/** Whether a deploy was asked for by a request that said the same. */
+/** Whether a deploy's request says the same as this one. */
 export function isSameRequest(sql: SqlStorage, id: string, request: AnyRequest): boolean {
   const first = log.edgeEvent(sql, id, 'first')
   return first !== undefined && canonical(log.requestOf(first)) === canonical(request)

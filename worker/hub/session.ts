@@ -40,7 +40,7 @@ export async function makeSession(
   return { token, expiresAt: expires * 1000 }
 }
 
-/** Of whoever has asked by a hook and watches what becomes of it: there is no token, so its session lives as long as sessions do. */
+/** The claims of whoever asked by a hook and watches the deploy. They have no token that could end the session sooner. */
 export function watcherClaims(stack: string, id: string, now: Date): Claims {
   return {
     actor: 'hook',
@@ -53,7 +53,7 @@ export function watcherClaims(stack: string, id: string, now: Date): Claims {
   }
 }
 
-/** What a session says, once it is known to be one of this hub's. Throws `unauthorized`. No clock may differ: the hub's own made it. */
+/** The claims of a session of this hub. Throws `unauthorized`. No difference of clocks is allowed, since the hub itself made it. */
 export async function verifySession(token: string, key: Uint8Array, expected: Expected): Promise<Claims> {
   const claims = await verifiedClaims(token, key, expected)
   if (expected.revoked?.includes(claims.jti))
@@ -91,7 +91,7 @@ async function verifiedClaims(
   }
 }
 
-/** Whether it says that it is a session: which way to verify it, and nothing more. */
+/** Whether a token claims to be a session. That only chooses how it is verified. */
 export function isSession(token: string): boolean {
   try {
     return decodeProtectedHeader(token).typ === TYPE

@@ -1,5 +1,5 @@
-// Who is on a socket. Memory is lost when the hub hibernates, so it is all in the runtime's hands: tags to find sockets by,
-// an attachment on each to know it by.
+// Who is on a socket. Memory is lost when the hub hibernates, so the runtime keeps all of it: sockets are found by their tags, and known by
+// what is attached to them.
 
 import { CLOSE, encodeFrame, type FromHub } from '../../shared/protocol.ts'
 import { isAlive } from './decide.ts'
@@ -17,7 +17,7 @@ const VIEWER = 'viewer'
 const viewerTag = (deploy: string) => `viewer:${deploy}`
 const tokenTag = (id: string) => `token:${id}`
 
-// Not for us to send: the runtime fails on them asynchronously, past any catch. https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+// These codes must not be sent: the runtime fails on them asynchronously, where no catch helps. https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 const RESERVED_CODES: readonly number[] = [1005, 1006, 1015]
 
 /** Accepts the agent's socket in the place of every earlier one. */
@@ -50,7 +50,7 @@ export function liveAgent(
   return undefined
 }
 
-/** `token` is the id of the token by which the viewer may watch: its end ends the watching. */
+/** `token` is the id of the token by which the viewer may watch. When it is revoked, the socket is closed. */
 export function acceptViewer(
   ctx: DurableObjectState,
   socket: WebSocket,
@@ -74,14 +74,14 @@ export function closeViewers(ctx: DurableObjectState, deploy: string): void {
   for (const socket of ctx.getWebSockets(viewerTag(deploy))) closeQuietly(socket, 1000, 'final')
 }
 
-/** Ends the watching by tokens that do not count any more; by all, when none that was made so far does. */
+/** Closes the viewers' sockets of revoked tokens, or those of all tokens. */
 export function dismissViewers(ctx: DurableObjectState, tokens: readonly string[] | 'all'): void {
   const dismissed =
     tokens === 'all' ? ctx.getWebSockets(VIEWER) : tokens.flatMap((id) => ctx.getWebSockets(tokenTag(id)))
   for (const socket of dismissed) closeQuietly(socket, CLOSE.unauthorized, 'unauthorized')
 }
 
-/** Sends a frame to the agent. A socket that is already gone is no error: what matters is stored, and sent again after a hello. */
+/** Sends a frame to the agent. If the socket is gone that is no error: what matters is stored, and sent again after the next hello. */
 export function sendFrame(socket: WebSocket, frame: FromHub): void {
   try {
     socket.send(encodeFrame(frame))
@@ -90,7 +90,7 @@ export function sendFrame(socket: WebSocket, frame: FromHub): void {
   }
 }
 
-/** Closes, or answers the peer's close: without the answer the peer waits 10 s and sees 1006. */
+/** Closes a socket, or answers the peer's close. Without that answer the peer waits 10 s and sees 1006. */
 export function closeQuietly(socket: WebSocket, code: number, reason: string): void {
   if (RESERVED_CODES.includes(code)) return
   try {

@@ -1,5 +1,5 @@
-// When each key of a trigger was last used, and the last request that was signed with one but not now: what a person who replaces a
-// secret, or looks for a wrong clock, must know. Right to the minute, for each row written is billed.
+// When each key of a trigger was last used, and the last request that was genuine but refused. Whoever replaces a secret needs the first, whoever
+// looks for a wrong clock the second. Both are right to the minute, since each row written is billed.
 
 import type { TriggerState } from '../../shared/api.ts'
 import { fingerprint, type Trigger } from '../../shared/triggers/index.ts'
@@ -8,7 +8,7 @@ const USE_NOTED_MS = 60_000
 
 type TriggerName = Pick<Trigger, 'stack' | 'name'>
 
-/** What this hub has noted since it woke, so that most requests need not ask the disk. */
+/** When each use was last written since this hub woke, so that most requests need not look at the disk. */
 export type LastNoted = Map<string, number>
 
 export async function noteKeyUsed(
@@ -43,7 +43,7 @@ export function noteStale(sql: SqlStorage, { stack, name }: TriggerName, message
   )
 }
 
-/** What of a trigger, or of a chat, is shown. */
+/** A trigger, or a chat in its form: what its state is made from. */
 type TriggerLike = TriggerName & { type: string; ttlMs: number; keys?: readonly string[] | undefined }
 
 export async function triggerState(sql: SqlStorage, trigger: TriggerLike): Promise<TriggerState> {

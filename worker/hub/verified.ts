@@ -9,18 +9,18 @@ export interface HookRequest extends SignedRequest {
   readonly secret?: string | undefined
 }
 
-/** It is the sender's, and asks for a deploy. */
+/** The request is genuine and asks for a deploy. */
 export interface VerifiedHook {
   readonly asked: VerifiedRequest
-  /** By which the agent verifies it again. */
+  /** What the agent verifies it by again. */
   readonly proof: Proof
-  /** The key that fits, where it was one of the trigger's own. */
+  /** Which of the trigger's keys fits, where it has keys. */
   readonly key?: string | undefined
   /** Of a push: how long it must be quiet before it is deployed. */
   readonly settleMs?: number | undefined
 }
 
-/** It is the sender's, and deploys nothing. */
+/** The request is genuine and deploys nothing. */
 export interface Ignored {
   readonly status: 'ignored'
   readonly reason: string
@@ -29,8 +29,8 @@ export interface Ignored {
 export interface HookContext {
   readonly issuers: IssuerKeys
   readonly now: number
-  /** Whether a deploy that was asked for by a token may still be asked after. */
+  /** Whether a job may still ask what became of a deploy that it asked for. */
   readonly isFollowed: (id: string) => boolean
-  /** Hears why genuine credentials do not count, for the host's people alone. */
+  /** Called with the reason when genuine credentials are refused. Only the host's people may see it. */
   readonly onRefused: (message: string) => void
 }

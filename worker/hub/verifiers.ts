@@ -1,5 +1,5 @@
-// Webhooks, each verified by its trigger's type alone: what was proven and what it asks for, or a refusal. Whatever is wrong with credentials,
-// the answer is the same, and takes as long.
+// Webhooks. The type of a trigger alone decides how its requests are verified. Every fault of credentials gets the same answer, after the same
+// time.
 
 import { HOOK_BODY_BYTES_MAX } from '../../shared/limits.ts'
 import { Problem } from '../../shared/problems.ts'
@@ -39,7 +39,7 @@ const VERIFIERS: { readonly [V in Verification]: Verifier<V> } = {
     trigger ? await verifyPush(host, trigger, sent, context) : UNAUTHORIZED,
 }
 
-/** Verifies what came to a trigger's address; to one that is nobody's, it takes as long. */
+/** Verifies what came to a trigger's address. It takes as long where there is no such trigger. */
 export async function verifyHook(
   host: string,
   trigger: Trigger | undefined,
@@ -53,7 +53,7 @@ export async function verifyHook(
   return await as(trigger && isVerifiedBy(trigger, 'job') ? 'job' : 'signature')
 }
 
-// For requests to nobody: verified all the same, so that they take as long, then refused whatever comes out.
+// Requests to a trigger that does not exist are verified with this key, so that they take as long. They are refused whatever comes out.
 const NOBODYS_TRIGGER: SignedTrigger = {
   type: 'standard-webhooks',
   stack: 'nobody',
@@ -61,7 +61,7 @@ const NOBODYS_TRIGGER: SignedTrigger = {
   ttlMs: 1,
   keys: ['whsec_bm9ib2R5bm9ib2R5bm9ib2R5bm9ib2R5'],
 }
-// Said to whoever has shown who they are: of a stranger's body nobody learns which length is too long here.
+// Only a sender who is verified gets this answer. A stranger must not learn which length is too long here.
 const TOO_LONG: Refusal = {
   refused: 'too-big',
   message: `the body has more than ${HOOK_BODY_BYTES_MAX} bytes`,
@@ -75,7 +75,7 @@ async function verifySignature(
   { now, onRefused }: HookContext,
 ): Promise<VerifiedHook | Refusal> {
   const trigger = known ?? NOBODYS_TRIGGER
-  // Just those that its signature needs.
+  // No more headers than the signature needs.
   const headers = pick(request.headers, headersOf(trigger))
   const verified = await refusable(
     verifyTriggered(host, trigger, { headers, body: request.body }, now),
@@ -84,7 +84,7 @@ async function verifySignature(
       return UNAUTHORIZED
     },
   )
-  // Nobody's secret can be read above: even a valid signature of it must not show that this is nobody.
+  // Anybody can read that key and sign with it. Such a signature must get no other answer than a wrong one.
   if (!known) return UNAUTHORIZED
   if (isRefusal(verified)) return verified
   if (isLong(request)) return TOO_LONG
@@ -92,7 +92,7 @@ async function verifySignature(
   return { asked, key, proof: { kind: 'hook', headers, body: toBase64(request.body) } }
 }
 
-// A roll may take longer than its token lives: what the token is too old to ask for, it may still ask after.
+// A roll may take longer than its token lives. A job whose token has expired may still ask what became of its deploy, but not for a new one.
 async function verifyJob(
   host: string,
   trigger: TriggerBy<'job'> | undefined,
@@ -119,7 +119,7 @@ async function verifyJob(
   return { asked, proof: { kind: 'oidc', ...sent, body: toBase64(request.body) } }
 }
 
-// A webhook that can carry no signature, only an address that nobody else knows. The agent cannot verify it, so it chooses nothing.
+// A webhook without a signature, sent to an address that nobody else knows. The agent cannot verify it, so it may choose nothing.
 async function verifySecret(
   host: string,
   known: TriggerBy<'secret'> | undefined,

@@ -1,4 +1,4 @@
-// Who asks by a token, and whether it was they: answered by what was proven or by a refusal. Webhooks are hooks.ts' affair.
+// What is asked by a token or a session: whether it is good, and whether it allows what is asked. Webhooks are verified in verifiers.ts.
 
 import type { PublicKey } from '../../shared/api.ts'
 import { Problem } from '../../shared/problems.ts'
@@ -11,13 +11,13 @@ import type { FactStore } from './facts.ts'
 import { keysAt } from './keys.ts'
 import { isSession, verifySession } from './session.ts'
 
-/** Who asks, and which origin the token must have been made for. */
+/** Who calls, and which origin the token must have been made for. */
 export interface Caller {
   readonly token: string
   readonly audience: string
 }
 
-/** Whose token is good: it is of this host, and says what its claims are. */
+/** The holder of a token that was found good: its host, and what it claims. */
 export interface Holder {
   readonly host: string
   readonly claims: Claims
@@ -29,7 +29,7 @@ const NOBODYS_KEY: PublicKey = {
   x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
 }
 
-/** What a caller's token or session says, if it is good and has the scope. */
+/** The holder of a caller's token or session, if it is good and has the scope. */
 export async function authorize(
   facts: FactStore,
   { token, audience }: Caller,
@@ -51,7 +51,7 @@ export async function authorize(
   return allows(claims, scope) ? { host, claims } : forbidden(`the token lacks the scope ${scope}`)
 }
 
-/** What the holder of a good token asks for. Having shown who they are, they may know why not. */
+/** What the holder of a good token asks for. A refusal says why, since they have shown who they are. */
 export function verifyTokenRequest(
   host: string,
   stack: string,
@@ -59,7 +59,7 @@ export function verifyTokenRequest(
   { kind, ...request }: TokenRequest,
 ): Promise<VerifiedRequest | Refusal> {
   const verify = async () => {
-    // The body says what it is; here it must be what the route is for.
+    // The body alone decides whether it is a deploy or a rollback. It must be the one that the route is for.
     if (kind === 'deploy') parseDeployRequest(request.body)
     else parseRollbackRequest(request.body)
     return askedByToken(host, stack, claims, request)
@@ -91,7 +91,7 @@ function forbidden(message: string): Refusal {
   return { refused: 'forbidden', message }
 }
 
-// What a verifier throws, as a refusal. Its words on bad credentials are not for those who sent them.
+// Turns what a verifier throws into a refusal. Its message on bad credentials must not reach whoever sent them.
 export async function refusable<T extends VerifiedRequest | Claims>(
   verification: Promise<T>,
   unauthorized: (problem: Problem) => Refusal = () => UNAUTHORIZED,

@@ -17,11 +17,10 @@ export interface CiSystem {
   readonly ageSecondsMax: number
   /** Each request gets a token of its own. */
   readonly isSingleUse: boolean
-  /** What ropeway.yml may demand of the claims, and what is demanded without a word. */
+  /** What ropeway.yml may demand of the claims. It also has what is demanded where ropeway.yml says nothing. */
   readonly claims: z.ZodType<Demanded>
-  /** What no configuration can do without, where a string cannot say it, and the words for its absence. */
-  readonly isSworn?: (payload: JWTPayload) => boolean
-  readonly sworn?: string
+  /** What is wrong with a token's claims whatever ropeway.yml demands. Only for values that are no strings, which it cannot demand. */
+  readonly claimsFault?: (payload: JWTPayload) => string | undefined
   /** The claim that names who acts, for the log. */
   readonly who: string
 }

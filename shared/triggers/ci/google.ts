@@ -11,8 +11,8 @@ export const google: CiSystem = {
   ageSecondsMax: 3600,
   isSingleUse: false,
   claims: claimsOf({ required: { email: text }, optional: { sub: text } }),
-  // Whoever makes an account may write any address into it; a boolean here, and nowhere else.
-  isSworn: ({ email_verified: isVerified }) => isVerified === true,
-  sworn: 'email_verified is not true',
+  // An account may be made with anybody's address, so Google must have verified it. It says so by a boolean.
+  claimsFault: ({ email_verified: isVerified }) =>
+    isVerified === true ? undefined : 'email_verified is not true',
   who: 'email',
 }

@@ -1,4 +1,4 @@
-// What was asked for by chat and waits for somebody to approve it, in SQLite. It is no deploy yet: nothing of it is the agent's.
+// What was asked for by chat and waits for somebody to approve it, in SQLite. It is no deploy yet, and the agent does not know of it.
 
 import { APPROVAL_MS_MAX, APPROVALS_MAX } from '../../../shared/limits.ts'
 import type { Proof } from '../../../shared/protocol.ts'
@@ -19,10 +19,10 @@ export interface Approval {
   readonly verdict: string | undefined
 }
 
-/** How long one that is over is kept: whoever clicks late is told how it ended. */
+/** How long a decided one is kept, so that whoever clicks late is told how it ended. */
 const KEPT_MS = 24 * 3600_000
 
-/** Whether there was room for it. One that is there already is left as it is. */
+/** Stores it, and returns whether there was room. One that is stored already is left as it is. */
 export function insertApproval(
   sql: SqlStorage,
   { deploy, chat, stack, lines, request }: Omit<Approval, 'expiresAt' | 'verdict'>,

@@ -60,7 +60,7 @@ export interface ChatRequest extends SignedRequest {
   readonly origin: string
 }
 
-/** The platform's own JSON; undefined: nothing but 200. */
+/** The platform's own JSON; undefined for an empty 200. */
 export interface ChatAnswer {
   readonly answer: string | undefined
 }
@@ -73,7 +73,7 @@ export interface ChatsOptions {
   readonly accept: (submission: Submission, proof: Proof) => Promise<Accepted | Refusal>
 }
 
-// For requests to nobody: verified all the same, so that they take as long.
+// Requests to a chat that does not exist are verified with this key, so that they take as long.
 const NOBODYS_CHAT: Pick<Chat, 'type' | 'keys'> = {
   type: 'slack',
   keys: ['0123456789abcdef0123456789abcdef'],
@@ -94,7 +94,7 @@ export class Chats {
     return this.#ctx.storage.sql
   }
 
-  /** One request of a platform: the route has chosen the chat, its type alone says how it is verified. */
+  /** Answers one request of a platform. The route has chosen the chat; its type alone decides how it is verified. */
   async hear(host: string, name: string, request: ChatRequest): Promise<ChatAnswer | Refusal> {
     const now = Date.now()
     if (request.body.length > CHAT_BODY_BYTES_MAX)
@@ -204,7 +204,7 @@ export class Chats {
     return this.#say(chat, interaction, words.waitingLines(stack, lines), 'start')
   }
 
-  /** Somebody said yes or no. The agent gets both requests, and judges both for itself. */
+  /** Somebody approved or rejected a deploy. The agent gets both interactions, and judges both for itself. */
   async #decide(
     host: string,
     chat: Chat,
@@ -221,7 +221,7 @@ export class Chats {
     const by = actorOf(chat, interaction.who)
     if (!isYes) return this.#settle(chat, interaction, approval, { kind: 'rejected', by })
     const request = { headers: approval.request.headers, body: fromBase64(approval.request.body) }
-    // It was heard once; since then the host may have said that its secret is another.
+    // It was verified when it came, but the host may have replaced its secret since.
     const first = await hear(chat, request, now, { mayBeOld: true }).catch(() => undefined)
     if (!first) return this.#settle(chat, interaction, approval, { kind: 'proof-void' })
     const { who } = first.interaction as UserInteraction
@@ -288,13 +288,13 @@ export class Chats {
     const platform = platformOf(chat)
     const message: Message = { lines: lines.flatMap(words.cleaned), buttons: [], isFinal: false }
     const { answer, call } = platform.reply(interaction, message, as)
-    // Words beside the point: should they not arrive, nothing else is amiss.
+    // A failed call is passed over, since nothing else depends on these words.
     if (call) this.#ctx.waitUntil(send(call, platform.hosts(chat)).catch(() => undefined))
     return answerOf(answer)
   }
 }
 
-/** Genuine, and refused: the platform must not send it again. */
+/** A genuine request that is refused in a way that keeps the platform from sending it again. */
 const TOO_OLD = { kind: 'too-old' } as const
 
 function answerOf(answer: object | undefined): ChatAnswer {

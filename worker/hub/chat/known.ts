@@ -4,7 +4,7 @@ import { isKnownChat, type Chat } from '../../../shared/chat/chat.ts'
 import type { FactStore } from '../facts.ts'
 import { noteStale } from '../uses.ts'
 
-/** In the place of a stack's name, for what is counted and noted of a chat; no stack can have it. */
+/** Stands for a stack's name where a chat's requests are counted or noted. No stack can have this name. */
 export const OF_CHATS = '@chat'
 
 export function chatNamed(facts: FactStore, name: string): Chat | undefined {
@@ -12,7 +12,7 @@ export function chatNamed(facts: FactStore, name: string): Chat | undefined {
   return named && isKnownChat(named) ? named : undefined
 }
 
-/** What was refused, or could not be shown: `ropeway status` shows the last of a minute. */
+/** Notes what was refused or could not be shown. At most one a minute is kept; `ropeway status` shows the last. */
 export function noteFault(sql: SqlStorage, { name }: Pick<Chat, 'name'>, message: string, now: number): void {
   noteStale(sql, { stack: OF_CHATS, name }, message, now)
 }

@@ -3,7 +3,7 @@
 
 import type { MessageState, Next } from './pace.ts'
 
-/** What has nothing to show any more is kept this long, for the buttons of its message. */
+/** How long a message is kept after its last edit: its buttons count until then. */
 export const BUTTON_MS_MAX = 24 * 3600_000
 
 export interface DeployMessage extends MessageState {
@@ -24,7 +24,7 @@ interface Row extends Record<string, SqlStorageValue> {
 }
 const COLUMNS = 'deploy, chat, origin, place, seq, shown_at, tries'
 
-/** One of a deploy that has one already is not added: the same request came again. */
+/** Adds a message. A deploy that has one keeps it: the same request came again. */
 export function insertMessage(
   sql: SqlStorage,
   { deploy, chat, origin, place }: Pick<DeployMessage, 'deploy' | 'chat' | 'origin' | 'place'>,
@@ -64,7 +64,7 @@ export function hasButtons(sql: SqlStorage, deploy: string, chat: string, now: n
   return rows.toArray().length > 0
 }
 
-/** Their places are as they were stored: what is damaged is one message's affair. */
+/** The messages that are due. Their places are not parsed here, so that a damaged one does not keep back the others. */
 export function listDue(
   sql: SqlStorage,
   now: number,

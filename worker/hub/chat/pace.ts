@@ -1,10 +1,10 @@
-// When a deploy's message is shown again, pure: often enough to watch, seldom enough for every platform, and always at the end.
+// When a deploy's message is shown again, pure. Often enough to watch a roll, seldom enough for every platform's limits, and always at the end.
 
 import type { CallAnswer, Place, Platform } from '../../../shared/chat/platform.ts'
 
 /** Between two edits of one message. Telegram takes 20 in a minute in one group, and nobody reads faster. */
 export const EDIT_EVERY_MS = 4000
-/** What fails is tried again after 2, 4, 8… s, at most 5 minutes apart, so for some half an hour; then the message stays as it is. */
+/** A call that fails is tried again after 2, 4, 8… s, at most 5 minutes apart. After some half an hour the message stays as it is. */
 const TRIES_MAX = 12
 const TRY_AGAIN_MS = 2000
 const TRY_AGAIN_MS_MAX = 5 * 60_000
@@ -36,8 +36,8 @@ export type Next =
   | { readonly end: string | undefined }
 
 /**
- * What follows from an attempt to show a message as of event `seq`; the answer undefined: nobody answered. `latest` is how far the deploy has
- * come meanwhile.
+ * What follows from an attempt to show a message as of event `seq`. Without an answer the platform could not be reached. `latest` is how far the
+ * deploy has come meanwhile.
  */
 export function afterCall(
   shown: MessageState,

@@ -1,11 +1,11 @@
-// The only calls that the relay makes to others of its own accord: to a chat's platform, whose hosts are listed, whatever a request said.
+// Calls to a chat's platform. Only the hosts that the platform's file lists are called, whatever address a request named.
 
 import { z } from 'zod'
 import type { Call, CallAnswer } from '../../../shared/chat/platform.ts'
 
 /** A platform answers in a tenth of a second. One that does not is asked again later. */
 const ANSWER_MS_MAX = 3000
-/** Ours name a message. More is not read. */
+/** The answers that we read name a message, and are short. A longer one is not read. */
 const ANSWER_BYTES_MAX = 64 * 1024
 
 /** The answer, or undefined when there is none. Throws for an address that is not the platform's own. */
@@ -13,7 +13,7 @@ export async function send(call: Call, hosts: readonly string[]): Promise<CallAn
   if (!isOwn(call.url, hosts)) throw new Error('a call to an address that is not the platform’s')
   const { method, url, headers, body } = call
   try {
-    // A redirect would be a second word on where to call.
+    // A redirect is not followed, since it could lead to any host.
     const signal = AbortSignal.timeout(ANSWER_MS_MAX)
     const response = await fetch(url, {
       method,

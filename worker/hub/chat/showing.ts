@@ -1,5 +1,5 @@
-// The messages that follow deploys: which are due, the calls that show them, and what comes of each. Looks up, asks pace.ts and words.ts, and
-// does what they say.
+// The messages that follow deploys: which are due, the calls that show them, and what comes of each. pace.ts decides when, words.ts what they
+// say.
 
 import { platformOf, type Chat } from '../../../shared/chat/chat.ts'
 import type { CallAnswer, Message, Place } from '../../../shared/chat/platform.ts'
@@ -14,11 +14,11 @@ import { afterCall, dueAt } from './pace.ts'
 import { send } from './send.ts'
 import { tell, tellApproval, urlOf, verdictOf } from './words.ts'
 
-/** Messages that are shown at one time. Of more the others come right after. */
+/** Messages that are shown at one time. If more are due, the others come right after. */
 const CALLS_AT_ONCE = 6
-/** A call and what follows take less; were the hub to end meanwhile, the message is shown again after this. */
+/** A call and what follows take less than this. If the hub ends meanwhile, the message is shown again after it. */
 const CALL_LEASE_MS = 15_000
-/** To an address that is not the platform's own. */
+/** The answer in the place of a call to an address that is not the platform's own. */
 const NOT_CALLED: CallAnswer = { status: 400, retryAfterSeconds: undefined, body: undefined }
 
 /** What there is to show of a message now. */
@@ -57,13 +57,13 @@ export class Showing {
     await this.resume()
   }
 
-  /** Its message is due at once, whatever was shown. */
+  /** Makes a deploy's message due at once. */
   async again(deploy: string): Promise<void> {
     messages.setDue(this.#sql, deploy, Date.now())
     await this.resume()
   }
 
-  /** Something new is known of a deploy: its message, if there is one, is due. */
+  /** A deploy has a new event, so its message is due, if it has one. */
   note(deploy: string): void {
     if (!this.#facts.get('hello')?.chats?.length) return
     const now = Date.now()
@@ -76,7 +76,7 @@ export class Showing {
     this.#ctx.waitUntil(this.#alarm.ringBy(at))
   }
 
-  /** After a time away: nothing that is due may wait for an alarm that was never set. */
+  /** Sets the alarm for the next message that is due. The hub may have ended before it was set. */
   async resume(): Promise<void> {
     await this.#alarm.ringBy(messages.nextDue(this.#sql))
   }
@@ -88,7 +88,7 @@ export class Showing {
     await this.resume()
   }
 
-  // One that cannot be shown, whatever is wrong with it, must not keep the others from being shown, nor be tried for ever.
+  // A message that cannot be shown is given up, so that it does not keep back the others and is not tried for ever.
   async #showOrEnd(message: Due, now: number): Promise<void> {
     try {
       await this.#show({ ...message, place: JSON.parse(message.place) as Place }, now)
@@ -125,7 +125,7 @@ export class Showing {
       Date.now(),
     )
     if ('end' in next) return this.#end(chat, id, next.end, now)
-    // Read again: it may have been decided while it was shown.
+    // Read again, since it may have been decided while it was shown.
     const changes = changesAt === undefined ? undefined : this.#news(message, now)?.changesAt
     messages.setNext(
       this.#sql,

@@ -51,15 +51,15 @@ export function tell(
   }
 }
 
-// What a terminal takes for colour or movement: ESC is a control character, and what follows it would be left as litter.
+// Escape sequences of a terminal. They go as a whole: if only ESC were taken away as a control character, the rest would be left as litter.
 const COLOUR = /\p{Cc}\[[0-9;?]*[ -/]*[@-~]/gu
 
-/** Where a person sees all of a deploy's events, who has a token that may read. */
+/** Where a person with a token that may read sees all of a deploy's events. */
 export function urlOf(origin: string, { host, id }: Pick<Deploy, 'host' | 'id'>): string {
   return `${origin}/watch#host=${host}&deploy=${id}`
 }
 
-/** The message of what waits for a person to approve it, or waited in vain. `verdict`: how that ended. */
+/** The message of a deploy that needs an approval. `verdict` says how that ended; undefined while it is open. */
 export function tellApproval(
   { deploy, stack, lines }: { deploy: string; stack: string; lines: readonly string[] },
   verdict: string | undefined,
@@ -85,7 +85,7 @@ export function verdictOf(
   return verdict ?? (now >= expiresAt ? 'nobody approved it in time' : undefined)
 }
 
-/** Text that was somebody's or some program's choice, as lines that move no cursor and hide nothing. */
+/** Text that a person or a program chose, as lines. Characters that move a cursor or hide text are taken out. */
 export function cleaned(text: string): string[] {
   return text
     .replaceAll(COLOUR, '')
@@ -119,7 +119,7 @@ function outcome(stack: string, event: ToldEvent): string[] {
       return [`${stack}: succeeded in ${seconds(event.ms)}${release}`, ...versions(event.services)]
     }
     case 'failed':
-      // One of which the agent has lost sight: nobody knows what it left.
+      // The agent has lost this one, so nobody knows what it left behind.
       return event.problem.code === 'interrupted' && event.ms === 0
         ? [`${stack}: failed`, ...problemLines(event.problem)]
         : [
@@ -165,7 +165,6 @@ function versions(services: Readonly<Record<string, string>>): string[] {
   )
 }
 
-/** What a bot answers whoever spoke, where that is one sentence. */
 export const TOO_MUCH = 'That was too much at once. Try again in a minute.'
 
 export function deniedLines(why: Denial): string[] {
@@ -202,8 +201,9 @@ export function verdictLine(stack: string, verdict: string | undefined): string 
 /** How an approval ended. It is stored in these words. */
 export type Verdict =
   | { readonly kind: 'approved' | 'rejected'; readonly by: string }
-  /** What it was asked with is not proven by today's keys. */
+  /** The request cannot be verified any more: the chat's secret was replaced. */
   | { readonly kind: 'proof-void' }
+  /** Whoever asked may not have this deployed any more. */
   | { readonly kind: 'asker-void' }
 
 export function verdictWords(verdict: Verdict): string {
