@@ -79,7 +79,7 @@ export interface ProblemReport {
   readonly log?: readonly string[] | undefined
 }
 
-export interface ProblemOptions {
+interface ProblemOptions {
   readonly cure?: string
   readonly log?: readonly string[]
   readonly cause?: unknown

@@ -112,7 +112,7 @@ const FILE_STATES: Readonly<Record<string, string>> = {
 }
 
 /** What a person must know of a stuck stack, a line each. */
-export function describeDamage({ serving, notServing, files, repair }: Damage): string[] {
+function describeDamage({ serving, notServing, files, repair }: Damage): string[] {
   return [
     `  serving: ${serving.join(', ') || 'nobody'}`,
     ...notServing.map(({ service, why }) => `  not serving: ${service}: ${why}`),

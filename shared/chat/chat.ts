@@ -60,11 +60,10 @@ export const chatSchema = z.object({
     .max(256),
 })
 export type Chat = z.infer<typeof chatSchema>
-export type ChatStack = Chat['stacks'][number]
 
 /** A chat of a newer agent: its name is kept, and nothing of what it might be verified by. */
 export const unknownChatSchema = z.object({ type: unknownWord(CHAT_TYPES), name })
-export type UnknownChat = z.infer<typeof unknownChatSchema>
+type UnknownChat = z.infer<typeof unknownChatSchema>
 
 /** Whether a chat that an agent has named is of a type that is known here. */
 export function isKnownChat(chat: Chat | UnknownChat): chat is Chat {

@@ -11,7 +11,7 @@ export type CommandFault =
   | { readonly code: 'too-many-words'; readonly verb: 'status' | 'history' | 'rollback' | 'deploy' }
 
 /** Why a click does not approve a request. */
-export type ApprovalFault =
+type ApprovalFault =
   { readonly code: 'not-approved' } | { readonly code: 'own-request' } | { readonly code: 'approved-late' }
 
 export type Denial =

@@ -30,7 +30,7 @@ export type Intent =
 const DOES = ['back', 'yes', 'no'] as const
 
 /** A button of a deploy's message, as its value says it. */
-export interface Click {
+interface Click {
   readonly does: (typeof DOES)[number]
   readonly deploy: string
 }
@@ -111,8 +111,8 @@ export async function askedByChat(
     : NOT_APPROVED
   if (fault || !approval || approval.interaction.kind === 'greeting')
     throw new Problem('unauthorized', denialWords(fault ?? NOT_APPROVED))
-  // It counts as signed when it was approved. A later request that needed no approval may have run meanwhile: by
-  // the time of the request itself this one would be declined as older.
+  // It counts as signed when it was approved. A later request that needed no approval may have run meanwhile, and by its own time this one would
+  // be declined as older.
   const at = approval.signedAt ?? signedAt
   const actor = `${asked.actor}, approved by ${actorOf(chat, approval.interaction.who)}`
   return { stack: intent.stack, asked: { ...asked, actor, signedAt: at, expiresAt: expiryOf(chat, at) } }

@@ -62,7 +62,7 @@ export interface CallAnswer {
 }
 
 /** The answer to the platform's request, and, where that cannot carry the words, a call that does. */
-export interface Reply {
+interface Reply {
   readonly answer: object | undefined
   readonly call?: Call
 }

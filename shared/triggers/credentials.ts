@@ -13,7 +13,7 @@ const MAC_BYTES = 32
 const BASIC = /^Basic ([A-Za-z0-9+/]{1,400}={0,2})$/i
 
 /** What the relay keeps of a secret: the secret itself, or its SHA-256 in hex. */
-export type KeyForm = 'hash' | 'secret'
+type KeyForm = 'hash' | 'secret'
 
 /** Which form the relay gets. A signature can only be verified with the secret itself; for all else its hash is enough. */
 export function keyFormOf(credential: Credential, secret: string): KeyForm {

@@ -78,7 +78,7 @@ export const TRIGGER_TYPES = triggerSchema.options.map(({ shape }) => shape.type
 /** A trigger of a newer agent: its name is kept, and nothing of what it might be verified by. */
 export const unknownTriggerSchema = z.object({ type: unknownWord(wordsOf(triggerSchema, 'type')), ...common })
 
-export type UnknownTrigger = z.infer<typeof unknownTriggerSchema>
+type UnknownTrigger = z.infer<typeof unknownTriggerSchema>
 
 /** Whether a trigger that an agent has named is of a type that is known here. */
 export function isKnownTrigger(trigger: Trigger | UnknownTrigger): trigger is Trigger {

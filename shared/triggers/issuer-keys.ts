@@ -32,7 +32,7 @@ export interface KnownKeys {
 }
 
 /** Where known keys outlast the process. */
-export interface KeptKeys {
+interface KeptKeys {
   get(url: string): KnownKeys | undefined
   put(url: string, known: KnownKeys): void
 }

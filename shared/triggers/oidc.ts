@@ -60,7 +60,7 @@ export interface OidcTrigger {
 }
 
 /** A token with what was sent beside it. Without an idempotency key the body is its own. */
-export interface OidcRequest {
+interface OidcRequest {
   readonly token: string
   readonly idempotencyKey?: string | undefined
   readonly body: Uint8Array

@@ -2,7 +2,7 @@
 
 import { isInRange, isLower } from '../version.ts'
 
-export interface TagRule {
+interface TagRule {
   /** Each exact, or with `*` for any characters. Undefined: `semver` says it. */
   readonly tags?: readonly string[] | undefined
   readonly semver?: string | undefined

@@ -57,7 +57,7 @@ export interface Submission {
   readonly settleMs?: number | undefined
 }
 
-export type Acceptance =
+type Acceptance =
   | { readonly outcome: 'known'; readonly deploy: Deploy }
   | { readonly outcome: 'full' }
   /** It is one more event of a push that waits. No deploy is added, and the one that waits is deployed later. */

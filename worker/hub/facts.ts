@@ -24,7 +24,7 @@ export interface Facts {
 }
 
 /** The part of the storage that is needed here. */
-export interface KeyValues {
+interface KeyValues {
   get<T>(key: string): T | undefined
   put<T>(key: string, value: T): void
   delete(key: string): boolean

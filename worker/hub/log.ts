@@ -39,7 +39,7 @@ const toDeploy = (row: DeployRow): Deploy => ({
   finishedAt: row.finished_at,
 })
 
-export interface NewDeploy {
+interface NewDeploy {
   readonly deploy: Deploy
   readonly event: DeployEvent
   readonly proof: Proof

@@ -15,7 +15,7 @@ export interface Push {
 }
 
 /** Anything else, and why it deploys nothing. */
-export interface IgnoredEvent {
+interface IgnoredEvent {
   readonly ignored: string
 }
 export type RegistryEvent = Push | IgnoredEvent

@@ -1,7 +1,7 @@
 // What waits for somebody to approve it: nothing of it is the agent's before, and whoever says yes is proven to it as well.
 
 import { describe, expect, test } from 'vitest'
-import type { ChatStack } from '../../../shared/chat/chat.ts'
+import type { Chat } from '../../../shared/chat/chat.ts'
 import { verifyFrame } from '../../../agent/daemon/verify.ts'
 import { IssuerKeys } from '../../../shared/triggers/issuer-keys.ts'
 import { IMAGE, DONE, relayBeside, chatScene, type ChatScene } from '../../support/chat/scene.ts'
@@ -14,7 +14,7 @@ const standIn = new slack.SlackStandIn()
 const relay = relayBeside(standIn)
 
 const BOB = 'U0BOB'
-const scene = (over: Partial<ChatStack> = {}) =>
+const scene = (over: Partial<Chat['stacks'][number]> = {}) =>
   chatScene(relay(), {
     type: 'slack',
     keys: [slack.SECRET],

@@ -65,7 +65,7 @@ export interface ChatAnswer {
   readonly answer: string | undefined
 }
 
-export interface ChatsOptions {
+interface ChatsOptions {
   readonly delivery: Delivery
   readonly showing: Showing
   readonly limiter: Limiter

@@ -4,7 +4,7 @@
 import type { MessageState, Next } from './pace.ts'
 
 /** How long a message is kept after its last edit: its buttons count until then. */
-export const BUTTON_MS_MAX = 24 * 3600_000
+const BUTTON_MS_MAX = 24 * 3600_000
 
 export interface DeployMessage extends MessageState {
   readonly deploy: string
