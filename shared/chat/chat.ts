@@ -13,7 +13,7 @@ import { slack } from './slack.ts'
 import { microsoftTeams } from './teams.ts'
 import { telegram } from './telegram.ts'
 
-/** Every platform there is: a sixth is a file, and a line here. */
+/** Every platform there is. A new one is a file, and a line here. */
 export const PLATFORMS = {
   slack,
   discord,
@@ -47,11 +47,11 @@ export const chatSchema = z.object({
     .array(
       z.object({
         name,
-        /** The repository of which people name tags. */
+        /** The repository of the tags that people name. */
         image: z.string().max(512).optional(),
         /** Who may have it rolled, forward and back. Whoever is in the channel may look. */
         deploy: ids,
-        /** Whom a deploy waits for, where there are any, and whether they may approve their own. */
+        /** Who may approve a deploy, which waits for one of them; and whether they may approve their own. */
         approve: ids.optional(),
         approveOwn: z.boolean().optional(),
       }),
@@ -61,7 +61,7 @@ export const chatSchema = z.object({
 })
 export type Chat = z.infer<typeof chatSchema>
 
-/** A chat of a newer agent: its name is kept, and nothing of what it might be verified by. */
+/** A chat of a newer agent. Only its name is kept, since nothing here could verify it. */
 export const unknownChatSchema = z.object({ type: unknownWord(CHAT_TYPES), name })
 type UnknownChat = z.infer<typeof unknownChatSchema>
 
@@ -75,7 +75,7 @@ export function chatTrigger({ name: chat }: { readonly name: string }): string {
   return `chat:${chat}`
 }
 
-/** A request that was proven to be the platform's. */
+/** An interaction that was proven to be the platform's. */
 export interface VerifiedInteraction {
   readonly interaction: Interaction
   readonly key: string
@@ -83,8 +83,8 @@ export interface VerifiedInteraction {
 }
 
 /**
- * Proves and reads a request by the chat's type alone. Throws `unauthorized` when it is not the platform's, `request-stale` when it is but its
- * time is not now, `request-invalid` when it makes no sense. `mayBeOld`: as with verifyTriggered.
+ * Verifies and reads a request by the chat's type alone. Throws `unauthorized` when it is not the platform's, `request-stale` when it was not
+ * signed now, `request-invalid` when it makes no sense. `mayBeOld`: as with verifyTriggered.
  */
 export async function hear(
   chat: Pick<Chat, 'type' | 'keys'>,

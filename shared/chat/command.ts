@@ -9,7 +9,7 @@ export type Command =
   | {
       readonly verb: 'status' | 'history' | 'rollback' | 'deploy'
       readonly stack: string
-      /** Of a deploy, and of that where one was named. */
+      /** The tag or digest that was named; only with `deploy`. */
       readonly tag: string | undefined
     }
 
@@ -40,7 +40,7 @@ export function parseCommand(
     return {
       fault: tag === undefined ? { code: 'stack-missing', stacks } : { code: 'stack-unknown', stack: tag },
     }
-  // Where no stack was named, the word that does not fit was meant for one.
+  // If no stack was named, the word that does not fit was meant as one.
   if (more.length > 0 || (tag !== undefined && verb !== 'deploy'))
     return {
       fault:

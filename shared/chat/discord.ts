@@ -16,7 +16,7 @@ import {
 import { TIMESTAMP, bodyText, concat, jsonOf } from './proof.ts'
 
 const CONTENT_CHARS_MAX = 2000
-/** An interaction's token is good for 15 minutes; half a minute of it is not counted on. */
+/** An interaction's token is good for 15 minutes. The last half minute is not used. */
 const TOKEN_MS_MAX = 14.5 * 60_000
 /** The answer must have become a message before it can be edited. */
 const FIRST_EDIT_MS = 1500
@@ -58,7 +58,7 @@ export const discord: Platform = {
   keyFault(key) {
     const bytes = hexBytes(key, 32)
     if (!bytes) return 'is not a public key as Discord shows it: 64 hex digits'
-    // A point of small order among them: some verifiers take any signature for one of its.
+    // Some of these are points of small order, for which some verifiers accept any signature.
     return bytes.every((byte) => byte === bytes[0]) ? 'is one byte repeated' : undefined
   },
   needsToken: false,
@@ -72,7 +72,7 @@ export const discord: Platform = {
   async verify({ headers, body }, keys) {
     const timestamp = headers['x-signature-timestamp'] ?? ''
     const signature = hexBytes(headers['x-signature-ed25519'] ?? '', 64)
-    // Nothing stands between time and body: of a time of any length, its last digits could be the body's first.
+    // Nothing stands between time and body in what is signed. With a time of any length, digits could be moved from one to the other.
     if (!TIMESTAMP.test(timestamp) || !signature)
       throw new Problem('unauthorized', 'the signature or its time is missing or malformed')
     let fitting: string | undefined
@@ -101,8 +101,8 @@ export const discord: Platform = {
     return { kind: 'command', id: said.id, who, text, place }
   },
 
-  // What begins a deploy is the message itself, which is edited from then on.
-  reply: (_said, message, as) => ({
+  // The answer that begins a deploy is the deploy's message, which is edited from then on.
+  reply: (_interaction, message, as) => ({
     answer: { type: 4, data: { ...contentOf(message), ...(as === 'private' ? { flags: EPHEMERAL } : {}) } },
   }),
 
@@ -112,7 +112,7 @@ export const discord: Platform = {
     const { app, token: own, channel, message: shown, askedAt = 0, isOver } = place
     if (now - Number(askedAt) < TOKEN_MS_MAX && isOver === undefined)
       return patch(`${API}/webhooks/${part(app)}/${part(own)}/messages/@original`, message)
-    // From then on only a bot may, and only what it knows by its id.
+    // After that only a bot may edit it, and needs the message's id.
     if (token === undefined || shown === undefined) return undefined
     return patch(`${API}/channels/${part(channel)}/messages/${part(shown)}`, message, token)
   },
@@ -121,7 +121,7 @@ export const discord: Platform = {
     const { id: shown } = (typeof body === 'object' && body !== null ? body : {}) as { id?: unknown }
     if (status === 200 && typeof shown === 'string')
       return { place: { ...place, message: shown }, isShown: true }
-    // The answer has not become a message yet.
+    // Discord has not made a message of the answer yet.
     if (status === 404 && place['message'] === undefined) return { again: true }
     if ((status === 401 || status === 404) && place['isOver'] === undefined)
       return { place: { ...place, isOver: 1 }, isShown: false }
@@ -129,7 +129,7 @@ export const discord: Platform = {
   },
 }
 
-// Nobody is notified, whatever stands there.
+// No mention is allowed, so nobody is notified whatever the text says.
 function contentOf(message: Message): object {
   const { buttons } = message
   return {

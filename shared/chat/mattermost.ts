@@ -1,5 +1,5 @@
-// Mattermost, on a server of one's own: a slash command, whose token goes along in a header, and the buttons of our messages. Of a click nothing
-// proves who it is from but what we gave the server to keep: a MAC over the button.
+// Mattermost, on a server of one's own: a slash command, whose token goes along in a header, and the buttons of our messages. Only a MAC over
+// the button proves a click: we give it to the server, which sends it back with the click.
 // https://developers.mattermost.com/integrate/slash-commands/custom/
 
 import { z } from 'zod'
@@ -17,9 +17,9 @@ import {
 } from './platform.ts'
 import { bodyText, formOf, hmacHex, jsonOf, sameKeyOf } from './proof.ts'
 
-/** Of older servers; today's take four times as much. */
+/** What older servers take. Today's take four times as much. */
 const MESSAGE_CHARS_MAX = 4000
-/** As Slack's. */
+/** As with Slack. */
 const RESPONSE_URL_MS_MAX = 30 * 60_000
 const RESPONSE_URL_USES_MAX = 5
 
@@ -103,7 +103,7 @@ export const mattermost: Platform = {
       return call(post === undefined ? 'POST' : 'PUT', `${server}/api/v4/${path}`, body, token)
     }
     const isGood = now - Number(askedAt) < RESPONSE_URL_MS_MAX && Number(uses) < RESPONSE_URL_USES_MAX
-    // As with Slack's: these cannot be edited.
+    // These cannot be edited, as with Slack, so there are two at most.
     if (typeof url !== 'string' || !isGood || !(message.isFinal || uses === 0)) return undefined
     return call('POST', url, { response_type: 'in_channel', text: fenced(message, MESSAGE_CHARS_MAX) })
   },
@@ -120,12 +120,12 @@ export const mattermost: Platform = {
   },
 }
 
-// A form begins with a name.
+// A JSON object begins with a brace, a form with the name of a field.
 function isJson(body: Uint8Array): boolean {
   return body[0] === 0x7b
 }
 
-// Nobody has shown yet who they are: whatever is wrong, they learn nothing of it.
+// The sender is not verified yet, so every fault is `unauthorized` and tells them nothing.
 function proofOf(body: Uint8Array): { button: string; mac: Uint8Array<ArrayBuffer> } {
   try {
     const { button, proof } = jsonOf(bodyText(body), clickSchema).context
@@ -137,7 +137,7 @@ function proofOf(body: Uint8Array): { button: string; mac: Uint8Array<ArrayBuffe
   throw new Problem('unauthorized', 'the proof of the button is malformed')
 }
 
-/** What is signed for a button, and for nothing else that this key signs. */
+/** What is signed for a button. The words before it keep the signature from counting for anything else. */
 const signedOf = (button: string) => `ropeway button ${button}`
 
 async function contentOf(place: Place, message: Message, { keys }: Account): Promise<object> {
@@ -151,7 +151,7 @@ async function contentOf(place: Place, message: Message, { keys }: Account): Pro
   }
 }
 
-// The server keeps `integration` to itself: whoever sees the message sees the name alone.
+// The server does not show `integration`. Whoever sees the message sees the name alone.
 async function buttonOf(
   { hook }: Place,
   { label, value, isDangerous }: Button,

@@ -28,13 +28,13 @@ const payloadSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('block_actions'),
     team: z.object({ id }),
-    // Of somebody from another workspace, in a shared channel, it is theirs.
+    // In a shared channel somebody may be from another workspace. Then this is theirs.
     user: z.object({ id, username: z.string().optional(), team_id: id.optional() }),
     channel: z.object({ id }),
     response_url: z.string().optional(),
     actions: z.array(z.object({ value: z.string().max(255) })).length(1),
   }),
-  // Whatever else an app may be sent has nothing to do with us.
+  // An app may be sent these as well. They have nothing to do with us.
   z.object({ type: z.enum(['view_submission', 'view_closed', 'shortcut', 'message_action']) }),
 ])
 const commandSchema = z.object({
@@ -52,7 +52,7 @@ export const slack: Platform = {
   headers: ['x-slack-signature', 'x-slack-request-timestamp'],
   body: 'form',
   keyName: 'secret',
-  // As Slack shows it: it is the text itself that signs, not what it might be the hex of.
+  // The text that Slack shows is itself the key. It looks like hex, but is not decoded.
   keyFault: (key) =>
     /^[A-Za-z0-9]{32,64}$/.test(key) ? undefined : 'is not a signing secret as Slack shows it',
   needsToken: false,
@@ -76,7 +76,7 @@ export const slack: Platform = {
 
   read({ body }): Interaction {
     const form = formOf(body)
-    // Slack looks whether the address answers.
+    // Slack asks this to see whether the address answers.
     if (form.get('ssl_check') === '1') return { kind: 'greeting', answer: undefined }
     const payload = form.get('payload')
     if (payload !== undefined) return readPayload(payload)
@@ -92,11 +92,11 @@ export const slack: Platform = {
     }
   },
 
-  // For the one who asked alone, always: what all shall see is a message of its own, which can be edited.
+  // The answer is for the one who asked alone. What all shall see is a message of its own, which can be edited.
   reply(interaction, message) {
     const body = { response_type: 'ephemeral', ...contentOf(message) }
     if (interaction.kind !== 'click') return { answer: body }
-    // What is answered to a click is not shown: words need the click's own address.
+    // Slack shows no answer to a click. The words are posted to the click's own address.
     const url = interaction.place['url']
     return {
       answer: undefined,
@@ -113,7 +113,7 @@ export const slack: Platform = {
       const where = ts === undefined ? { channel } : { channel, ts }
       return post(`https://slack.com/api/${method}`, { ...where, ...contentOf(message) }, token)
     }
-    // These messages cannot be edited: one at the beginning and one at the end is what nobody minds.
+    // These messages cannot be edited. So there are two at most, at the beginning and at the end.
     const mayShow = message.isFinal || uses === 0
     const isGood = now - Number(askedAt) < RESPONSE_URL_MS_MAX && Number(uses) < RESPONSE_URL_USES_MAX
     if (typeof url !== 'string' || !isGood || !mayShow) return undefined
@@ -134,7 +134,7 @@ export const slack: Platform = {
     }
     if (ok === true && typeof ts === 'string' && typeof channel === 'string')
       return { place: { ...place, ts, channel }, isShown: true }
-    // The bot may not speak there: what the command brought along may.
+    // The bot may not speak there. The address that came with the command still works.
     if (place['ts'] === undefined && place['url'] !== undefined)
       return { place: { ...place, bot: 'refused' }, isShown: false }
     return { hopeless: `Slack refused: ${String(error).slice(0, 60)}` }
@@ -157,7 +157,7 @@ function placeOf(channel: string, url: string | undefined): Place {
   return url === undefined ? { channel } : { channel, url }
 }
 
-/** `plain_text` has no formatting, no links and no mentions. `text` is for notifications, where it has: so that is escaped. */
+/** `plain_text` has no formatting, links or mentions. `text`, which notifications show, has them, so it is escaped. */
 function contentOf(message: Message): object {
   const text = textOf(message, TEXT_CHARS_MAX)
   const { buttons } = message

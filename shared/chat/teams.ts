@@ -1,5 +1,5 @@
-// Microsoft Teams: an outgoing webhook, which is told what mentions it. Signed with HMAC-SHA256 over the body, which has its time in it. There is
-// one answer, at once, and nothing after it.
+// Microsoft Teams: an outgoing webhook, which gets the messages that mention it. They are signed with HMAC-SHA256 over the body, which has the
+// time in it. It can be answered once, at once, and never after.
 // https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-outgoing-webhook
 
 import { z } from 'zod'
@@ -77,7 +77,7 @@ function activityOf(body: Uint8Array): z.infer<typeof activitySchema> {
   return jsonOf(bodyText(body), activitySchema)
 }
 
-/** What was said to the bot: without its own name, which is marked up, and as text where it is HTML. */
+/** What was said to the bot, as plain text and without the bot's name. Teams marks the name up, and may send HTML. */
 function plain(html: string): string {
   return html
     .replaceAll(/<at\b[^>]*>[^<]*<\/at>/g, ' ')

@@ -1,4 +1,4 @@
-// Telegram: commands to a bot, and the buttons of its messages. It signs nothing: a secret that the webhook was made with goes along in a header.
+// Telegram: commands to a bot, and the buttons of its messages. It signs nothing. A header has the secret that the webhook was made with.
 // https://core.telegram.org/bots/api#setwebhook
 
 import { z } from 'zod'
@@ -92,7 +92,7 @@ export const telegram: Platform = {
         },
       }
     }
-    // The message itself comes right after, by a call that says how it can be edited.
+    // The message that begins a deploy is sent by a call right after, since the answer to that call has the id to edit it by.
     if (interaction.kind !== 'command' || as === 'start') return { answer: undefined }
     return {
       answer: {
@@ -123,7 +123,7 @@ export const telegram: Platform = {
       }
       return { place: typeof shown === 'number' ? { ...place, message: shown } : place, isShown: true }
     }
-    // It says so already.
+    // The message has this text already.
     if (status === 400 && /message is not modified/.test(String(description))) return { place, isShown: true }
     return { hopeless: `Telegram answered ${status}` }
   },
@@ -138,7 +138,7 @@ function updateOf(body: Uint8Array): z.infer<typeof updateSchema> | undefined {
   }
 }
 
-/** Of `pre` Telegram makes no links and no mentions. */
+/** Telegram makes no links and no mentions in `pre`. */
 function contentOf({ chat }: Place, message: Message): object {
   const text = textOf(message, TEXT_CHARS_MAX)
   const keys = message.buttons.map(({ label, value }) => ({ text: label, callback_data: value }))

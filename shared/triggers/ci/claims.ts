@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { CLAIM_CHARS_MAX, CLAIM_VALUES_MAX, CLAIMS_MAX } from '../../limits.ts'
 import type { Demanded } from './ci-system.ts'
 
-/** Any exact text: no pattern and no prefix, since `refs/heads/main*` also lets `refs/heads/mainly-mine` in. */
+/** Any exact text. There are no patterns and no prefixes, since `refs/heads/main*` would also let `refs/heads/mainly-mine` in. */
 export const text = z
   .string({ error: 'should be a text, in quotes' })
   .min(1, 'is empty')
@@ -19,7 +19,7 @@ export const id = z.custom<string>(
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$/
 
-/** Claims that are checked anyway. */
+/** Claims that are always checked, so that ropeway.yml may not name them. */
 const OURS = new Set(['iss', 'aud', 'exp', 'iat', 'nbf', 'jti'])
 
 interface Rules {

@@ -1,4 +1,4 @@
-// Any other issuer of OpenID Connect tokens: what ropeway.yml demands is all that is known of it.
+// Any other issuer of OpenID Connect tokens. Nothing is known of it but what ropeway.yml demands.
 
 import { claimsOf } from './claims.ts'
 import type { CiSystem } from './ci-system.ts'

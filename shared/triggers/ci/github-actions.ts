@@ -1,12 +1,12 @@
-// GitHub Actions: what a workflow's token must say. Never `sub`: its format has changed, a repository's owner can change it, and names can
-// be taken over by others once they are free. https://docs.github.com/actions/reference/security/oidc
+// GitHub Actions: what a workflow's token must say. `sub` is never used: its format has changed, a repository's owner can change it, and the
+// names in it can be taken over by others once they are free. https://docs.github.com/actions/reference/security/oidc
 
 import { claimsOf, id, text } from './claims.ts'
 import type { CiSystem } from './ci-system.ts'
 
 /**
- * `pull_request_target` has the base branch's `ref`, so the event counts as much as the branch: `pull_request` and its kin are run for whoever
- * opens one.
+ * The event is demanded as well as the branch, because `pull_request_target` has the base branch's `ref` and runs for anybody who opens a pull
+ * request.
  */
 const EVENTS = ['push', 'workflow_dispatch', 'release', 'schedule'] as const
 
@@ -15,7 +15,7 @@ export const githubActions: CiSystem = {
   jwksOf: (issuer) => `${issuer}/.well-known/jwks`,
   type: 'JWT',
   required: ['exp', 'iat', 'nbf', 'jti', 'sub'],
-  // Each call for a token makes a new one, which is good for some minutes: whoever sends one twice has taken it from somebody.
+  // A job gets a new token for each request, good for some minutes. So one that comes twice may be stolen.
   ageSecondsMax: 15 * 60,
   isSingleUse: true,
   claims: claimsOf({

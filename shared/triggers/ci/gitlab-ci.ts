@@ -3,21 +3,21 @@
 import { claimsOf, id, text } from './claims.ts'
 import type { CiSystem } from './ci-system.ts'
 
-/** Not `merge_request_event`, `external_pull_request_event`: pipelines of what nobody has accepted yet. */
+/** Without `merge_request_event` and `external_pull_request_event`, whose pipelines run what nobody has accepted yet. */
 const SOURCES = ['push', 'web', 'api', 'schedule'] as const
 
 export const gitlabCi: CiSystem = {
   issuer: 'https://gitlab.com',
   jwksOf: (issuer) => `${issuer}/oauth/discovery/keys`,
   required: ['exp', 'iat', 'nbf', 'jti', 'sub'],
-  // As long as a job may run, and the same one all through it.
+  // A job may run this long, and has one token all the time.
   ageSecondsMax: 24 * 3600,
   isSingleUse: false,
   claims: claimsOf({
     required: { project_id: id, ref: text },
     optional: { ref_type: text, environment: text, namespace_id: id },
     defaults: { pipeline_source: SOURCES },
-    // A branch that anybody may push to is no reason to trust a job. GitLab writes it as a string.
+    // A job of a branch that anybody may push to cannot be trusted. GitLab writes the claim as a string.
     always: { ref_protected: 'true' },
   }),
   who: 'user_login',

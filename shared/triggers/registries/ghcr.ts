@@ -1,5 +1,5 @@
-// GitHub's container registry, by the events `package` (a repository's or an organisation's webhook) and `registry_package` (an app's). One
-// event a manifest: of an image for two platforms three, two of them without a tag.
+// GitHub's container registry, by the events `package` (a repository's or an organisation's webhook) and `registry_package` (an app's). There
+// is an event for each manifest: an image for two platforms has three, and two of them have no tag.
 // https://docs.github.com/webhooks/webhook-events-and-payloads#package
 
 import { z } from 'zod'
@@ -45,7 +45,7 @@ function tell({
     updated_at: at,
     created_at: createdAt,
   } = told.package_version
-  // An owner keeps its capitals here, which no reference has. Without a tag the address ends in a colon.
+  // The owner's name may have capitals here, which a reference cannot have. Without a tag the address ends in a colon.
   const path = /^[^/]+\/([^:@]+)/.exec(url ?? '')?.[1] ?? `${told.namespace ?? ''}/${told.name}`
   return pushOf({ repository: path.toLowerCase(), tag: of?.tag?.name ?? undefined, at: at ?? createdAt })
 }

@@ -1,5 +1,5 @@
-// GitLab tells of no push to its registry, but of the pipeline that pushed: by a webhook for pipeline events. Which tag a pipeline pushed it does
-// not say: those that GitLab's own templates make of its branch, tag and commit are looked for. (A registry of one's own sends what
+// GitLab. It does not tell of pushes to its registry, but of pipelines, by a webhook for pipeline events. That does not name the tags that the
+// pipeline pushed, so those count which GitLab's own templates make of its branch, tag and commit. (A registry of one's own sends what
 // `distribution` reads.) https://docs.gitlab.com/user/project/integrations/webhook_events/#pipeline-events
 
 import { z } from 'zod'
@@ -28,7 +28,7 @@ export const gitlab: Registry = {
       if (kind !== 'pipeline') return [{ ignored: 'not about a pipeline' }]
       if (pipeline.status !== 'success') return [{ ignored: 'the pipeline has not succeeded' }]
       const { id, ref, sha = '', finished_at: at } = pipeline
-      // The likeliest last: it counts where several fit.
+      // The likeliest is last, because the last counts where several fit.
       const tags = [sha, sha.slice(0, SHORT_SHA_CHARS), slugOf(ref), ref]
       if (ref === project.default_branch) tags.unshift('latest')
       return [...new Set(tags)].map((tag) =>

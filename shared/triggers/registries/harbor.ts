@@ -1,4 +1,5 @@
-// Harbor, in both of its formats: its own and CloudEvents. https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks/
+// Harbor, in both of its formats: its own and CloudEvents.
+// https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks/
 
 import { z } from 'zod'
 import { pushOf, reader, time, type Registry, type RegistryEvent } from './registry.ts'
@@ -17,7 +18,7 @@ const body = z.union([
 ])
 
 const PUSHES = new Set(['PUSH_ARTIFACT', 'pushImage', 'harbor.artifact.pushed'])
-/** It fills its cache when somebody pulls: nothing was pushed. */
+/** Who pushes when Harbor fills its cache for a pull. Nothing new was pushed then. */
 const PROXY_CACHE = 'harbor#proxy-cache-service'
 
 export const harbor: Registry = {

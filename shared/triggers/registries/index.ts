@@ -29,10 +29,10 @@ export const REGISTRIES = {
   jfrog,
 } as const satisfies Record<string, Registry>
 export type RegistryType = keyof typeof REGISTRIES
-/** Those that keep a secret with their sender. */
+/** The registries that share a secret with the trigger. */
 export type KeyedRegistryType = Exclude<RegistryType, 'artifact-registry'>
 
-/** The registry of a trigger's type; undefined for a type that is none's. */
+/** The registry of a trigger's type; undefined for other types. */
 export function registryOf(type: string): Registry | undefined {
   return Object.hasOwn(REGISTRIES, type) ? REGISTRIES[type as RegistryType] : undefined
 }

@@ -1,4 +1,4 @@
-// Quay. It signs nothing and names neither digest nor time: two pushes of one tag look alike. The secret is the last part of the address.
+// Quay. It signs nothing and names neither digest nor time, so two pushes of one tag look alike. The secret is the last part of the address.
 // https://docs.quay.io/guides/notifications.html
 
 import { z } from 'zod'

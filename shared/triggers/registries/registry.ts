@@ -5,7 +5,7 @@ import { TAG_PATTERN } from '../../image.ts'
 
 /** One push of one tag, as a registry tells of it. */
 export interface Push {
-  /** As the sender names it, without a host: that of a payload may be anybody's word. */
+  /** As the sender names it, without a host. A host in a notification could be anybody's choice. */
   readonly repository: string
   readonly tag: string
   /** When, by the sender's clock: milliseconds since 1970. */
@@ -21,7 +21,7 @@ interface IgnoredEvent {
 export type RegistryEvent = Push | IgnoredEvent
 
 /**
- * How a sender shows that it is the one. `path`: by the last part of the address. `authorization`: by a secret in that header, bare, as
+ * How a sender proves itself. `path`: by the last part of the address. `authorization`: by a secret in that header, bare, as
  * `Bearer` or as the password of `Basic`. `gitlab`: by a signature of Standard Webhooks, or by `X-Gitlab-Token`. `google`: by a token
  * that Google signed. Otherwise by an HMAC-SHA256 of the body, in hex.
  */
@@ -34,11 +34,11 @@ export interface Registry {
   readonly headers?: readonly string[]
   /** The sender names a project, in which there may be several repositories. */
   readonly isOfProjects?: boolean
-  /** What a body tells. Never throws: what is not understood is ignored, and the reason says so. */
+  /** The events that a body tells of. Never throws: what is not understood becomes an ignored event, whose reason says so. */
   read(body: unknown, headers: Readonly<Record<string, string>>): readonly RegistryEvent[]
 }
 
-/** What a body tells whose form is known; of any other form it tells nothing. */
+/** Reads a body of a known form. One of any other form is an ignored event. */
 export function reader<T>(
   schema: z.ZodType<T>,
   tell: (body: T) => readonly RegistryEvent[],
@@ -49,7 +49,7 @@ export function reader<T>(
   }
 }
 
-/** A push, if what was pushed has a tag: a manifest of one platform has none, or its digest in the place of one. */
+/** A push, if what was pushed has a tag. The manifest of a single platform has none, or its digest in the tag's place. */
 export function pushOf(push: { [K in keyof Push]: Push[K] | undefined }): RegistryEvent {
   const { repository, tag } = push
   if (repository === undefined) return { ignored: 'the repository is not named' }
