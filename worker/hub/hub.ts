@@ -1,14 +1,10 @@
-// The Durable Object of one host: its doors. Calls from the Worker, the agent's socket and the viewers' come in here, are authorized,
-// and go on to delivery.ts or reads.ts.
+// The Durable Object of one host: its doors. Calls from the Worker, the agent's socket and the viewers' come in here. Who has a token is
+// authorized, and all go on to admission.ts, reads.ts, delivery.ts or the chats.
 
 import { DurableObject } from 'cloudflare:workers'
 import type { PublicKey, Rotation } from '../../shared/api.ts'
-import { isFinal, type Deploy } from '../../shared/deploy.ts'
-import {
-  HOST_REQUESTS_PER_MINUTE,
-  CI_FOLLOWED_MS_MAX,
-  TRIGGER_REQUESTS_PER_MINUTE,
-} from '../../shared/limits.ts'
+import { isFinal } from '../../shared/deploy.ts'
+import { HOST_REQUESTS_PER_MINUTE, TRIGGER_REQUESTS_PER_MINUTE } from '../../shared/limits.ts'
 import {
   CLOSE,
   PING,
@@ -17,51 +13,27 @@ import {
   PROTOCOL_VERSION,
   decodeFrame,
   fromAgentSchema,
-  toBase64,
-  type Proof,
 } from '../../shared/protocol.ts'
-import { ROLLBACK_DEFAULT } from '../../shared/request.ts'
 import { SCOPES, type Claims, type Scope } from '../../shared/tokens.ts'
-import { TOKEN_TRIGGER } from '../../shared/triggers/index.ts'
-import { IssuerKeys } from '../../shared/triggers/issuer-keys.ts'
 import { UNAUTHORIZED, isRefusal, refusalResponse, type Refusal } from '../refusal.ts'
+import { Admission } from './admission.ts'
+import { Alarm } from './alarm.ts'
 import { Chats, type ChatAnswer, type ChatRequest } from './chat/chats.ts'
 import { Showing } from './chat/showing.ts'
-import type { Accepted, Submission } from './decide.ts'
-import { Alarm } from './alarm.ts'
+import type { Accepted } from './decide.ts'
 import { Delivery } from './delivery.ts'
-import { FactStore, keepIssuer, sessionKey, triggerNamed } from './facts.ts'
+import { FactStore, sessionKey } from './facts.ts'
 import { rotated } from './keys.ts'
 import { Limiter } from './limiter.ts'
-import * as log from './log.ts'
-import {
-  findDeploy,
-  isSameRequest,
-  read,
-  readEvents,
-  stackUnknown,
-  type Answer,
-  type Kind,
-  type Query,
-} from './reads.ts'
 import { makeNonce } from './nonce.ts'
-import type { HookRequest, Ignored } from './verified.ts'
-import { verifyHook } from './verifiers.ts'
+import { findDeploy, read, readEvents, type Answer, type Kind, type Query } from './reads.ts'
 import { migrate } from './schema.ts'
 import { isSession, makeSession, watcherClaims } from './session.ts'
 import * as sockets from './sockets.ts'
-import { noteKeyUsed, noteStale, type LastNoted } from './uses.ts'
-import {
-  authorize,
-  verifyCancel,
-  verifyTokenRequest,
-  type Caller,
-  type Holder,
-  type TokenRequest,
-} from './verify.ts'
+import type { LastNoted } from './uses.ts'
+import type { HookRequest, Ignored } from './verified.ts'
+import { authorize, type Caller, type Holder, type TokenRequest } from './verify.ts'
 
-const PREVIOUS = new TextEncoder().encode(JSON.stringify(ROLLBACK_DEFAULT))
-const TOO_MANY = { refused: 'too-many', message: 'too many requests of this host' } as const
 const TOO_MANY_KEYS: Refusal = {
   refused: 'malformed',
   message: 'too many former keys still count',
@@ -83,26 +55,24 @@ export class Hub extends DurableObject<HubEnv> {
     alarm: this.#alarm,
     onShown: (deploy) => this.#showing.note(deploy),
   })
+  readonly #admission: Admission
   readonly #chats: Chats
-  readonly #limiter: Limiter
-  readonly #noted: LastNoted = new Map()
-  readonly #issuers = new IssuerKeys({
-    get: (url) => this.#facts.get('issuers')?.[url],
-    put: (url, known) => keepIssuer(this.#facts, url, known),
-  })
 
   constructor(ctx: DurableObjectState, env: HubEnv) {
     super(ctx, env)
-    this.#limiter = new Limiter({
+    const limiter = new Limiter({
       perTrigger: Number(env.TRIGGER_REQUESTS_PER_MINUTE) || TRIGGER_REQUESTS_PER_MINUTE,
       perHost: Number(env.HOST_REQUESTS_PER_MINUTE) || HOST_REQUESTS_PER_MINUTE,
     })
+    const noted: LastNoted = new Map()
+    const delivery = this.#delivery
+    this.#admission = new Admission(this.#sql, this.#facts, { delivery, limiter, noted })
     this.#chats = new Chats(ctx, this.#facts, {
-      delivery: this.#delivery,
+      delivery,
       showing: this.#showing,
-      limiter: this.#limiter,
-      noted: this.#noted,
-      accept: (submission, proof) => this.#accept(submission, proof),
+      limiter,
+      noted,
+      accept: (submission, proof) => this.#admission.accept(submission, proof),
     })
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG))
     if (this.#facts.get('enrolment')) migrate(ctx.storage, this.#facts)
@@ -117,36 +87,13 @@ export class Hub extends DurableObject<HubEnv> {
   }
 
   /** A webhook: the route has chosen the trigger, its type alone says how it is verified. */
-  async hook(
+  hook(
     host: string,
     stack: string,
     name: string,
     request: HookRequest,
   ): Promise<Accepted | Ignored | Refusal> {
-    const now = Date.now()
-    const trigger = triggerNamed(this.#facts, stack, name)
-    const verified = await verifyHook(host, trigger, request, {
-      issuers: this.#issuers,
-      now,
-      isFollowed: (id) => isFollowed(log.findDeploy(this.#sql, id), now),
-      onRefused: (message) => noteStale(this.#sql, { stack, name }, message, now),
-    })
-    if (isRefusal(verified) || 'reason' in verified) return verified
-    const { asked, proof, key, settleMs } = verified
-    const submission = { host, stack, trigger: name, asked, settleMs }
-    return proof.kind === 'oidc' ? this.#acceptJob(submission, proof) : this.#accept(submission, proof, key)
-  }
-
-  /** Accepts what a CI job asks for. Its token may have been used before for something else, which is then no duplicate but refused. */
-  async #acceptJob(submission: Submission, proof: Proof): Promise<Accepted | Refusal> {
-    const accepted = await this.#accept(submission, proof)
-    if (isRefusal(accepted) || accepted.status === 'accepted') return accepted
-    if (isSameRequest(this.#sql, accepted.deploy, submission.asked.request)) return accepted
-    return {
-      refused: 'forbidden',
-      message: 'the token, or the Idempotency-Key with it, was used for another request before',
-      cure: 'get a new token for each request, or send another Idempotency-Key',
-    }
+    return this.#admission.hook(host, stack, name, request)
   }
 
   /** A session for the stack of a request that has just come by a hook. The Worker watches the deploy with it and gives it to nobody. */
@@ -162,18 +109,10 @@ export class Hub extends DurableObject<HubEnv> {
   }
 
   /** `POST …/deploys` and `POST …/rollback`: a person or a job asks with a token. */
-  ask(caller: Caller, stack: string, ask: TokenRequest): Promise<Accepted | Refusal> {
-    const { kind, idempotencyKey } = ask
-    return this.#as(caller, kind, async ({ host, claims }) => {
-      // A token that is bound to a body needs that body, so nothing is filled in.
-      const isDefault = kind === 'rollback' && ask.body.length === 0 && claims.bodySha256 === undefined
-      const body = isDefault ? PREVIOUS : ask.body
-      const asked = await verifyTokenRequest(host, stack, claims, { kind, idempotencyKey, body })
-      if (isRefusal(asked)) return asked
-      if (!this.#facts.get('hello')?.stacks.includes(stack)) return stackUnknown(stack)
-      const proof: Proof = { kind: 'token', token: caller.token, idempotencyKey, body: toBase64(body) }
-      return this.#accept({ host, stack, trigger: TOKEN_TRIGGER, asked }, proof)
-    })
+  ask(caller: Caller, stack: string, request: TokenRequest): Promise<Accepted | Refusal> {
+    return this.#as(caller, request.kind, (holder) =>
+      this.#admission.ask(holder, caller.token, stack, request),
+    )
   }
 
   /** `POST …/cancel`: the hub ends a deploy that it alone has. For any other it sends the agent what the caller signed. */
@@ -182,31 +121,7 @@ export class Hub extends DurableObject<HubEnv> {
     id: string,
     body: Uint8Array,
   ): Promise<{ status: 'cancelled' | 'cancelling' } | Refusal> {
-    return this.#as(caller, 'deploy', async ({ claims }) => {
-      const found = findDeploy(this.#sql, claims, 'deploy', id)
-      if (isRefusal(found)) return found
-      const verified = await verifyCancel(claims, found, body)
-      if (isRefusal(verified)) return verified
-      const now = Date.now()
-      const retryAfterSeconds = this.#limiter.take(found.stack, TOKEN_TRIGGER, now)
-      if (retryAfterSeconds !== undefined) return { ...TOO_MANY, retryAfterSeconds }
-      // Read again, since it may have been offered or ended while the request was verified.
-      const deploy = log.findDeploy(this.#sql, id) ?? found
-      const proof = { token: caller.token, body: toBase64(body) }
-      const status = this.#delivery.cancel(deploy, { by: verified.actor, proof, now })
-      return status === 'over' || status === 'agent-offline' ? notCancelled(status, deploy) : { status }
-    })
-  }
-
-  async #accept(submission: Submission, proof: Proof, keyUsed?: string): Promise<Accepted | Refusal> {
-    const now = Date.now()
-    const { stack, trigger } = submission
-    const waitSeconds = () => this.#limiter.take(stack, trigger, now)
-    const accepted = await this.#delivery.accept(submission, proof, { now, waitSeconds })
-    if ('retryAfterSeconds' in accepted) return { ...TOO_MANY, ...accepted }
-    if (keyUsed !== undefined)
-      await noteKeyUsed(this.#sql, { stack, name: trigger }, { key: keyUsed, now, noted: this.#noted })
-    return { ...accepted, agent: this.#delivery.liveAgent(now) ? 'online' : 'offline' }
+    return this.#as(caller, 'deploy', (holder) => this.#admission.cancel(holder, caller.token, id, body))
   }
 
   /** A short-lived right to read, for a browser, which can send no token with an event stream. */
@@ -355,22 +270,7 @@ export class Hub extends DurableObject<HubEnv> {
   }
 }
 
-function notCancelled(why: 'over' | 'agent-offline', { status }: Deploy): Refusal {
-  return why === 'over'
-    ? { refused: 'not-cancellable', message: `the deploy is over: ${status}` }
-    : {
-        refused: 'agent-offline',
-        message: 'the agent has the deploy, or may have it, and is not connected',
-        cure: 'ask again when it is back; on its host, stopping the agent undoes a roll',
-      }
-}
-
 async function answered(response: Promise<Response | Refusal>): Promise<Response> {
   const upgraded = await response
   return isRefusal(upgraded) ? refusalResponse(upgraded) : upgraded
-}
-
-/** Whether a deploy is not over, or ended so lately that a job which follows it may not know yet. */
-function isFollowed(deploy: Deploy | undefined, now: number): boolean {
-  return deploy !== undefined && now - (deploy.finishedAt ?? now) <= CI_FOLLOWED_MS_MAX
 }

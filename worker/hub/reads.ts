@@ -4,7 +4,6 @@ import type { DeployDetails, HostState, ReleaseState, StackState } from '../../s
 import { chatTrigger, isKnownChat } from '../../shared/chat/chat.ts'
 import { isFinal, type Deploy } from '../../shared/deploy.ts'
 import type { LoggedEvent } from '../../shared/events.ts'
-import type { AnyRequest } from '../../shared/request.ts'
 import { allows, type Claims, type Scope } from '../../shared/tokens.ts'
 import { isKnownTrigger } from '../../shared/triggers/index.ts'
 import { isRefusal, type Refusal } from '../refusal.ts'
@@ -153,20 +152,6 @@ function detailsOf(sql: SqlStorage, deploy: Deploy): DeployDetails {
     request: log.requestOf(first),
     outcome: isFinal(deploy.status) ? (log.edgeEvent(sql, deploy.id, 'last') ?? null) : null,
   }
-}
-
-/** Whether a deploy's request says the same as this one. */
-export function isSameRequest(sql: SqlStorage, id: string, request: AnyRequest): boolean {
-  const first = log.edgeEvent(sql, id, 'first')
-  return first !== undefined && canonical(log.requestOf(first)) === canonical(request)
-}
-
-function canonical(request: AnyRequest): string {
-  return JSON.stringify(
-    Object.entries(request)
-      .filter(([, value]) => value !== undefined)
-      .toSorted(),
-  )
 }
 
 export const stackUnknown = (stack: string): Refusal => ({
