@@ -166,6 +166,9 @@ test('a message of a chat that is damaged keeps no other from being shown, and i
     ids.push((await at.agent.nextDeploy()).id)
     await until('its message', () => standIn.messages.length === ids.length)
   }
+  for (const id of ids) at.agent.report(id, 1, ...ROLL.slice(0, 2))
+  // They can be edited only once the hub has stored where they are.
+  await until('both are edited', () => standIn.messages.every(({ texts }) => texts.length > 1))
   await at.agent.close()
   await stop()
   inHub(`UPDATE chat_messages SET place = '{' WHERE deploy = '${ids[0]}'`)
