@@ -270,7 +270,10 @@ export interface Http {
 }
 
 export interface Clock {
+  /** Milliseconds since 1970, by the machine's clock, which somebody may set. */
   now(): number
+  /** Milliseconds since some moment, whatever becomes of that clock: for all that is waited for or measured. */
+  elapsed(): number
   sleep(ms: number, signal: AbortSignal): Promise<void>
 }
 

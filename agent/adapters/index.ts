@@ -23,6 +23,7 @@ export function realPorts(): DrivenPorts {
 
 const hostClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => Math.round(performance.now()),
   sleep: async (ms, signal) => {
     await sleep(ms, undefined, { signal }).catch(() => {
       throw signal.reason

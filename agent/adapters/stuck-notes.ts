@@ -16,7 +16,7 @@ import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { Problem } from '../../shared/problems.ts'
 import type { Log } from '../log.ts'
-import { stuckNoteSchema, type StuckNote, type StuckNotes } from '../roll/stuck.ts'
+import { stuckNoteSchema, type StuckNote, type StuckNotes } from '../roll/stuck/note.ts'
 
 /** The end of a file's name is what a person knows it by; no file system takes a name of more than 255 bytes. */
 const NAME_CHARS_MAX = 60

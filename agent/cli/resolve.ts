@@ -4,7 +4,7 @@ import { reportOf } from '../../shared/problems.ts'
 import { stackOf, type StackConfig } from '../config/config.ts'
 import { stuckNotesOf } from '../adapters/stuck-notes.ts'
 import type { Ports } from '../roll/ports.ts'
-import type { looksWhole } from '../roll/whole.ts'
+import type { findFaults } from '../roll/stuck/consistency.ts'
 import { readConfig } from './access.ts'
 import { EXIT, print, type ConfigOptions, type Io } from './io.ts'
 
@@ -17,7 +17,7 @@ export interface ResolveOptions extends ConfigOptions {
 
 interface World {
   readonly ports: Ports
-  readonly looksWhole: typeof looksWhole
+  readonly findFaults: typeof findFaults
 }
 
 export async function run(
@@ -53,16 +53,16 @@ export async function run(
 async function realWorld(): Promise<World> {
   const [{ realPorts }, whole] = await Promise.all([
     import('../adapters/index.ts'),
-    import('../roll/whole.ts'),
+    import('../roll/stuck/consistency.ts'),
   ])
-  return { ports: realPorts(), looksWhole: whole.looksWhole }
+  return { ports: realPorts(), findFaults: whole.findFaults }
 }
 
 // What cannot be looked at is not known to be whole.
 async function faultsOf(
   stack: StackConfig,
   record: string,
-  { ports, looksWhole: look }: World,
+  { ports, findFaults: look }: World,
   signal: AbortSignal,
 ): Promise<string[]> {
   try {

@@ -7,7 +7,7 @@ import { ownPair } from './nodes.ts'
 import { parse, refusal, type Source } from './source.ts'
 
 /** What an edit was to do. Values are as the file has them. */
-interface Wanted {
+interface EditGoal {
   readonly image?: string | undefined
   readonly env?: Model
   /** The variables that it took out. */
@@ -15,7 +15,7 @@ interface Wanted {
 }
 
 /** Throws `compose-not-editable` unless `edited` means what `source` did with the wanted image and variables. */
-export function checkEdit(source: Source, edited: string, { image, env = {}, gone = [] }: Wanted): void {
+export function checkEdit(source: Source, edited: string, { image, env = {}, gone = [] }: EditGoal): void {
   const { service, model, node } = source
   const isImageOnly = Object.keys(env).length === 0
   const left = Object.entries(envOf(model.environment)).filter(([key]) => !gone.includes(key))

@@ -12,13 +12,13 @@ export type FileTexts = Readonly<Record<string, string>>
 export function composeTextsWith(
   files: FileTexts,
   updated: readonly string[],
-  wantedOf: (service: string) => ServiceChange,
+  wantedVersion: (service: string) => ServiceChange,
 ): FileTexts {
   const editAll = (texts: FileTexts) =>
-    updated.reduce((edited, service) => editFiles(edited, service, wantedOf(service)), texts)
+    updated.reduce((edited, service) => editFiles(edited, service, wantedVersion(service)), texts)
   const each = editAll(files)
   const images = updated.flatMap((service): [string, string][] => {
-    const { image } = wantedOf(service)
+    const { image } = wantedVersion(service)
     return image === undefined ? [] : [[service, image]]
   })
   const paths = Object.keys(files)

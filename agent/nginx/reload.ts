@@ -23,7 +23,7 @@ export async function reload(
   signal: AbortSignal,
 ): Promise<readonly number[]> {
   const old = await workersIn(place, signal)
-  const startedAt = clock.now()
+  const startedAt = clock.elapsed()
   let isChecked = false
   if (!(await place.hangUp(old.master, signal))) {
     const { exitCode, stderr } = await place.exec(['nginx', '-s', 'reload'], signal)
@@ -35,7 +35,7 @@ export async function reload(
     const remaining = workers.filter(isOld)
     const isNewThere = workers.some((worker) => !worker.isQuitting && !isOld(worker))
     if (isNewThere && remaining.every(({ isQuitting }) => isQuitting)) return remaining.map(({ pid }) => pid)
-    const waitedMs = clock.now() - startedAt
+    const waitedMs = clock.elapsed() - startedAt
     if (waitedMs > RELOAD_CHECK_MS && !isChecked) {
       await checkAccepted(place, file, signal)
       isChecked = true

@@ -23,7 +23,7 @@ export async function openTraffic(
   signal: AbortSignal,
 ): Promise<Traffic | Unusable> {
   if ('unusable' in known) return known
-  return await orWhy(signal, async () => {
+  return await orUnusable(signal, async () => {
     const open: OpenLog[] = []
     for (const { path, format } of known.logs.slice(0, LOGS_MAX)) {
       const source = await openLog(place, path, now, signal)
@@ -32,7 +32,7 @@ export async function openTraffic(
       if ('unusable' in parse) return parse
       open.push({ source, parse })
     }
-    return { read: (inTime: AbortSignal) => orWhy(inTime, () => readAttempts(open, inTime)) }
+    return { read: (inTime: AbortSignal) => orUnusable(inTime, () => readAttempts(open, inTime)) }
   })
 }
 
@@ -50,7 +50,7 @@ async function readAttempts(
 }
 
 // A log that cannot be read is no fault of the member, and the engine's own are found by the next look at the containers.
-async function orWhy<T>(signal: AbortSignal, work: () => Promise<T | Unusable>): Promise<T | Unusable> {
+async function orUnusable<T>(signal: AbortSignal, work: () => Promise<T | Unusable>): Promise<T | Unusable> {
   try {
     return await work()
   } catch (error) {

@@ -76,7 +76,7 @@ export function editUpstream(
   // From the last to the first, so that the offsets before stay true.
   return servers.toReversed().reduce((edited, server) => {
     const { directive, isDown, goes } = server
-    const marked = isDown ? edited : (goes ? markDown : forgive)(edited, directive)
+    const marked = isDown ? edited : (goes ? markDown : withoutMaxFails)(edited, directive)
     return server.isNowhere && (goes || isDown) ? readdress(marked, directive) : marked
   }, text)
 }
@@ -118,7 +118,7 @@ function readdress(text: string, { words: [, address] }: Directive): string {
   return address ? `${text.slice(0, address.start)}${NOWHERE}${text.slice(address.end)}` : text
 }
 
-function forgive(text: string, { words, end }: Directive): string {
+function withoutMaxFails(text: string, { words, end }: Directive): string {
   const limits = words.filter(({ value }) => value.startsWith('max_fails='))
   if (limits.length === 0) return `${text.slice(0, end)} max_fails=0${text.slice(end)}`
   return limits.reduceRight(

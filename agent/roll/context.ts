@@ -9,12 +9,12 @@ import type { Preflight } from './preflight.ts'
 import type { Proxy } from './proxy.ts'
 import type { Runtime } from './runtime.ts'
 import type { RollFacts } from './strategies/strategy.ts'
-import type { AllWanted, PinnedImages } from './wanted.ts'
+import type { WantedVersions, PinnedImages } from './wanted.ts'
 
 export interface RollState {
   readonly deployId: string
   readonly stack: StackConfig
-  readonly wanted: AllWanted
+  readonly wanted: WantedVersions
   /** What the roll is about, from which its steps are planned. */
   readonly facts: RollFacts
   readonly ports: Ports

@@ -3,14 +3,14 @@
 import type { DeployEvent } from '../../shared/events.ts'
 import { shortImage } from '../../shared/plan.ts'
 import { reportOf, type ProblemReport } from '../../shared/problems.ts'
-import type { Clock } from '../ports.ts'
 import { containersOf, type RollState } from './context.ts'
-import { damageOf } from './damage.ts'
-import { recordRelease } from './new-release.ts'
-import { takenBy, writeNote, writeRecord, type Progress } from './record.ts'
+import { damageOf } from './stuck/damage.ts'
+import { recordRelease } from './releases/new-release.ts'
+import type { Course } from './course.ts'
 import type { RollContext } from './roll-context.ts'
 import { within } from './run-steps.ts'
 import { fullName } from './steps/pull.ts'
+import type { StuckNote } from './stuck/note.ts'
 import { undo } from './undo.ts'
 
 /** A look at what runs, and the images' names: a few questions to the engine. */
@@ -22,19 +22,13 @@ export function endedBy(problem: ProblemReport, ms: number): DeployEvent {
 }
 
 /** Records the release and ends the deploy. What cannot be recorded does not make the roll fail: it is there. */
-export async function endSucceeded(
-  state: RollState,
-  progress: Progress,
-  context: RollContext,
-  ms: () => number,
-  changed: boolean,
-): Promise<void> {
-  const { clock } = state.ports
+export async function endSucceeded(course: Course, changed: boolean): Promise<void> {
+  const { state, context } = course
   let release: number | undefined
   let of: number | undefined
   try {
-    await within(clock, RECORD_MS_MAX, 'the record of the release', undefined, async (signal) => {
-      release = changed ? await recordRelease(state, progress, context, signal) : undefined
+    await within(state.ports.clock, RECORD_MS_MAX, 'the record of the release', undefined, async (signal) => {
+      release = changed ? await recordRelease(state, course.progress, context, signal) : undefined
       of = context.releases.list().find(({ number }) => number === release)?.of
     })
   } catch (error) {
@@ -46,7 +40,7 @@ export async function endSucceeded(
   }
   context.emit({
     type: 'succeeded',
-    ms: ms(),
+    ms: course.ms,
     changed,
     ...(await running(state)),
     ...(release === undefined ? {} : { release }),
@@ -55,50 +49,51 @@ export async function endSucceeded(
 }
 
 /** Undoes what was begun and ends the deploy by the problem, or stuck. */
-export async function endUndone(
-  state: RollState,
-  progress: Progress,
-  attempt: number,
-  problem: ProblemReport,
-  context: RollContext,
-  ms: () => number,
-): Promise<void> {
-  const { emit, remember } = context
-  let newest: Progress = progress
+export async function endUndone(course: Course, problem: ProblemReport): Promise<void> {
+  const { stuck, deploy, emit } = course.context
   try {
-    await undo(state, takenBy(progress), {
-      emit,
-      told: progress.told,
-      onTaken: (taken, told) => {
-        newest = { ...progress, goesBack: { taken: [...taken], problem }, told }
-        try {
-          remember(writeNote({ attempt, progress: newest }))
-        } catch {
-          // The note that is there names every step that was begun, and each may be repeated: going back goes before a newer note.
-        }
-      },
-    })
+    await undo(course, problem)
     // One that was stuck and was interrupted before it could say so.
-    if (context.stuck.read()?.deploy === context.deploy.id) context.stuck.clear()
-    emit(endedBy(problem, ms()))
+    if (stuck.read()?.deploy === deploy.id) stuck.clear()
+    emit(endedBy(problem, course.ms))
   } catch (error) {
-    const record = writeRecord({ attempt, progress: newest })
-    await endStuck(state, record, problem, reportOf(error), context, { clock: state.ports.clock, ms })
+    await endStuck(course, problem, reportOf(error))
   }
 }
 
 /** Locks the stack, and says what a person must know. */
-export async function endStuck(
-  state: RollState | undefined,
-  record: string,
-  problem: ProblemReport,
-  fault: ProblemReport,
-  { emit, stuck, deploy }: RollContext,
-  { clock, ms }: { clock: Clock; ms: () => number },
-): Promise<void> {
-  const damage = state && (await damageOf(state, stuck))
+export async function endStuck(course: Course, problem: ProblemReport, fault: ProblemReport): Promise<void> {
+  const { state, context, record } = course
+  const damage = await damageOf(state, context.stuck)
+  lock(context, { record, why: fault.message, at: state.ports.clock.now() })
+  context.emit({ type: 'stuck', ms: course.ms, problem, undo: fault, damage })
+}
+
+/** Locks a stack of which nothing can be said: the roll's record cannot be read, or the world not looked at. */
+export function endUnknown(
+  context: RollContext,
+  {
+    record,
+    problem,
+    fault,
+    at,
+    ms,
+  }: {
+    readonly record: string
+    readonly problem: ProblemReport
+    readonly fault: ProblemReport
+    /** Milliseconds since 1970. */
+    readonly at: number
+    readonly ms: number
+  },
+): void {
+  lock(context, { record, why: fault.message, at })
+  context.emit({ type: 'stuck', ms, problem, undo: fault })
+}
+
+function lock({ stuck, deploy, emit }: RollContext, note: Omit<StuckNote, 'deploy'>): void {
   try {
-    stuck.write({ deploy: deploy.id, at: clock.now(), why: fault.message, record })
+    stuck.write({ deploy: deploy.id, ...note })
   } catch (error) {
     emit({
       type: 'warning',
@@ -108,7 +103,6 @@ export async function endStuck(
       },
     })
   }
-  emit({ type: 'stuck', ms: ms(), problem, undo: fault, ...(damage ? { damage } : {}) })
 }
 
 async function running(state: RollState): Promise<{

@@ -9,7 +9,7 @@ import type { StackConfig } from '../config/config.ts'
  * The request with its image in full. A tag or digest alone is one in the repository that the instances run today, where the policy allows it,
  * and else in the only one that it does allow. Throws `request-invalid` where that could be several, or none.
  */
-export function inFull(
+export function withRepository(
   stack: StackConfig,
   request: DeployRequest,
   running: readonly string[],

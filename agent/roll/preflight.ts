@@ -7,15 +7,15 @@ import { isRollback, type AnyRequest, type DeployRequest } from '../../shared/re
 import type { CommandConfig, StackConfig } from '../config/config.ts'
 import type { Container } from '../ports.ts'
 import type { Ports } from './ports.ts'
-import { KEPT_REPOSITORY } from './kept-images.ts'
+import { KEPT_REPOSITORY } from './releases/kept-images.ts'
 import type { Gates } from './gates/gates.ts'
 import { rehearse } from './gates/rehearse.ts'
 import { observe, type Member, type Observed } from './observe.ts'
 import { checkSomebodyServes, rollingOrder } from './order.ts'
-import { checkPolicy, inFull } from './policy.ts'
+import { checkPolicy, withRepository } from './policy.ts'
 import { strategyOf } from './strategies/index.ts'
 import { UNTOUCHED, type RollFacts, type Target } from './strategies/strategy.ts'
-import { isNewest, type Release } from './release.ts'
+import { isNewest, type Release } from './releases/release.ts'
 import {
   checkOrder,
   checkUpgrade,
@@ -25,9 +25,9 @@ import {
   releaseToGoBackTo,
   wantedByDeploy,
   wantedByRelease,
-  wantedOf,
+  wantedVersion,
   wishOf,
-  type AllWanted,
+  type WantedVersions,
   type PinnedImages,
 } from './wanted.ts'
 import type { Proxy, Warning } from './proxy.ts'
@@ -45,11 +45,11 @@ export interface Preflight {
   readonly proxy: Proxy
   readonly runtime: Runtime
   readonly gates: Gates
-  readonly wanted: AllWanted
+  readonly wanted: WantedVersions
   /** Filled by the pulls of the roll. */
   readonly images: PinnedImages
   /** The release that a rollback goes back to. */
-  readonly goesBackTo: Release | undefined
+  readonly rollbackTarget: Release | undefined
   readonly facts: RollFacts
   readonly plan: Plan
   /** The stack's files after the roll, with the image as the request names it; the pull adds its digest. */
@@ -82,11 +82,11 @@ export async function preflight(
 
   const services = members.map(({ service }) => service)
   checkOrder(request, releases)
-  const goesBackTo = isRollback(request)
+  const rollbackTarget = isRollback(request)
     ? releaseToGoBackTo(releases, request.release, isNewest(releases, observed))
     : undefined
-  const wanted = goesBackTo
-    ? wantedByRelease(goesBackTo, services)
+  const wanted = rollbackTarget
+    ? wantedByRelease(rollbackTarget, services)
     : await wantedByRequest(stack, request, observed, ports, signal)
   const isNamed = ({ service }: Member) =>
     isRollback(request) || request.services === undefined || request.services.includes(service)
@@ -106,7 +106,7 @@ export async function preflight(
   const images = imagesOf(wanted)
   const force = !isRollback(request) && request.force === true
   const isThere = (member: Member) =>
-    isRunning(member) && isEnvThere(member, defined, wantedOf(wanted, member.service))
+    isRunning(member) && isEnvThere(member, defined, wantedVersion(wanted, member.service))
   const isChange = force || images.length > 0 || !members.every(isThere)
   // What a command has done forward, the command of an older version does not take back: a rollback runs none.
   const commands = isRollback(request)
@@ -137,7 +137,7 @@ export async function preflight(
     gates,
     wanted,
     images: pinned,
-    goesBackTo,
+    rollbackTarget,
     facts,
     plan: { stack: stack.name, upstream: observed.proxy.backend, instances: order, steps },
     texts: runtime.textsAfter(order.length),
@@ -176,9 +176,9 @@ async function wantedByRequest(
   observed: Observed,
   ports: Ports,
   signal: AbortSignal,
-): Promise<AllWanted> {
+): Promise<WantedVersions> {
   const running = await runningImages(observed, ports, signal)
-  const full = inFull(stack, request, running)
+  const full = withRepository(stack, request, running)
   checkPolicy(stack, full, running)
   checkUpgrade(full, running)
   const services = observed.members.map(({ service }) => service)
@@ -209,17 +209,17 @@ async function runningImages(
 ): Promise<string[]> {
   const images = members.flatMap(({ service }) => runtime.services[service]?.image ?? [])
   const names = [...new Set(images)].map(async (image) =>
-    isImageId(image) ? ((await ports.engine.image(image, signal))?.tags ?? []).filter(isTheUsers) : [image],
+    isImageId(image) ? ((await ports.engine.image(image, signal))?.tags ?? []).filter(isUserTag) : [image],
   )
   return (await Promise.all(names)).flat()
 }
 
-const isTheUsers = (tag: string) => !tag.startsWith(KEPT_REPOSITORY)
+const isUserTag = (tag: string) => !tag.startsWith(KEPT_REPOSITORY)
 
-function targetOf(service: string, { members, runtime }: Observed, wanted: AllWanted): Target[] {
+function targetOf(service: string, { members, runtime }: Observed, wanted: WantedVersions): Target[] {
   const own = members.filter((member) => member.service === service)
   const today = runtime.services[service]
-  const { image, env } = wantedOf(wanted, service)
+  const { image, env } = wantedVersion(wanted, service)
   const from = image === undefined || today?.image === undefined ? {} : { image: today.image }
   const target: Target = {
     service,

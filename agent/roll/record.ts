@@ -92,7 +92,7 @@ const constantSchema = z.object({
   steps: z.array(stepSchema),
   reason: z.string().optional(),
   /** The release that a rollback goes back to. */
-  goesBackTo: z.number().optional(),
+  rollbackTarget: z.number().optional(),
   builtAt: z.number().optional(),
 })
 
@@ -104,9 +104,9 @@ const pointSchema = z.object({
   /** Whether the last of them came to its end. */
   isLastDone: z.boolean(),
   /** How many steps the deploy's events have named so far: the next one's index. */
-  told: z.number().int().min(0),
+  nextStep: z.number().int().min(0),
   /** On the way back: the services that are still to be taken back, and why it was begun. */
-  goesBack: z.object({ taken: z.array(z.string()), problem: problemSchema }).optional(),
+  undoing: z.object({ services: z.array(z.string()), problem: problemSchema }).optional(),
 })
 
 const progressSchema = constantSchema.extend(pointSchema.shape)
@@ -119,7 +119,7 @@ const noteSchema = z.object({
 })
 
 type Constant = z.infer<typeof constantSchema>
-type Point = z.infer<typeof pointSchema>
+export type Point = z.infer<typeof pointSchema>
 export type Progress = z.infer<typeof progressSchema>
 export interface RollRecord {
   readonly attempt: number
@@ -128,15 +128,15 @@ export interface RollRecord {
 
 /** What of a record does not change, as text of one line. */
 export function writeFacts(progress: Constant): string {
-  const { wanted, observed, gates, facts, order, steps, reason, goesBackTo, builtAt } = progress
-  return JSON.stringify({ wanted, observed, gates, facts, order, steps, reason, goesBackTo, builtAt })
+  const { wanted, observed, gates, facts, order, steps, reason, rollbackTarget, builtAt } = progress
+  return JSON.stringify({ wanted, observed, gates, facts, order, steps, reason, rollbackTarget, builtAt })
 }
 
 /** What of it does, as text of one line. */
 export function writeNote({ attempt, progress }: { attempt: number; progress?: Point | undefined }): string {
   if (!progress) return JSON.stringify({ attempt })
-  const { images, begun, isLastDone, told, goesBack } = progress
-  return JSON.stringify({ attempt, progress: { images, begun, isLastDone, told, goesBack } })
+  const { images, begun, isLastDone, nextStep, undoing } = progress
+  return JSON.stringify({ attempt, progress: { images, begun, isLastDone, nextStep, undoing } })
 }
 
 /** A whole record as text. */
@@ -167,23 +167,6 @@ export function readRecord(text: string): RollRecord {
         cure: 'compare what runs with the compose file and the nginx configuration',
       },
     )
-  }
-}
-
-/** How far a roll has come. */
-export function progressOf(
-  state: RollState,
-  rest: Omit<Progress, 'wanted' | 'observed' | 'gates' | 'facts' | 'order' | 'images'>,
-): Progress {
-  const { wanted, observed, gates, facts, order, images } = state
-  return {
-    ...rest,
-    wanted: { ...wanted },
-    observed,
-    gates,
-    facts,
-    order: [...order],
-    images: Object.fromEntries(images),
   }
 }
 
@@ -225,14 +208,14 @@ export async function resumeRoll(
 }
 
 /** The steps that were begun. */
-export function begunOf({ steps, begun }: Pick<Progress, 'steps' | 'begun'>): Step[] {
+export function begunSteps({ steps, begun }: Pick<Progress, 'steps' | 'begun'>): Step[] {
   return steps.slice(0, begun)
 }
 
-/** The services that may be at the new version, by the note alone. */
-export function takenBy(progress: Progress): string[] {
-  const { goesBack } = progress
-  return goesBack
-    ? goesBack.taken
-    : begunOf(progress).flatMap((step) => (step.kind === 'update' ? [step.service] : []))
+/** The services that may be at the new version, by the note alone: the world does not show an update that was begun and is half done. */
+export function servicesToUndo(progress: Progress): string[] {
+  const { undoing } = progress
+  return undoing
+    ? undoing.services
+    : begunSteps(progress).flatMap((step) => (step.kind === 'update' ? [step.service] : []))
 }

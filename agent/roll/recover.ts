@@ -2,30 +2,23 @@
 // nothing was touched, is finished where every instance runs the new version, and is undone otherwise.
 
 import { AS_WRITTEN, describeStep, type Step } from '../../shared/plan.ts'
-import { Problem, reportOf } from '../../shared/problems.ts'
+import { Problem, reportOf, type ProblemReport } from '../../shared/problems.ts'
 import type { AnyRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config/config.ts'
 import type { Container } from '../ports.ts'
 import type { Ports } from './ports.ts'
 import type { RollState } from './context.ts'
-import { endStuck, endSucceeded, endUndone, endedBy } from './ending.ts'
-import {
-  begunOf,
-  readRecord,
-  resumeRoll,
-  writeNote,
-  writeRecord,
-  type Progress,
-  type RollRecord,
-} from './record.ts'
+import { Course, type CourseOptions } from './course.ts'
+import { endedBy, endStuck, endSucceeded, endUndone, endUnknown } from './ending.ts'
+import { begunSteps, readRecord, resumeRoll, writeRecord, type Progress, type RollRecord } from './record.ts'
 import { PREFLIGHT_MS_MAX, rollLocked, runAfter } from './roll.ts'
 import type { RollContext } from './roll-context.ts'
-import { runSteps, within } from './run-steps.ts'
+import { within } from './run-steps.ts'
 import { handlerOf } from './steps/index.ts'
 import { checkVersion } from './steps/update.ts'
 import { strategyOf } from './strategies/index.ts'
-import { engineBack, revive } from './undo.ts'
-import { looksWhole } from './whole.ts'
+import { waitForEngine, revive } from './undo.ts'
+import { findFaults } from './stuck/consistency.ts'
 
 /** A roll that was interrupted before anything was touched begins again so often: an agent that it ends each time must not try for ever. */
 const ATTEMPTS_MAX = 2
@@ -36,31 +29,29 @@ const LOCK_POLL_MS = 1_000
 export async function recover(
   stack: StackConfig,
   request: AnyRequest,
-  record: string | undefined,
+  text: string | undefined,
   ports: Ports,
   context: RollContext,
 ): Promise<void> {
   const { clock } = ports
-  const startedAt = clock.now()
-  const ms = () => clock.now() - startedAt
+  const startedAt = clock.elapsed()
   try {
-    const lock = await patientLock(stack, ports, context)
+    const lock = await waitForLock(stack, ports, context)
     try {
-      await recoverLocked(stack, request, record, ports, context, ms)
+      await recoverLocked(stack, request, text, ports, { context, startedAt })
     } finally {
       await lock.release()
     }
   } catch (error) {
-    await endStuck(undefined, record ?? writeRecord({ attempt: 0 }), INTERRUPTED, reportOf(error), context, {
-      clock,
-      ms,
-    })
+    const record = text ?? writeRecord({ attempt: 0 })
+    const [at, ms] = [clock.now(), clock.elapsed() - startedAt]
+    endUnknown(context, { record, problem: INTERRUPTED, fault: reportOf(error), at, ms })
   }
 }
 
 const INTERRUPTED = new Problem('interrupted', 'the agent stopped during the roll').toJSON()
 
-async function patientLock(stack: StackConfig, { locks, clock }: Ports, { deploy }: RollContext) {
+async function waitForLock(stack: StackConfig, { locks, clock }: Ports, { deploy }: RollContext) {
   return await within(clock, LOCK_MS_MAX, 'the wait for the stack’s lock', undefined, async (signal) => {
     for (;;) {
       try {
@@ -80,33 +71,33 @@ async function recoverLocked(
   request: AnyRequest,
   text: string | undefined,
   ports: Ports,
-  context: RollContext,
-  ms: () => number,
+  options: Omit<CourseOptions, 'attempt'>,
 ): Promise<void> {
   const { clock } = ports
+  const { context } = options
   const record = text === undefined ? { attempt: 0 } : readRecord(text)
-  const { progress } = record
+  const { progress, attempt } = record
   await within(clock, PREFLIGHT_MS_MAX, 'the end of what was left running', undefined, (signal) =>
     ports.runtimes.endOrphans(stack, signal),
   )
-  if (!progress || isUntouched(progress)) return await again(stack, request, record, ports, context, ms)
+  if (!progress || isUntouched(progress)) return await again(stack, request, record, ports, options)
   const never = new AbortController().signal
-  await engineBack(ports.engine, clock, never)
+  await waitForEngine(ports.engine, clock, never)
   const { state, changed } = await within(clock, PREFLIGHT_MS_MAX, 'recovery', undefined, (signal) =>
     resumeRoll(context.deploy.id, stack, progress, ports, signal),
   )
   await state.runtime.tidy()
   await state.proxy.tidy()
-  if (changed) return await leaveAlone(state, record, changed, context, ms)
-  if (!progress.goesBack && (await isComplete(state, progress)))
-    return await forward(state, progress, record.attempt, context, ms)
+  const course = new Course(state, progress, { attempt, ...options })
+  if (changed) return await leaveAlone(course, changed)
+  if (!progress.undoing && (await isComplete(course))) return await forward(course)
   context.emit({ type: 'recovering', way: 'back' })
-  await endUndone(state, progress, record.attempt, progress.goesBack?.problem ?? INTERRUPTED, context, ms)
+  await endUndone(course, progress.undoing?.problem ?? INTERRUPTED)
 }
 
 /** Whether nothing was begun that would have to be undone. */
 function isUntouched(progress: Progress): boolean {
-  return !progress.goesBack && begunOf(progress).every(({ kind }) => handlerOf(kind).undone !== 'by-plan')
+  return !progress.undoing && begunSteps(progress).every(({ kind }) => handlerOf(kind).undone !== 'by-plan')
 }
 
 async function again(
@@ -114,29 +105,22 @@ async function again(
   request: AnyRequest,
   { attempt, progress }: RollRecord,
   ports: Ports,
-  context: RollContext,
-  ms: () => number,
+  { context, startedAt }: Omit<CourseOptions, 'attempt'>,
 ): Promise<void> {
-  const begun = progress ? begunOf(progress) : []
+  const end = (problem: ProblemReport) => context.emit(endedBy(problem, ports.clock.elapsed() - startedAt))
+  const begun = progress ? begunSteps(progress) : []
   const command = begun.at(-1)?.kind === 'command' ? progress : undefined
   const isBeforeDone = command?.isLastDone === true
   const isUnknown = command !== undefined && !isBeforeDone
   const onRetry = stack.before?.onRetry ?? 'fail'
   if (attempt + 1 >= ATTEMPTS_MAX)
-    return context.emit(
-      endedBy({ ...INTERRUPTED, message: 'the agent stopped during the roll, again' }, ms()),
-    )
+    return end({ ...INTERRUPTED, message: 'the agent stopped during the roll, again' })
   if (isUnknown && onRetry === 'fail')
-    return context.emit(
-      endedBy(
-        {
-          ...INTERRUPTED,
-          message: 'the agent stopped while the command before the roll ran: nobody knows how far it came',
-          cure: `see what it has done, then deploy again; \`before.on_retry\` of stack ${stack.name} may say run or skip`,
-        },
-        ms(),
-      ),
-    )
+    return end({
+      ...INTERRUPTED,
+      message: 'the agent stopped while the command before the roll ran: nobody knows how far it came',
+      cure: `see what it has done, then deploy again; \`before.on_retry\` of stack ${stack.name} may say run or skip`,
+    })
   context.emit({ type: 'recovering', way: 'again' })
   if (command)
     context.emit({
@@ -145,12 +129,12 @@ async function again(
     })
   try {
     await rollLocked(stack, request, ports, context, {
-      startedAt: ports.clock.now() - ms(),
+      startedAt,
       attempt: attempt + 1,
       isBeforeDone: isBeforeDone || (isUnknown && onRetry === 'skip'),
     })
   } catch (error) {
-    context.emit(endedBy(reportOf(error), ms()))
+    end(reportOf(error))
   }
 }
 
@@ -162,28 +146,22 @@ function retryWords(when: 'before' | 'after', isUnknown: boolean, onRetry: 'run'
 }
 
 // Somebody has repaired it, or is about to. What is whole is left as it is; else a person must go on.
-async function leaveAlone(
-  state: RollState,
-  record: RollRecord,
-  changed: Problem,
-  context: RollContext,
-  ms: () => number,
-): Promise<void> {
+async function leaveAlone(course: Course, changed: Problem): Promise<void> {
+  const { state, record, progress } = course
   const { stack, ports } = state
-  const text = writeRecord(record)
   const wrong = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at the stack', undefined, (signal) =>
-    looksWhole(stack, ports, signal, text),
+    findFaults(stack, ports, signal, record),
   )
-  const problem = record.progress?.goesBack?.problem ?? INTERRUPTED
+  const problem = progress.undoing?.problem ?? INTERRUPTED
   try {
-    if (wrong.length > 0 || (record.progress && (await runsNew(state, record.progress)))) throw changed
+    if (wrong.length > 0 || (await runsNew(course))) throw changed
     // The proxy may not have heard that its file is as it was. Where somebody else has written it, it was they who told it.
     if (state.proxy.isAsWritten) await reloadNow(state)
   } catch (fault) {
-    return await endStuck(state, text, problem, reportOf(fault), context, { clock: ports.clock, ms })
+    return await endStuck(course, problem, reportOf(fault))
   }
   const message = `${problem.message}; somebody has set the stack right since, and it was left as it is`
-  context.emit(endedBy({ ...problem, message }, ms()))
+  course.context.emit(endedBy({ ...problem, message }, course.ms))
 }
 
 async function reloadNow(state: RollState): Promise<void> {
@@ -195,10 +173,10 @@ async function reloadNow(state: RollState): Promise<void> {
 }
 
 // By the files and by what runs. Where the containers are recreated though they run the wanted version already, only the note tells.
-async function isComplete(state: RollState, progress: Progress): Promise<boolean> {
+async function isComplete({ state, progress }: Course): Promise<boolean> {
   const { ports, runtime, order } = state
   const updates = progress.steps.filter((step) => step.kind === 'update')
-  const begun = begunOf(progress).filter((step) => step.kind === 'update')
+  const begun = begunSteps(progress).filter((step) => step.kind === 'update')
   if (updates.length === 0 || (updates.some(({ force }) => force) && begun.length < updates.length))
     return false
   if (!runtime.isAllDefined) return false
@@ -219,7 +197,7 @@ async function isComplete(state: RollState, progress: Progress): Promise<boolean
 }
 
 // Whether an instance runs what the roll has brought, and that is not what it ran before.
-async function runsNew(state: RollState, { steps }: Progress): Promise<boolean> {
+async function runsNew({ state, progress: { steps } }: Course): Promise<boolean> {
   const { ports, runtime, order } = state
   const containers = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at what runs', undefined, (signal) =>
     ports.engine.containers(runtime.seen.project, signal, order),
@@ -248,52 +226,41 @@ function runs(
   }
 }
 
-async function forward(
-  state: RollState,
-  progress: Progress,
-  attempt: number,
-  context: RollContext,
-  ms: () => number,
-): Promise<void> {
-  const { emit, remember, signal } = context
+async function forward(course: Course): Promise<void> {
+  const { state, context, progress } = course
+  const { emit, signal } = context
   const { clock } = state.ports
+  const { facts, order, proxy, runtime } = state
   emit({ type: 'recovering', way: 'forward' })
-  const { facts, order, proxy } = state
+  // They are, by the files too, where that shows.
+  await runtime.define(new Set(order))
   const standing = { updated: new Set(order), out: proxy.out, isLoaded: proxy.isLoaded, dead: [] }
   const steps = strategyOf(facts).plan(facts, standing, 'wanted')
   const after = afterOf(progress, state.stack, context)
-  emit({ type: 'resuming', steps: [...steps, ...after], from: progress.told })
-  const told = progress.told + steps.length + after.length
-  const onward: Progress = { ...progress, told }
-  // They are, by the files too, where that shows.
-  await state.runtime.define(new Set(order))
+  const from = course.announce([...steps, ...after])
+  emit({ type: 'resuming', steps: [...steps, ...after], from })
   await within(clock, state.stack.deadlineMs, 'the roll', undefined, async (deadline) => {
     try {
-      remember(writeNote({ attempt, progress: onward }))
+      course.keep({})
       await within(clock, PREFLIGHT_MS_MAX, 'the start of what was stopped', undefined, (inTime) =>
         revive(state, 'forward', inTime),
       )
-      await runSteps(steps, state, { from: progress.told, emit, signal, deadline })
+      await course.run(steps, from, { signal, deadline })
     } catch (error) {
-      return await endUndone(state, onward, attempt, reportOf(error), context, ms)
+      return await endUndone(course, reportOf(error))
     }
     const run = () =>
-      runSteps(after, state, {
-        from: progress.told + steps.length,
-        emit,
-        signal,
-        deadline,
-        onProgress: (_count, isLastDone) =>
-          remember(writeNote({ attempt, progress: { ...onward, begun: onward.steps.length, isLastDone } })),
-      })
+      course.run(after, from + steps.length, { signal, deadline }, (_count, isLastDone) =>
+        course.keep({ begun: progress.steps.length, isLastDone }),
+      )
     await runAfter(after, run, context)
-    await endSucceeded(state, onward, context, ms, true)
+    await endSucceeded(course, true)
   })
 }
 
 function afterOf(progress: Progress, { after }: StackConfig, { emit }: RollContext): Step[] {
   const steps = progress.steps.filter((step) => step.kind === 'command' && step.when === 'after')
-  const isBegun = begunOf(progress).some((step) => step.kind === 'command' && step.when === 'after')
+  const isBegun = begunSteps(progress).some((step) => step.kind === 'command' && step.when === 'after')
   if (!isBegun) return steps
   const onRetry = after?.onRetry ?? 'fail'
   const isUnknown = !progress.isLastDone

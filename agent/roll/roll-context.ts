@@ -1,8 +1,8 @@
 // What a roll is given beside the stack and the request: who asked, where its events and its record go, and when it is to stop.
 
 import type { DeployEvent } from '../../shared/events.ts'
-import type { Releases } from './release.ts'
-import type { StuckNotes } from './stuck.ts'
+import type { Releases } from './releases/release.ts'
+import type { StuckNotes } from './stuck/note.ts'
 
 export interface RollContext {
   emit(event: DeployEvent): void

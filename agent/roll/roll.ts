@@ -8,11 +8,12 @@ import type { Ports } from './ports.ts'
 import { beginRoll, type RollState } from './context.ts'
 import { endedBy, endSucceeded, endUndone } from './ending.ts'
 import { preflight, type Preflight } from './preflight.ts'
-import { progressOf, writeFacts, writeNote, type Progress } from './record.ts'
+import { Course, type Limits } from './course.ts'
+import { writeNote } from './record.ts'
 import type { RollContext } from './roll-context.ts'
-import { runSteps, within } from './run-steps.ts'
-import { passLock } from './unlock.ts'
-import { isEnvThere, isRunning, wantedOf } from './wanted.ts'
+import { within } from './run-steps.ts'
+import { retryUndoIfStuck } from './stuck/unlock.ts'
+import { isEnvThere, isRunning, wantedVersion } from './wanted.ts'
 
 /** Preflight asks docker, compose and nginx a few questions; one that takes this long hangs. */
 export const PREFLIGHT_MS_MAX = 60_000
@@ -23,7 +24,7 @@ export async function roll(
   ports: Ports,
   context: RollContext,
 ): Promise<void> {
-  const startedAt = ports.clock.now()
+  const startedAt = ports.clock.elapsed()
   context.emit({ type: 'started' })
   try {
     const lock = await ports.locks.take(stack, `deploy ${context.deploy.id} by ${context.deploy.actor}`)
@@ -33,7 +34,7 @@ export async function roll(
       await lock.release()
     }
   } catch (error) {
-    context.emit(endedBy(reportOf(error), ports.clock.now() - startedAt))
+    context.emit(endedBy(reportOf(error), ports.clock.elapsed() - startedAt))
   }
 }
 
@@ -54,117 +55,80 @@ export async function rollLocked(
   { startedAt, attempt, isBeforeDone = false }: Attempt,
 ): Promise<void> {
   const { clock } = ports
-  const ms = () => clock.now() - startedAt
   context.remember(writeNote({ attempt }))
   await within(clock, stack.deadlineMs, 'the roll', undefined, async (deadline) => {
     const inTime = AbortSignal.any([context.signal, deadline])
-    await passLock(stack, ports, context, inTime)
+    await retryUndoIfStuck(stack, ports, context, inTime)
     const found = await within(clock, PREFLIGHT_MS_MAX, 'preflight', inTime, (signal) =>
       preflight(stack, request, ports, { releases: context.releases.list(), isBeforeDone }, signal),
     )
     for (const problem of found.warnings) context.emit({ type: 'warning', problem })
-    const run = new Run(found, request, ports, context, { stack, attempt, deadline })
+    const state = beginRoll(context.deploy.id, stack, found, ports)
+    const course = new Course(state, beginning(found, request), { attempt, context, startedAt })
+    course.announce(found.plan.steps)
     context.emit({ type: 'planned', plan: found.plan })
-    if (found.plan.steps.length > 0) context.remember(writeNote({ attempt }), writeFacts(run.progress()))
+    if (found.plan.steps.length > 0) course.keepFacts()
     let isChanged: boolean
     try {
-      isChanged = await run.forward()
+      const isForced = !isRollback(request) && request.force === true
+      isChanged = await forward(course, found.plan.steps, { signal: context.signal, deadline }, isForced)
     } catch (error) {
-      return await endUndone(run.state, run.progress(), attempt, reportOf(error), context, ms)
+      return await endUndone(course, reportOf(error))
     }
-    await endSucceeded(run.state, run.progress(), context, ms, isChanged)
+    await endSucceeded(course, isChanged)
   })
 }
 
-/** One roll on its way: its state, and how far it has come. */
-class Run {
-  readonly state: RollState
-  readonly #steps: readonly Step[]
-  readonly #rest: Pick<Progress, 'goesBackTo' | 'builtAt' | 'reason'>
-  readonly #context: RollContext
-  readonly #attempt: number
-  readonly #deadline: AbortSignal
-  readonly #isForced: boolean
-  #begun = 0
-  #isLastDone = false
-
-  constructor(
-    found: Preflight,
-    request: AnyRequest,
-    ports: Ports,
-    context: RollContext,
-    { stack, attempt, deadline }: { stack: StackConfig; attempt: number; deadline: AbortSignal },
-  ) {
-    this.state = beginRoll(context.deploy.id, stack, found, ports)
-    this.#steps = found.plan.steps
-    this.#context = context
-    this.#attempt = attempt
-    this.#deadline = deadline
-    this.#isForced = !isRollback(request) && request.force === true
-    const builtAt = isRollback(request) ? found.goesBackTo?.builtAt : Date.parse(request.builtAt ?? '')
-    this.#rest = {
-      ...(found.goesBackTo ? { goesBackTo: found.goesBackTo.number } : {}),
-      ...(builtAt ? { builtAt } : {}),
-      ...(request.reason === undefined ? {} : { reason: request.reason }),
-    }
+function beginning(found: Preflight, request: AnyRequest): ConstructorParameters<typeof Course>[1] {
+  const { observed, gates, wanted, facts, plan, rollbackTarget } = found
+  const builtAt = isRollback(request) ? rollbackTarget?.builtAt : Date.parse(request.builtAt ?? '')
+  return {
+    observed,
+    gates,
+    wanted: { ...wanted },
+    facts,
+    order: [...plan.instances],
+    steps: [...plan.steps],
+    begun: 0,
+    isLastDone: false,
+    nextStep: 0,
+    ...(rollbackTarget ? { rollbackTarget: rollbackTarget.number } : {}),
+    ...(builtAt ? { builtAt } : {}),
+    ...(request.reason === undefined ? {} : { reason: request.reason }),
   }
+}
 
-  progress(): Progress {
-    return progressOf(this.state, {
-      ...this.#rest,
-      steps: [...this.#steps],
-      begun: this.#begun,
-      isLastDone: this.#isLastDone,
-      told: this.#steps.length,
-    })
-  }
+/** Runs the plan; whether anything was changed. A pull shows what a tag means now: if that is what runs already, nothing else is touched. */
+async function forward(
+  course: Course,
+  steps: readonly Step[],
+  limits: Limits,
+  isForced: boolean,
+): Promise<boolean> {
+  const pulls = steps.filter(({ kind }) => kind === 'pull')
+  const after = steps.filter((step) => step.kind === 'command' && step.when === 'after')
+  const main = steps.slice(pulls.length, steps.length - after.length)
+  const run = async (part: readonly Step[], from: number) =>
+    await course.run(part, from, limits, (count, isLastDone) =>
+      course.keep({ begun: from + count, isLastDone }),
+    )
+  await run(pulls, 0)
+  if (steps.length === 0 || (pulls.length > 0 && !isForced && isAlreadyRunning(course.state))) return false
+  await run(main, pulls.length)
+  await runAfter(after, () => run(after, pulls.length + main.length), course.context)
+  return true
+}
 
-  /** Runs the plan; whether anything was changed. A pull shows what a tag means now: if that is what runs already, nothing else is touched. */
-  async forward(): Promise<boolean> {
-    const pulls = this.#steps.filter(({ kind }) => kind === 'pull')
-    await this.#run(pulls, 0)
-    if (this.#steps.length === 0 || (pulls.length > 0 && !this.#isForced && this.#isAlreadyRunning()))
-      return false
-    const after = this.#steps.filter((step) => step.kind === 'command' && step.when === 'after')
-    const main = this.#steps.slice(pulls.length, this.#steps.length - after.length)
-    await this.#run(main, pulls.length)
-    await runAfter(after, () => this.#run(after, pulls.length + main.length), this.#context)
-    return true
-  }
-
-  async #run(steps: readonly Step[], from: number): Promise<void> {
-    const { emit, signal, remember } = this.#context
-    await runSteps(steps, this.state, {
-      from,
-      emit,
-      signal,
-      deadline: this.#deadline,
-      onProgress: (count, isLastDone) => {
-        const before = [this.#begun, this.#isLastDone] as const
-        ;[this.#begun, this.#isLastDone] = [from + count, isLastDone]
-        try {
-          remember(writeNote({ attempt: this.#attempt, progress: this.progress() }))
-        } catch (error) {
-          // A step that is not noted is not begun.
-          if (!isLastDone) [this.#begun, this.#isLastDone] = before
-          throw error
-        }
-      },
-    })
-  }
-
-  #isAlreadyRunning(): boolean {
-    const { observed, wanted, images, runtime } = this.state
-    return observed.members.every((member) => {
-      const own = wantedOf(wanted, member.service)
-      const id = own.image === undefined ? undefined : images.get(own.image)?.id
-      return (
-        isRunning(member) &&
-        member.containers.every(({ imageId }) => id === undefined || imageId === id) &&
-        isEnvThere(member, runtime.seen, own)
-      )
-    })
-  }
+function isAlreadyRunning({ observed, wanted, images, runtime }: RollState): boolean {
+  return observed.members.every((member) => {
+    const own = wantedVersion(wanted, member.service)
+    const id = own.image === undefined ? undefined : images.get(own.image)?.id
+    return (
+      isRunning(member) &&
+      member.containers.every(({ imageId }) => id === undefined || imageId === id) &&
+      isEnvThere(member, runtime.seen, own)
+    )
+  })
 }
 
 /** The command after a roll: the new version serves already, so its failure is told, and undoes nothing. */

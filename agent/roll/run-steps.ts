@@ -31,15 +31,15 @@ export async function runSteps(steps: readonly Step[], roll: RollState, options:
     options.deadline.throwIfAborted()
     options.onProgress?.(offset + 1, false)
     options.emit({ type: 'step-started', step: index })
-    const startedAt = clock.now()
+    const startedAt = clock.elapsed()
     try {
       const facts = await runStep(step, roll, index, options)
-      options.emit({ type: 'step-finished', step: index, ms: clock.now() - startedAt, facts })
+      options.emit({ type: 'step-finished', step: index, ms: clock.elapsed() - startedAt, facts })
     } catch (error) {
       options.emit({
         type: 'step-failed',
         step: index,
-        ms: clock.now() - startedAt,
+        ms: clock.elapsed() - startedAt,
         problem: reportOf(error),
       })
       throw error
@@ -62,13 +62,13 @@ async function runStep<S extends Step>(
   const ms = handler.deadlineMs(step, roll)
   const what = describeStep(step)
   if (!handler.isFinishedFirst) return await within(clock, ms, what, AbortSignal.any([signal, deadline]), run)
-  return await patiently(clock, signal, async (late) =>
+  return await untilSafePoint(clock, signal, async (late) =>
     within(clock, ms, what, AbortSignal.any([deadline, late]), run),
   )
 }
 
 // Half done, such a step leaves more to clear up than when it is let finish.
-async function patiently<T>(
+async function untilSafePoint<T>(
   clock: Clock,
   signal: AbortSignal,
   work: (late: AbortSignal) => Promise<T>,

@@ -1,13 +1,15 @@
 // The way back: what a roll has begun, reversed, through the same steps. It heeds no cancel: it ends with the stack as it was, or stuck.
 
 import type { Step } from '../../shared/plan.ts'
-import { reportOf } from '../../shared/problems.ts'
+import { reportOf, type ProblemReport } from '../../shared/problems.ts'
 import type { Clock, Container, Engine } from '../ports.ts'
 import type { Ports } from './ports.ts'
 import { memberOf, lookAround, idsOf, missingIn, type RollState } from './context.ts'
 import { faultOf } from './steps/await-healthy.ts'
 import { restoreTag } from './steps/update.ts'
-import { runSteps, within, type RunOptions } from './run-steps.ts'
+import type { Course } from './course.ts'
+import { servicesToUndo } from './record.ts'
+import { within } from './run-steps.ts'
 import { strategyOf } from './strategies/index.ts'
 
 /** The way back is bounded as a whole, above the deadlines of its steps: a host that takes longer needs a person. */
@@ -34,64 +36,32 @@ const PASSING: readonly string[] = [
   'nginx-not-running',
 ]
 
-export interface UndoOptions extends Pick<RunOptions, 'emit'> {
-  /** How many steps the deploy's events have named so far. */
-  readonly told: number
-  /** Keeps, before each step, which services are still to be taken back. */
-  readonly onTaken: (taken: readonly string[], told: number) => void
-}
-
 /**
- * Takes everything back that a roll has done: from where the world stands, and where `noted` says that a service may be at the wanted version
- * although its files do not. Throws a Problem where that cannot be done.
+ * Takes everything back that a roll has done, because of `problem`: from where the world stands, and where the roll's note says that a service
+ * may be at the wanted version although its files do not. Throws a Problem where that cannot be done.
  */
-export async function undo(state: RollState, noted: readonly string[], options: UndoOptions): Promise<void> {
-  const { clock, engine } = state.ports
+export async function undo(course: Course, problem: ProblemReport): Promise<void> {
+  const { state } = course
+  const { clock } = state.ports
   await within(clock, UNDO_MS_MAX, 'the way back', undefined, async (signal) => {
-    let taken = noted
-    let { told } = options
+    const way = new WayBack(course, problem)
     let tries = 0
     let lostAt: number | undefined
     let pauseMs = ENGINE_POLL_MS
     for (;;) {
-      let hasBegun = false
       try {
-        await engineBack(engine, clock, signal)
-        const back = await within(clock, LOOK_MS_MAX, 'a look at the stack', signal, async (inTime) => {
-          await prepare(state, inTime)
-          const { facts, proxy, runtime } = state
-          const updated = new Set([...taken, ...runtime.updated])
-          const dead = await deadServices(state, inTime)
-          const standing = { updated, out: proxy.out, isLoaded: proxy.isLoaded, dead }
-          return strategyOf(facts).plan(facts, standing, 'former')
-        })
-        hasBegun = true
-        options.emit({ type: 'undoing', steps: [...back], from: told })
-        told += back.length
-        await runSteps(back, state, {
-          from: told - back.length,
-          emit: options.emit,
-          signal,
-          deadline: signal,
-          onProgress: (count) => {
-            taken = updatesIn(back.slice(count - 1))
-            options.onTaken(taken, told)
-          },
-        })
+        await way.go(signal)
         // The pull alone may have moved a name: a `docker compose up` by hand must find what ran before.
         if (state.images.size > 0) for (const service of state.order) await restoreTag(state, service, signal)
         return
       } catch (error) {
         if (signal.aborted) throw error
         if (await isEngineAway(state.ports, signal, error)) {
-          lostAt ??= clock.now()
-          if (clock.now() - lostAt > ENGINE_MS_MAX) throw error
+          lostAt ??= clock.elapsed()
+          if (clock.elapsed() - lostAt > ENGINE_MS_MAX) throw error
         } else {
           tries += 1
-          const isPassing = hasBegun
-            ? await isWorthAnotherTry(state, taken, error, signal)
-            : ['deadline', ...PASSING].includes(reportOf(error).code)
-          if (tries === TRIES_MAX || !isPassing) throw error
+          if (tries === TRIES_MAX || !(await way.isWorthAnotherTry(error, signal))) throw error
         }
         // An engine that shuts down answers this and refuses that: ever longer, until it is gone, or back.
         await clock.sleep(pauseMs, signal)
@@ -102,28 +72,62 @@ export async function undo(state: RollState, noted: readonly string[], options: 
   })
 }
 
+/** The tries of one way back. */
+class WayBack {
+  readonly #course: Course
+  readonly #problem: ProblemReport
+  /** The services that are still to be taken back. */
+  #services: readonly string[]
+  #hasBegun = false
+
+  constructor(course: Course, problem: ProblemReport) {
+    this.#course = course
+    this.#problem = problem
+    this.#services = servicesToUndo(course.progress)
+  }
+
+  /** Plans from where the world stands, and goes. */
+  async go(signal: AbortSignal): Promise<void> {
+    const { state, context } = this.#course
+    const { engine, clock } = state.ports
+    this.#hasBegun = false
+    await waitForEngine(engine, clock, signal)
+    const steps = await within(clock, LOOK_MS_MAX, 'a look at the stack', signal, async (inTime) => {
+      await prepare(state, inTime)
+      const { facts, proxy, runtime } = state
+      const updated = new Set([...this.#services, ...runtime.updated])
+      const dead = await deadServices(state, inTime)
+      const standing = { updated, out: proxy.out, isLoaded: proxy.isLoaded, dead }
+      return strategyOf(facts).plan(facts, standing, 'former')
+    })
+    this.#hasBegun = true
+    const from = this.#course.announce(steps)
+    context.emit({ type: 'undoing', steps: [...steps], from })
+    await this.#course.run(steps, from, { signal, deadline: signal }, (begun) => {
+      this.#services = updatesIn(steps.slice(begun - 1))
+      this.#course.keepIfPossible({ undoing: { services: [...this.#services], problem: this.#problem } })
+    })
+  }
+
+  /** What has changed under it: a member has died that is still to be taken back, a dead one is back by itself, or the proxy could not run without one. */
+  async isWorthAnotherTry(error: unknown, signal: AbortSignal): Promise<boolean> {
+    const { code } = reportOf(error)
+    if (!this.#hasBegun) return ['deadline', ...PASSING].includes(code)
+    if (['container-changed', 'nginx-not-running'].includes(code)) return true
+    const { state } = this.#course
+    const dead = await within(state.ports.clock, LOOK_MS_MAX, 'a look at the stack', signal, (inTime) =>
+      deadServices(state, inTime),
+    ).catch((): string[] => [])
+    return this.#services.some((service) => dead.includes(service))
+  }
+}
+
 function updatesIn(steps: readonly Step[]): string[] {
   return steps.flatMap((step) => (step.kind === 'update' ? [step.service] : []))
 }
 
-// What has changed under it: an instance has died that is still to be taken back, a dead one is back by itself, or nginx could
-// not run without an instance.
-async function isWorthAnotherTry(
-  state: RollState,
-  taken: readonly string[],
-  error: unknown,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const { clock } = state.ports
-  const dead = await within(clock, LOOK_MS_MAX, 'a look at the stack', signal, (inTime) =>
-    deadServices(state, inTime),
-  ).catch((): string[] => [])
-  const isPassing = ['container-changed', 'nginx-not-running'].includes(reportOf(error).code)
-  return isPassing || taken.some((service) => dead.includes(service))
-}
-
 /** Waits until the engine answers. Throws `engine-unreachable` when it does not come back. */
-export async function engineBack(engine: Engine, clock: Clock, signal: AbortSignal): Promise<void> {
+export async function waitForEngine(engine: Engine, clock: Clock, signal: AbortSignal): Promise<void> {
   await within(clock, ENGINE_MS_MAX, 'the engine’s return', signal, async (inTime) => {
     for (;;) {
       try {
@@ -200,14 +204,14 @@ export async function revive(state: RollState, way: 'forward' | 'back', signal: 
 async function proxyUp(state: RollState, signal: AbortSignal): Promise<void> {
   const { clock, engine } = state.ports
   const { proxy, runtime, observed } = state
-  const end = clock.now() + PROXY_MS_MAX
+  const end = clock.elapsed() + PROXY_MS_MAX
   for (;;) {
     const members = await lookAround(state, signal)
     const isMissing = ({ service }: { service: string }) =>
       !members.some((one) => one.service === service && one.state === 'running')
     const found = await engine.containers(runtime.seen.project, signal, proxy.services)
     if (found.some(({ state: is }) => is === 'running') || observed.members.some(isMissing)) return
-    if (clock.now() >= end) return
+    if (clock.elapsed() >= end) return
     await clock.sleep(START_POLL_MS, signal)
   }
 }

@@ -12,7 +12,7 @@ import {
 import { isDowngrade } from '../../shared/version.ts'
 import type { Image } from '../ports.ts'
 import type { Member } from './observe.ts'
-import type { Release } from './release.ts'
+import type { Release } from './releases/release.ts'
 import type { Defined, VersionWish } from './runtime.ts'
 
 /** `image` undefined: what it runs today. An env variable that is null is taken away. */
@@ -24,9 +24,9 @@ export interface Wanted {
 }
 
 /** By service. */
-export type AllWanted = Readonly<Record<string, Wanted>>
+export type WantedVersions = Readonly<Record<string, Wanted>>
 
-export function wantedOf(wanted: AllWanted, service: string): Wanted {
+export function wantedVersion(wanted: WantedVersions, service: string): Wanted {
   return wanted[service] ?? { env: {} }
 }
 
@@ -37,11 +37,11 @@ export type PinnedImage = Omit<Image, 'platform' | 'unproven'> & { readonly text
 export type PinnedImages = Map<string, PinnedImage>
 
 /** What each service is to run, by what was fetched by then. */
-export function wishOf(order: readonly string[], wanted: AllWanted, images: PinnedImages): VersionWish {
+export function wishOf(order: readonly string[], wanted: WantedVersions, images: PinnedImages): VersionWish {
   return {
     order,
     versionOf(service) {
-      const { image, env } = wantedOf(wanted, service)
+      const { image, env } = wantedVersion(wanted, service)
       return { env: { ...env }, ...(image === undefined ? {} : { image: images.get(image)?.text ?? image }) }
     },
   }
@@ -55,13 +55,14 @@ export function wantedByDeploy(
   request: DeployRequest,
   services: readonly string[],
   running: readonly string[],
-): AllWanted {
+): WantedVersions {
   const unknown = request.services?.find((service) => !services.includes(service))
   if (unknown !== undefined)
     throw new Problem('service-unknown', `the request is for service ${unknown}, which is no instance`, {
       cure: `the upstream has ${services.join(', ')}`,
     })
-  const image = request.image ?? (Object.keys(request.env ?? {}).length > 0 ? undefined : todays(running))
+  const image =
+    request.image ?? (Object.keys(request.env ?? {}).length > 0 ? undefined : onlyImageRunning(running))
   return Object.fromEntries(
     services.map((service) => [
       service,
@@ -72,7 +73,7 @@ export function wantedByDeploy(
   )
 }
 
-function todays(running: readonly string[]): string {
+function onlyImageRunning(running: readonly string[]): string {
   const [today, ...others] = [...new Set(running)]
   if (today === undefined || others.length > 0)
     throw new Problem(
@@ -87,7 +88,7 @@ function todays(running: readonly string[]): string {
 }
 
 /** What a release had. Throws `release-unknown` where the stack has instances that it had not. */
-export function wantedByRelease(release: Release, services: readonly string[]): AllWanted {
+export function wantedByRelease(release: Release, services: readonly string[]): WantedVersions {
   return Object.fromEntries(
     services.map((service) => {
       const had = release.services[service]
@@ -100,7 +101,7 @@ export function wantedByRelease(release: Release, services: readonly string[]): 
 }
 
 /** The images to fetch, each once. */
-export function imagesOf(wanted: AllWanted): string[] {
+export function imagesOf(wanted: WantedVersions): string[] {
   return [...new Set(Object.values(wanted).flatMap(({ image }) => image ?? []))]
 }
 

@@ -18,7 +18,7 @@ export function timedPorts({ proxies: _proxies, runtimes: _runtimes, ...host }: 
     Object.fromEntries(
       Object.entries(methods as unknown as Record<string, Method>).map(([name, method]) => [
         name,
-        port === 'clock' && name === 'now' ? method : stopwatch(`${port}.${name}`, method, times),
+        port === 'clock' && name !== 'sleep' ? method : stopwatch(`${port}.${name}`, method, times),
       ]),
     ),
   ])

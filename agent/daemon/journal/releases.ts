@@ -2,7 +2,7 @@
 
 import type { DatabaseSync } from 'node:sqlite'
 import { Problem, reportOf } from '../../../shared/problems.ts'
-import { releaseSchema, type Release, type Releases } from '../../roll/release.ts'
+import { releaseSchema, type Release, type Releases } from '../../roll/releases/release.ts'
 import { jsonOf } from './rows.ts'
 
 /** More than a configuration may keep (100): of what a fault has left behind, no more than this is read. */

@@ -21,7 +21,7 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
   async do({ service }, { roll, report, signal }) {
     const { clock } = roll.ports
     const { health } = roll.stack
-    const startedAt = clock.now()
+    const startedAt = clock.elapsed()
     if (!isExpectedWell(roll, service)) return { asBefore: roll.gates.before[service]?.said ?? '' }
     const others = new Set([...roll.proxy.out].filter((out) => out !== service))
     let inARow = 0
@@ -39,7 +39,7 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
       const starting = isDockerAsked(roll, service) && containers.find((one) => one.health === 'starting')
       if (isSteady && !starting) return { probes: inARow }
       // The probe has its time; Docker, once it is the only one to wait for, as long as its healthcheck may take.
-      const waitedMs = clock.now() - startedAt
+      const waitedMs = clock.elapsed() - startedAt
       // What says itself that it starts for long has that time as well.
       const startMs = Math.max(0, ...containers.map((one) => one.healthcheck?.startPeriodMs ?? 0))
       const timeoutMs = Math.max(

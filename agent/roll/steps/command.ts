@@ -22,10 +22,10 @@ export const command: StepHandler<'command'> = {
     // Of an agent that was killed: it may run yet, and two of them at a time nobody has asked for.
     await removeOneOff(roll, name, signal)
     const by = when === 'before' ? 'wanted' : 'present'
-    const { exitCode, log } = await orRemoved(step, roll, name, () =>
+    const { exitCode, log } = await removedOnFailure(step, roll, name, () =>
       roll.runtime.runOnce(service, { command: words, name, by }, signal),
     )
-    if (exitCode === 0) return { exitCode, ...lastWord(log) }
+    if (exitCode === 0) return { exitCode, ...lastLine(log) }
     throw new Problem(
       'command-failed',
       `\`${words.join(' ')}\` in ${service} ended with exit code ${exitCode}`,
@@ -45,7 +45,12 @@ export function oneOffName({ deployId }: Pick<RollState, 'deployId'>, when: Comm
 }
 
 // What ends the wait (a deadline, a cancel) ends compose, and not the container that it has started.
-async function orRemoved<T>(step: Command, roll: RollState, name: string, run: () => Promise<T>): Promise<T> {
+async function removedOnFailure<T>(
+  step: Command,
+  roll: RollState,
+  name: string,
+  run: () => Promise<T>,
+): Promise<T> {
   try {
     return await run()
   } catch (error) {
@@ -67,7 +72,7 @@ async function removeOneOff({ ports }: RollState, name: string, signal: AbortSig
   if (left) await ports.engine.remove(left.id, signal)
 }
 
-function lastWord(log: readonly string[]): { output?: string } {
+function lastLine(log: readonly string[]): { output?: string } {
   const output = log.findLast((line) => line.trim() !== '')
   return output === undefined ? {} : { output }
 }

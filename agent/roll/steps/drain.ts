@@ -24,25 +24,25 @@ export const drain: StepHandler<'drain'> = {
   async do({ service }, { roll, report, signal }) {
     const { clock } = roll.ports
     const remotes = remotesOf(roll, service, await containersOf(roll, service, signal))
-    const deadline = clock.now() + roll.stack.drainTimeoutMs
+    const deadline = clock.elapsed() + roll.stack.drainTimeoutMs
     let reported = -1
-    let livenessAt = clock.now()
-    let lookedAt = clock.now()
+    let livenessAt = clock.elapsed()
+    let lookedAt = clock.elapsed()
     let passedMs = 0
     let pauseMs = DRAIN_POLL_MS
     for (;;) {
-      const now = clock.now()
+      const now = clock.elapsed()
       passedMs += Math.min(now - lookedAt, Math.max(LOOK_MS_MAX, pauseMs))
       lookedAt = now
       const { count, mayGrow } = await roll.proxy.requestsAt(remotes, passedMs, signal)
-      const tookMs = clock.now() - now
+      const tookMs = clock.elapsed() - now
       if (count === 0 && !mayGrow) return { cut: 0 }
-      if (clock.now() >= deadline) return { cut: count, timedOut: true }
+      if (clock.elapsed() >= deadline) return { cut: count, timedOut: true }
       if (count !== reported) report({ connections: count })
       reported = count
-      if (clock.now() >= livenessAt) {
+      if (clock.elapsed() >= livenessAt) {
         await failIfAnyStopped(roll, roll.proxy.out, signal)
-        livenessAt = clock.now() + LIVENESS_POLL_MS
+        livenessAt = clock.elapsed() + LIVENESS_POLL_MS
       }
       pauseMs = Math.min(Math.max(DRAIN_POLL_MS, DRAIN_POLL_SHARE * tookMs), DRAIN_POLL_MS_MAX)
       await clock.sleep(pauseMs, signal)

@@ -25,11 +25,11 @@ export const soak: StepHandler<'soak'> = {
   deadlineMs: ({ ms }) => ms + 60_000,
   async do({ service, ms }, { roll, report, signal }) {
     const { clock } = roll.ports
-    const startedAt = clock.now()
+    const startedAt = clock.elapsed()
     const end = startedAt + ms
     const traffic = await roll.proxy.openTraffic(signal)
     let lookAt = startedAt + LOOK_MS
-    while (clock.now() < end) {
+    while (clock.elapsed() < end) {
       const all = await failIfAnyStopped(roll, roll.proxy.out, signal)
       await failIfUnhealthy(
         roll,
@@ -37,11 +37,11 @@ export const soak: StepHandler<'soak'> = {
         all.filter((one) => one.service === service),
         signal,
       )
-      if (clock.now() >= lookAt) {
+      if (clock.elapsed() >= lookAt) {
         report(await lookAtTraffic(roll, service, all, traffic, signal))
-        lookAt = clock.now() + Math.max(LOOK_MS, LOOK_SHARE * (clock.now() - startedAt))
+        lookAt = clock.elapsed() + Math.max(LOOK_MS, LOOK_SHARE * (clock.elapsed() - startedAt))
       }
-      await clock.sleep(Math.min(roll.stack.health.intervalMs, Math.max(0, end - clock.now())), signal)
+      await clock.sleep(Math.min(roll.stack.health.intervalMs, Math.max(0, end - clock.elapsed())), signal)
     }
     const all = await failIfAnyStopped(roll, roll.proxy.out, signal)
     return await lookAtTraffic(roll, service, all, traffic, signal)
@@ -57,8 +57,8 @@ async function failIfUnhealthy(
   const { clock } = roll.ports
   const fault = await probeAll(roll, service, containers, signal)
   if (fault === undefined) return
-  const seenBy = clock.now() + CRASH_SEEN_MS_MAX
-  for (let isOver = false; !isOver; isOver = clock.now() >= seenBy) {
+  const seenBy = clock.elapsed() + CRASH_SEEN_MS_MAX
+  for (let isOver = false; !isOver; isOver = clock.elapsed() >= seenBy) {
     await clock.sleep(roll.stack.health.intervalMs, signal)
     for (const container of await containersOf(roll, service, signal))
       await failIfStopped(roll, container, signal)

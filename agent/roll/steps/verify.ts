@@ -64,11 +64,11 @@ async function untilGood(
   signal: AbortSignal,
   look: () => Promise<Problem | undefined>,
 ): Promise<void> {
-  const end = clock.now() + BAD_MS_MAX
+  const end = clock.elapsed() + BAD_MS_MAX
   for (;;) {
     const problem = await look()
     if (!problem) return
-    if (clock.now() >= end) throw problem
+    if (clock.elapsed() >= end) throw problem
     await clock.sleep(BAD_POLL_MS, signal)
   }
 }

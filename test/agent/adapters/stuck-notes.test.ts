@@ -10,7 +10,7 @@ import {
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { stuckNotesOf, warnOfStuck } from '../../../agent/adapters/stuck-notes.ts'
-import type { StuckNote } from '../../../agent/roll/stuck.ts'
+import type { StuckNote } from '../../../agent/roll/stuck/note.ts'
 import { tempDir } from '../../support/host.ts'
 
 const NOTE: StuckNote = {

@@ -7,7 +7,7 @@ import type { Io } from '../../../agent/cli/io.ts'
 import { run, type ResolveOptions } from '../../../agent/cli/resolve.ts'
 import { stuckNotesOf } from '../../../agent/adapters/stuck-notes.ts'
 import type { Ports } from '../../../agent/roll/ports.ts'
-import type { StuckNote } from '../../../agent/roll/stuck.ts'
+import type { StuckNote } from '../../../agent/roll/stuck/note.ts'
 import { Problem } from '../../../shared/problems.ts'
 import { tempDir } from '../../support/host.ts'
 
@@ -56,7 +56,7 @@ function host({ note, look }: { note?: StuckNote; look?: () => Promise<string[]>
     const io = { env: {}, stdout: { write: (text: string) => (out += text) }, signal } as unknown as Io
     const code = await run(stack, { config, data, ...options }, io, async () => ({
       ports,
-      looksWhole: async (of, _ports, _signal, record) => {
+      findFaults: async (of, _ports, _signal, record) => {
         asked.push({ stack: of.name, record })
         return look ? await look() : []
       },

@@ -63,10 +63,10 @@ const textsOf = (...messages: string[]) => ({
   f: `services:\n${messages.map((message, index) => `  app${index}: {environment: [M=${message}]}\n`).join('')}`,
 })
 
-const wantedOf = (service: string) => ({ env: { M: service } })
+const wantedVersion = (service: string) => ({ env: { M: service } })
 
 test('every service gets what is wanted of it, and those that are not updated stay', () => {
-  expect(composeTextsWith(textsOf('a', 'a', 'a'), ['app0', 'app2'], wantedOf)).toEqual(
+  expect(composeTextsWith(textsOf('a', 'a', 'a'), ['app0', 'app2'], wantedVersion)).toEqual(
     textsOf('app0', 'a', 'app2'),
   )
 })

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { verifyFrame } from '../../../agent/daemon/verify.ts'
 import { releaseToGoBackTo, checkOrder } from '../../../agent/roll/wanted.ts'
-import type { Release } from '../../../agent/roll/release.ts'
+import type { Release } from '../../../agent/roll/releases/release.ts'
 import type { Chat } from '../../../shared/chat/chat.ts'
 import { deployId } from '../../../shared/deploy-id.ts'
 import { CHAT_TTL_MS } from '../../../shared/limits.ts'

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import type { StackConfig } from '../../../agent/config/config.ts'
-import { looksWhole } from '../../../agent/roll/whole.ts'
+import { findFaults } from '../../../agent/roll/stuck/consistency.ts'
 import type { Hurt } from '../../support/world/containers.ts'
 import { FakeWorld, HEALTH, type Life, type WorldOptions } from '../../support/fake-world.ts'
 
@@ -383,9 +383,9 @@ test('a worker_shutdown_timeout is warned of', async () => {
 test('`resolve` asks as the roll does, and takes what was sick before for what it was', async () => {
   const world = new FakeWorld({ app: { hosts: ['hello.example'] } })
   const never = new AbortController().signal
-  expect(await world.run(looksWhole(world.stack, world.ports, never))).toEqual([])
+  expect(await world.run(findFaults(world.stack, world.ports, never))).toEqual([])
   world.hurt('app1', { mode: 'sick' })
-  expect(await world.run(looksWhole(world.stack, world.ports, never))).toEqual([
+  expect(await world.run(findFaults(world.stack, world.ports, never))).toEqual([
     expect.stringMatching(/^app1: .* 500/),
   ])
 })

@@ -34,7 +34,7 @@ vi.mock(import('../../../agent/roll/record.ts'), async (original) => {
     resumeRoll: async (deployId, stack, progress, ports, signal) => {
       const resumed = await record.resumeRoll(deployId, stack, progress, ports, signal)
       if (planted.bug !== 'the journal is believed') return resumed
-      const begun = record.begunOf(progress)
+      const begun = record.begunSteps(progress)
       const updated = new Set(begun.flatMap((step) => (step.kind === 'update' ? [step.service] : [])))
       vi.spyOn(resumed.state.runtime, 'updated', 'get').mockReturnValue(updated)
       vi.spyOn(resumed.state.proxy, 'isLoaded', 'get').mockReturnValue(true)

@@ -1,7 +1,7 @@
 // What a tag or a digest without its repository means, by what runs and by what the policy allows; and where it could mean several.
 
 import { expect, test } from 'vitest'
-import { inFull } from '../../../agent/roll/policy.ts'
+import { withRepository } from '../../../agent/roll/policy.ts'
 import { stackConfig } from '../../support/host.ts'
 
 const DIGEST = `sha256:${'a'.repeat(64)}`
@@ -25,7 +25,7 @@ test.each<[string, { allow?: string[]; runs: string[]; named?: object }, string]
   ],
   ['the only one allowed, where nothing has a name', { runs: [], allow: ['acme/x'] }, 'acme/x:v2'],
 ])('%s', (_, { allow, runs, named = { tag: 'v2' } }, image) => {
-  expect(inFull(stack(allow), { ...named, reason: 'x' }, runs)).toEqual({ image, reason: 'x' })
+  expect(withRepository(stack(allow), { ...named, reason: 'x' }, runs)).toEqual({ image, reason: 'x' })
 })
 
 test.each<[string, { allow?: string[]; runs: string[] }, RegExp]>([
@@ -38,7 +38,7 @@ test.each<[string, { allow?: string[]; runs: string[] }, RegExp]>([
   ['nothing that runs has a name', { runs: [] }, /no image that has one/],
   ['nothing is allowed', { runs: ['hello'], allow: [] }, /no image/],
 ])('refused: %s', (_, { allow, runs }, message) => {
-  expect(() => inFull(stack(allow), { tag: 'v2' }, runs)).toThrow(
+  expect(() => withRepository(stack(allow), { tag: 'v2' }, runs)).toThrow(
     expect.objectContaining({
       code: 'request-invalid',
       message: expect.stringMatching(message),
@@ -49,5 +49,5 @@ test.each<[string, { allow?: string[]; runs: string[] }, RegExp]>([
 
 test('what names neither is left as it is', () => {
   const request = { image: 'hello:v2' }
-  expect(inFull(stack(), request, [])).toBe(request)
+  expect(withRepository(stack(), request, [])).toBe(request)
 })

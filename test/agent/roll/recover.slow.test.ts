@@ -1,7 +1,7 @@
 // What becomes of a roll that its agent's end has interrupted, and of a stack whose way back failed too.
 
 import { describe, expect, test } from 'vitest'
-import { looksWhole } from '../../../agent/roll/whole.ts'
+import { findFaults } from '../../../agent/roll/stuck/consistency.ts'
 import { FakeWorld, type Life } from '../../support/fake-world.ts'
 import type { Fault } from '../../support/world/faults.ts'
 import { COMPOSE_PATH, proxyPath } from '../../support/world/stack-files.ts'
@@ -261,7 +261,7 @@ describe('a stack that is stuck', () => {
     const [world] = await stuckWorld()
     const note = world.stuck.read()
     const { signal } = new AbortController()
-    const wrong = () => world.run(looksWhole(world.stack, world.ports, signal, note?.record))
+    const wrong = () => world.run(findFaults(world.stack, world.ports, signal, note?.record))
     expect(await wrong()).toContain(`app1 is down in ${PROXY_PATH}`)
     for (const files of world.stuck.kept)
       for (const [path, text] of Object.entries(files)) world.files.inode(path).text = text

@@ -1,8 +1,8 @@
 // Which release a rollback means, which build is too old, and which images go with a release that is forgotten.
 
 import { describe, expect, test } from 'vitest'
-import { forgetOld, keepImages } from '../../../agent/roll/kept-images.ts'
-import { type Release, type Releases, isSameVersion } from '../../../agent/roll/release.ts'
+import { forgetOld, keepImages } from '../../../agent/roll/releases/kept-images.ts'
+import { type Release, type Releases, isSameVersion } from '../../../agent/roll/releases/release.ts'
 import {
   checkOrder,
   imagesOf,

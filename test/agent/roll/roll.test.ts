@@ -253,3 +253,20 @@ test('an image for another platform is refused before anything moves, unless suc
   }
   expect((await emulating.roll({ image: `${IMAGE}:arm2` })).status).toBe('succeeded')
 })
+
+test.each([
+  ['forward', 3 * 3600_000],
+  ['back', -3 * 3600_000],
+])(
+  'the machine’s clock is set %s in the middle of a roll: no wait ends early, and none late',
+  async (_, byMs) => {
+    const world = new FakeWorld()
+    world.images.push(`${IMAGE}:slow`, fakeImage('slow', { startMs: 1500 }))
+    // Both while an instance starts, and while the other drains.
+    for (const at of [1000, 2500]) world.clock.after(at, () => world.clock.set(byMs))
+    const life = await world.roll({ image: `${IMAGE}:slow` })
+    expect(life.end).toMatchObject({ type: 'succeeded', changed: true })
+    expect(life.end?.type === 'succeeded' && life.end.ms).toBeLessThan(60_000)
+    expect(await world.faultsAfter('changed')).toEqual([])
+  },
+)

@@ -15,6 +15,7 @@ const TICK_MS = 5
 export class VirtualClock implements Clock {
   readonly #startedAt = 1_700_000_000_000
   #now = this.#startedAt
+  #setMs = 0
   #changedAt = this.#now
   #tickAt = this.#now
   readonly #timers: Timer[] = []
@@ -23,7 +24,12 @@ export class VirtualClock implements Clock {
   onTick: () => void = () => {}
 
   now(): number {
-    return this.#now
+    return this.#now + this.#setMs
+  }
+
+  /** Somebody sets the machine's clock. */
+  set(byMs: number): void {
+    this.#setMs += byMs
   }
 
   /** Milliseconds since the world began. */

@@ -142,7 +142,7 @@ export class Faults {
     if (typeof method !== 'function') return method
     const bound = (...args: unknown[]): unknown => Reflect.apply(method, target, args)
     if (port !== 'clock') return (...args: unknown[]) => this.#call(`${port}.${name}` as Method, bound, args)
-    if (name === 'now') return bound
+    if (name === 'now' || name === 'elapsed') return bound
     return (...args: unknown[]) => this.#alive(bound(...args) as Promise<unknown>)
   }
 

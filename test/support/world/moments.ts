@@ -2,7 +2,7 @@
 // user's files and what was asked for, and nothing of how a roll goes about it.
 
 import type { StackConfig } from '../../../agent/config/config.ts'
-import type { Release } from '../../../agent/roll/release.ts'
+import type { Release } from '../../../agent/roll/releases/release.ts'
 import { Problem } from '../../../shared/problems.ts'
 import { isRollback, type AnyRequest, type DeployRequest } from '../../../shared/request.ts'
 import type { FakeCompose } from './compose.ts'

@@ -130,7 +130,7 @@ export class FakeNginx {
 
   /** The generations that have a worker, the newest last. */
   generations(): readonly Generation[] {
-    const now = this.#clock.now()
+    const now = this.#clock.elapsed()
     const isOver = ({ quitAt, inFlight, keepaliveMs }: Generation) =>
       quitAt !== undefined && inFlight === 0 && now >= quitAt + keepaliveMs
     if (this.#generations.some(isOver))
@@ -265,7 +265,7 @@ export class FakeNginx {
 
   #isOverLimit({ isLimited, names }: Site): boolean {
     if (!isLimited) return false
-    const [key, now] = [names.join(), this.#clock.now()]
+    const [key, now] = [names.join(), this.#clock.elapsed()]
     const isOver = now - (this.#askedAt.get(key) ?? -Infinity) < LIMIT_MS
     if (!isOver) this.#askedAt.set(key, now)
     return isOver
@@ -343,7 +343,7 @@ export class FakeNginx {
 
   #quit(generation: Generation): void {
     generation.isAccepting = false
-    generation.quitAt = this.#clock.now()
+    generation.quitAt = this.#clock.elapsed()
     this.#clock.touch()
     this.onQuit(generation)
   }

@@ -2,7 +2,7 @@
 
 import type { ProblemCode } from '../../../shared/problems.ts'
 import { isRollback, type AnyRequest, type DeployRequest } from '../../../shared/request.ts'
-import type { Release } from '../../../agent/roll/release.ts'
+import type { Release } from '../../../agent/roll/releases/release.ts'
 import type { FakeWorld } from '../fake-world.ts'
 import type { FakeDeploy } from './deploy.ts'
 import { versionOf } from './moments.ts'
@@ -23,7 +23,7 @@ export interface Expectation {
 
 export function expectationOf(world: FakeWorld, request: AnyRequest, isAutomatic: boolean): Expectation {
   const { files, stack, proxyPath } = world
-  const wanted = wantedOf(world, request)
+  const wanted = wantedVersion(world, request)
   return {
     end:
       world.stuck.read() && isAutomatic
@@ -63,7 +63,7 @@ function isThere(world: FakeWorld, wanted: Expectation['wanted']): boolean {
   )
 }
 
-function wantedOf(world: FakeWorld, request: AnyRequest): Expectation['wanted'] | ProblemCode {
+function wantedVersion(world: FakeWorld, request: AnyRequest): Expectation['wanted'] | ProblemCode {
   if (isRollback(request)) {
     const release = releaseOf(world.releases.list(), request.release)
     if (!release) return 'release-unknown'

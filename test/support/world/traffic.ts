@@ -143,7 +143,7 @@ export class Traffic {
   }
 
   #settle(): void {
-    const now = this.#clock.now()
+    const now = this.#clock.elapsed()
     if (!this.#inFlight.some(({ endsAt }) => endsAt <= now)) return
     for (const request of this.#inFlight) if (request.endsAt <= now) this.#end(request)
     this.#inFlight = this.#inFlight.filter(({ endsAt }) => endsAt > now)
@@ -170,7 +170,7 @@ export class Traffic {
     if (!container) return false
     // One family after the other, as nginx does.
     const ip = server.ips[this.sent % server.ips.length] ?? ''
-    this.#inFlight.push({ generation, ip, port: server.port, container, endsAt: this.#clock.now() + ms })
+    this.#inFlight.push({ generation, ip, port: server.port, container, endsAt: this.#clock.elapsed() + ms })
     generation.inFlight += 1
     container.inFlight += 1
     return true

@@ -8,7 +8,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { HINTS_KEPT_MAX, Journal, KEPT_MS } from '../../../../agent/daemon/journal/journal.ts'
 import type { VerifiedDeploy } from '../../../../agent/daemon/verified-deploy.ts'
 import type { StoredNotice } from '../../../../agent/notify/notice.ts'
-import type { NewRelease } from '../../../../agent/roll/release.ts'
+import type { NewRelease } from '../../../../agent/roll/releases/release.ts'
 import { EVENT_BYTES_MAX, REQUEST_TTL_MS_MAX, SIGNATURE_AGE_SECONDS_MAX } from '../../../../shared/limits.ts'
 import { takenIn, tempDir } from '../../../support/host.ts'
 

@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { expect, onTestFinished, test } from 'vitest'
 import { Journal } from '../../../../agent/daemon/journal/journal.ts'
 import { RELEASES_LISTED_MAX } from '../../../../agent/daemon/journal/releases.ts'
-import type { NewRelease } from '../../../../agent/roll/release.ts'
+import type { NewRelease } from '../../../../agent/roll/releases/release.ts'
 import { takenIn, tempDir } from '../../../support/host.ts'
 
 const DAY_MS = 24 * 3600_000

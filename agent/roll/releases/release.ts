@@ -2,8 +2,8 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
-import type { StackConfig } from '../config/config.ts'
-import type { Observed } from './observe.ts'
+import type { StackConfig } from '../../config/config.ts'
+import type { Observed } from '../observe.ts'
 
 const serviceSchema = z.object({
   /** As the compose file names it: `repository:tag@sha256:…`, or an image's ID where it exists on this host only. */

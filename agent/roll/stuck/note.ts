@@ -1,7 +1,7 @@
 // A stack that is stuck: the note that locks it until a person, or a deploy that succeeds, has set it right.
 
 import { z } from 'zod'
-import type { Texts } from './runtime.ts'
+import type { Texts } from '../runtime.ts'
 
 export const stuckNoteSchema = z.object({
   deploy: z.string(),

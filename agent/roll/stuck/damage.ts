@@ -1,16 +1,16 @@
 // What a person finds where even the way back failed: who serves, which files differ, and the commands that would repair it.
 
-import type { Damage } from '../../shared/events.ts'
-import { reportOf } from '../../shared/problems.ts'
-import type { Container } from '../ports.ts'
-import { missingIn, remotesOf, type RollState } from './context.ts'
-import type { WrittenState } from './proxy.ts'
-import { quoted } from './quoted.ts'
-import { within } from './run-steps.ts'
-import { faultOf, probeAll } from './steps/await-healthy.ts'
-import { strategyOf } from './strategies/index.ts'
-import type { StuckNotes } from './stuck.ts'
-import type { Texts } from './runtime.ts'
+import type { Damage } from '../../../shared/events.ts'
+import { reportOf } from '../../../shared/problems.ts'
+import type { Container } from '../../ports.ts'
+import { missingIn, remotesOf, type RollState } from '../context.ts'
+import type { WrittenState } from '../proxy.ts'
+import { quoted } from '../quoted.ts'
+import { within } from '../run-steps.ts'
+import { faultOf, probeAll } from '../steps/await-healthy.ts'
+import { strategyOf } from '../strategies/index.ts'
+import type { StuckNotes } from './note.ts'
+import type { Texts } from '../runtime.ts'
 
 /** Looking must not take longer than a person would wait for what was found. */
 const LOOK_MS_MAX = 30_000

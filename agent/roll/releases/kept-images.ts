@@ -1,8 +1,8 @@
 // The images of the releases that can be gone back to: each has a name of ours while its release is kept, so that no clean-up takes it, and
 // when its release is forgotten the image goes too, unless somebody still needs it.
 
-import { parseImage } from '../../shared/image.ts'
-import type { Engine } from '../ports.ts'
+import { parseImage } from '../../../shared/image.ts'
+import type { Engine } from '../../ports.ts'
 import type { Release, Releases } from './release.ts'
 
 /** Whose releases they are. */

@@ -1,12 +1,12 @@
 // The release that a roll makes: what each instance runs, pinned, on record, with its images kept, and the oldest forgotten.
 
-import type { RollState } from './context.ts'
+import type { RollState } from '../context.ts'
 import { forgetOld, keepImages } from './kept-images.ts'
-import type { Progress } from './record.ts'
+import type { Progress } from '../record.ts'
 import { envKeys, isNewest, isSameVersion, type NewRelease, type ReleasedServices } from './release.ts'
-import type { RollContext } from './roll-context.ts'
-import { fullName } from './steps/pull.ts'
-import { wantedOf } from './wanted.ts'
+import type { RollContext } from '../roll-context.ts'
+import { fullName } from '../steps/pull.ts'
+import { wantedVersion } from '../wanted.ts'
 
 /** Records it, once for each deploy. Its number: of the newest release, where that is the same version. */
 export async function recordRelease(
@@ -48,7 +48,7 @@ export async function recordRelease(
     reason: progress.reason ?? null,
     at: ports.clock.now(),
     builtAt: progress.builtAt ?? null,
-    of: progress.goesBackTo === undefined ? undefined : originOf(progress.goesBackTo, known),
+    of: progress.rollbackTarget === undefined ? undefined : originOf(progress.rollbackTarget, known),
     services,
     files: { before: state.runtime.textsBefore, after: state.runtime.texts },
   })
@@ -96,7 +96,7 @@ async function servicesNow(
   const before = await servicesBefore(state, keys, signal)
   return Object.fromEntries(
     Object.entries(before).map(([service, was]) => {
-      const { image, env } = wantedOf(state.wanted, service)
+      const { image, env } = wantedVersion(state.wanted, service)
       const pinned = image === undefined ? undefined : state.images.get(image)
       return [
         service,

@@ -1,14 +1,14 @@
 // Whether a stack is whole, by what is there now: what runs is what its files say, on one version, with every server in.
 
-import type { Version } from '../../shared/plan.ts'
-import { reportOf } from '../../shared/problems.ts'
-import type { StackConfig } from '../config/config.ts'
-import type { Ports } from './ports.ts'
-import { askerFrom, faultAt, remotesAt, type Gates } from './gates/gates.ts'
-import { rehearse, type Scene } from './gates/rehearse.ts'
-import { addressesFrom, observe, type Member, type Observed } from './observe.ts'
-import type { Runtime } from './runtime.ts'
-import { readRecord, type Progress } from './record.ts'
+import type { Version } from '../../../shared/plan.ts'
+import { reportOf } from '../../../shared/problems.ts'
+import type { StackConfig } from '../../config/config.ts'
+import type { Ports } from '../ports.ts'
+import { askerFrom, faultAt, remotesAt, type Gates } from '../gates/gates.ts'
+import { rehearse, type Scene } from '../gates/rehearse.ts'
+import { addressesFrom, observe, type Member, type Observed } from '../observe.ts'
+import type { Runtime } from '../runtime.ts'
+import { readRecord, type Progress } from '../record.ts'
 
 /** A look, and no roll. */
 const NOTHING_WISHED = { order: [], versionOf: () => ({ env: {} }) }
@@ -17,7 +17,7 @@ const NOTHING_WISHED = { order: [], versionOf: () => ({ env: {} }) }
  * What is still wrong, a sentence each; nothing when the stack is whole. With the record of a roll, a server that was in before it and is
  * `down` now is wrong too: without one, the user may have wanted that. What was sick before that roll may be sick.
  */
-export async function looksWhole(
+export async function findFaults(
   stack: StackConfig,
   ports: Ports,
   signal: AbortSignal,

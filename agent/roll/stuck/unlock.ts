@@ -1,20 +1,22 @@
 // Before a roll of a stack that is stuck: what comes by itself is refused, what a person asks for first tries the way back once more.
 
-import { Problem, reportOf } from '../../shared/problems.ts'
-import type { StackConfig } from '../config/config.ts'
-import type { Ports } from './ports.ts'
-import { readRecord, resumeRoll, takenBy } from './record.ts'
-import type { RollContext } from './roll-context.ts'
-import { undo } from './undo.ts'
-import { looksWhole } from './whole.ts'
+import { Problem, reportOf } from '../../../shared/problems.ts'
+import type { StackConfig } from '../../config/config.ts'
+import type { Ports } from '../ports.ts'
+import { Course } from '../course.ts'
+import { readRecord, resumeRoll } from '../record.ts'
+import type { RollContext } from '../roll-context.ts'
+import { undo } from '../undo.ts'
+import { findFaults } from './consistency.ts'
 
 /** Lets a deploy pass when the stack is not stuck, or is whole again. Throws `stack-locked`. */
-export async function passLock(
+export async function retryUndoIfStuck(
   stack: StackConfig,
   ports: Ports,
-  { stuck, deploy, emit }: RollContext,
+  context: RollContext,
   signal: AbortSignal,
 ): Promise<void> {
+  const { stuck, deploy, emit } = context
   const note = stuck.read()
   if (!note) return
   const since = `stack ${stack.name} is stuck since deploy ${note.deploy} (${new Date(note.at).toISOString()})`
@@ -29,14 +31,14 @@ export async function passLock(
   try {
     const { progress } = readRecord(note.record)
     const resumed = progress && (await resumeRoll(note.deploy, stack, progress, ports, signal))
-    if (resumed && !resumed.changed)
-      await undo(
-        resumed.state,
-        takenBy(progress),
-        // This deploy has no plan yet: until it has, these are its steps. Should the agent end here, the note is still there.
-        { emit, told: 0, onTaken: () => {} },
-      )
-    const wrong = await looksWhole(stack, ports, signal, note.record)
+    if (resumed && !resumed.changed) {
+      // This deploy has no plan yet: until it has, these are its steps. Should the agent end here, the stuck one's record is still there.
+      const own = { ...context, remember: () => {} }
+      const options = { attempt: 0, context: own, startedAt: ports.clock.elapsed() }
+      const former = { code: 'stack-locked' as const, message: note.why }
+      await undo(new Course(resumed.state, { ...progress, nextStep: 0 }, options), former)
+    }
+    const wrong = await findFaults(stack, ports, signal, note.record)
     if (wrong.length > 0) throw new Problem('stack-locked', wrong.join('; '))
     stuck.clear()
   } catch (error) {
