@@ -4,19 +4,25 @@
 import { dirname, resolve } from 'node:path/posix'
 import { Problem } from '../../shared/problems.ts'
 import { parseDump, type ConfigFile } from './dump.ts'
+import { commandOf } from './command.ts'
 import type { Place } from './place.ts'
+import { workersIn } from './reload.ts'
 import { parseTree, type Directive } from './tokens.ts'
 
 /** More files than any configuration has: an include that goes round in circles ends here. */
 const FILES_MAX = 1000
 
-/** Every file that nginx reads, the main one first. `stopped`: names of containers that do not run. Throws `nginx-refused`. */
+/**
+ * Every file that nginx reads, as it was started, the main one first. `stopped`: names of containers that do not run. Throws `nginx-refused`,
+ * `nginx-not-running`.
+ */
 export async function readConfiguration(
   place: Place,
   stopped: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<ConfigFile[]> {
-  const dump = await place.exec(['nginx', '-T'], signal)
+  const { master } = await workersIn(place, signal)
+  const dump = await place.exec([...commandOf(master), '-T'], signal)
   if (dump.exitCode === 0) return parseDump(dump.stdout)
   const unresolved = /host not found in upstream "([^":]+)/.exec(dump.stderr)?.[1]
   const main = /configuration file (\/.*) test failed/.exec(dump.stderr)?.[1]

@@ -2,6 +2,7 @@
 
 import { Problem } from '../../shared/problems.ts'
 import type { Clock } from '../ports.ts'
+import { commandOf, isMaster } from './command.ts'
 import type { Place } from './place.ts'
 
 /** nginx needs about 0.15 s for a reload; one that takes this long was refused or hangs. */
@@ -26,7 +27,7 @@ export async function reload(
   const startedAt = clock.elapsed()
   let isChecked = false
   if (!(await place.hangUp(old.master, signal))) {
-    const { exitCode, stderr } = await place.exec(['nginx', '-s', 'reload'], signal)
+    const { exitCode, stderr } = await place.exec([...commandOf(old.master), '-s', 'reload'], signal)
     if (exitCode !== 0) throw new Problem('nginx-reload-failed', `nginx -s reload failed: ${stderr.trim()}`)
   }
   for (;;) {
@@ -37,7 +38,7 @@ export async function reload(
     if (isNewThere && remaining.every(({ isQuitting }) => isQuitting)) return remaining.map(({ pid }) => pid)
     const waitedMs = clock.elapsed() - startedAt
     if (waitedMs > RELOAD_CHECK_MS && !isChecked) {
-      await checkAccepted(place, file, signal)
+      await checkAccepted(place, commandOf(old.master), file, signal)
       isChecked = true
     }
     if (waitedMs > RELOAD_MS_MAX)
@@ -49,8 +50,13 @@ export async function reload(
   }
 }
 
-async function checkAccepted(place: Place, file: string, signal: AbortSignal): Promise<void> {
-  const { exitCode, stderr } = await place.exec(['nginx', '-t'], signal)
+async function checkAccepted(
+  place: Place,
+  command: readonly string[],
+  file: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { exitCode, stderr } = await place.exec([...command, '-t'], signal)
   if (exitCode === 0) return
   throw new Problem('nginx-refused', `nginx refuses ${file} as edited`, {
     log: stderr.trim().split('\n').slice(-5),
@@ -66,7 +72,7 @@ interface Worker {
 /** nginx's master process, and the workers of it. Throws `nginx-not-running`. */
 export async function workersIn(place: Place, signal: AbortSignal) {
   const processes = await place.processes(signal)
-  const masters = processes.filter(({ title }) => title.startsWith('nginx: master process'))
+  const masters = processes.filter(isMaster)
   const [master] = masters
   if (!master)
     throw new Problem('nginx-not-running', `${place.name} has no nginx master process`, {

@@ -150,9 +150,10 @@ export function fakeEngine(world: World): Engine {
         await clock.sleep(80, signal)
         const container = running(id)
         const nginx = nginxIn(id)
-        if (nginx && argv.join(' ') === 'nginx -T') return nginx.dump()
-        if (nginx && argv.join(' ') === 'nginx -t') return { ...nginx.dump(), stdout: '' }
-        if (nginx && argv.join(' ') === 'nginx -s reload') {
+        const told = argv[0] === 'nginx' ? argv.at(-1) : undefined
+        if (nginx && told === '-T') return nginx.dump()
+        if (nginx && told === '-t') return { ...nginx.dump(), stdout: '' }
+        if (nginx && told === 'reload') {
           nginx.hangUp()
           return { exitCode: 0, stdout: '', stderr: '' }
         }
