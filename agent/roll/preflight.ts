@@ -13,7 +13,7 @@ import { rehearse } from './gates/rehearse.ts'
 import { observe, type Member, type Observed } from './observe.ts'
 import { checkSomebodyServes, rollingOrder } from './order.ts'
 import { checkPolicy, withRepository } from './policy.ts'
-import { strategyOf } from './strategies/index.ts'
+import { strategyFor, strategyOf } from './strategies/index.ts'
 import { UNTOUCHED, type RollFacts, type Target } from './strategies/strategy.ts'
 import { isNewest, type Release } from './releases/release.ts'
 import {
@@ -36,9 +36,6 @@ import { warnOfMovedTags } from './warnings.ts'
 
 /** States of a container that runs, or ran and has ended: as compose made it, to be made anew. */
 const RUN_OR_ENDED: readonly Container['state'][] = ['running', 'restarting', 'exited', 'dead', 'created']
-
-/** What every roll goes by. */
-const STRATEGY = { strategy: 'in-place' }
 
 export interface Preflight {
   readonly observed: Observed
@@ -77,7 +74,8 @@ export async function preflight(
       throw new Problem('container-missing', `service ${service} has no running container`, {
         cure: `start it with \`docker compose up -d ${service}\` first`,
       })
-  const strategy = strategyOf(STRATEGY)
+  const name = strategyFor(observed.proxy)
+  const strategy = strategyOf({ strategy: name })
   strategy.check(observed.proxy)
 
   const services = members.map(({ service }) => service)
@@ -116,8 +114,8 @@ export async function preflight(
         after: commandOf(stack, stack.after, defined, order),
       }
   const facts: RollFacts = {
-    ...STRATEGY,
-    members: members.filter(({ isLive }) => isLive).map(({ name }) => name),
+    strategy: name,
+    members: members.filter(({ isLive }) => isLive).map((member) => member.name),
     targets: order.flatMap((service) => targetOf(service, observed, wanted)),
     images: [...images],
     soakMs: stack.soakMs,

@@ -156,7 +156,10 @@ function layouts(nginxConf: string) {
     depending: { files: { 'docker-compose.yml': DEPENDING, 'app.env': 'LOG=on\n' } },
     init: {
       files: {
-        'docker-compose.yml': SEED_COMPOSE.replace('    volumes:', '    init: true\n    volumes:'),
+        'docker-compose.yml': SEED_COMPOSE.replace(
+          '    volumes:',
+          "    init: true\n    command: [nginx, -c, /cfg/nginx.conf, -g, 'daemon off;']\n    volumes:",
+        ).replace(SEED_MOUNT, './proxy/nginx.conf:/cfg/nginx.conf'),
       },
     },
   } satisfies Record<string, Layout>
@@ -350,7 +353,7 @@ test('requests that go by IPv6, longer than old workers live, and an nginx.conf 
   expect(await readFile(join(stack.folder, 'proxy/nginx.conf'))).toEqual(latin1(await seedNginxConf()))
 })
 
-test('an nginx whose master is not the first process of its container', async () => {
+test('an nginx whose master is not the first process of its container, with a configuration file of its own name', async () => {
   const { events } = await rolls('init')
   expect(warningsOf(events)).toEqual([])
 })

@@ -1,11 +1,17 @@
 // The strategies: a file each, and one line here.
 
 import { Problem } from '../../../shared/problems.ts'
+import type { ProxySeen } from '../proxy.ts'
 import { inPlace } from './in-place.ts'
 import type { RollFacts, Strategy } from './strategy.ts'
 
 const STRATEGIES: Readonly<Record<string, Strategy>> = {
   'in-place': inPlace,
+}
+
+/** The name of the one that a stack is rolled by, as its proxy stands. */
+export function strategyFor(_proxy: ProxySeen): string {
+  return 'in-place'
 }
 
 /** Throws `journal-unusable` for one that only another version of the agent knows. */
