@@ -3,8 +3,8 @@
 import http from 'node:http'
 import https from 'node:https'
 import type Docker from 'dockerode'
-import { endpoint } from '../endpoint.ts'
-import { call } from '../engine-call.ts'
+import { endpoint } from './endpoint.ts'
+import { call } from './call.ts'
 
 export interface Client {
   docker(): Promise<Docker>

@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import type { Containers } from '../../ports.ts'
-import { LOG_ENTRIES_MAX, endOfLog, linesOfLog } from '../container-log.ts'
-import { CONFIG_FILES, envFilesIn, readContainer } from '../container.ts'
-import { call, containerProblem, isNotFound, isStatus } from '../engine-call.ts'
+import { LOG_ENTRIES_MAX, endOfLog, linesOfLog } from './container-log.ts'
+import { CONFIG_FILES, envFilesIn, readContainer } from './container.ts'
+import { call, containerProblem, isNotFound, isStatus } from './call.ts'
 import type { Client } from './client.ts'
 
 /** A removal takes some 50 ms. */

@@ -2,9 +2,9 @@
 
 import { imageRef } from '../../../shared/image.ts'
 import type { Images } from '../../ports.ts'
-import { isNotFound, isStatus } from '../engine-call.ts'
-import { readImage } from '../image.ts'
-import { isPullable, pullImage } from '../pull.ts'
+import { isNotFound, isStatus } from './call.ts'
+import { readImage } from './image.ts'
+import { isPullable, pullImage } from './pull.ts'
 import type { Client } from './client.ts'
 
 export function dockerImages({ ask }: Client): Images {

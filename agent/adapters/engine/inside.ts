@@ -5,9 +5,9 @@ import { finished } from 'node:stream/promises'
 import type Docker from 'dockerode'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container, Inside } from '../../ports.ts'
-import { call, stoppedProblem } from '../engine-call.ts'
-import { countEstablished } from '../proc-net.ts'
-import { hostConnections, hostFile, hostProcesses } from '../proc.ts'
+import { call, stoppedProblem } from './call.ts'
+import { countEstablished } from './proc-net.ts'
+import { hostConnections, hostFile, hostProcesses } from './proc.ts'
 import type { Client } from './client.ts'
 
 export function dockerInside({ ask }: Client): Inside {

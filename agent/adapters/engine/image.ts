@@ -1,8 +1,8 @@
 // An image as the roll needs it, out of what the engine says of one.
 
 import type Docker from 'dockerode'
-import { parseImage } from '../../shared/image.ts'
-import type { Image } from '../ports.ts'
+import { parseImage } from '../../../shared/image.ts'
+import type { Image } from '../../ports.ts'
 
 /** Said of an image in a containerd image store, by Docker 29.2 and newer: the repositories that it was pulled from or pushed to. */
 interface WithIdentity {

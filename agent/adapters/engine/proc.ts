@@ -2,7 +2,7 @@
 // undefined elsewhere, as on Docker Desktop or in a container, and the engine is asked instead (15 to 60 ms).
 
 import { lstat, readFile } from 'node:fs/promises'
-import type { Container, Process } from '../ports.ts'
+import type { Container, Process } from '../../ports.ts'
 
 /** TCP connections in the container's network namespace, as the kernel's tables. One that cannot be read is not an empty one. */
 export async function hostConnections(container: Container): Promise<string | undefined> {

@@ -1,10 +1,10 @@
 // Pulls an image by the docker CLI, which knows the host's logins and credential helpers, and says what a failure means and what cures it.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Problem, type ProblemCode } from '../../shared/problems.ts'
-import type { Engine } from '../ports.ts'
-import { run } from './command.ts'
-import { lastLines } from './compose.ts'
+import { Problem, type ProblemCode } from '../../../shared/problems.ts'
+import type { Engine } from '../../ports.ts'
+import { run } from '../command.ts'
+import { lastLines } from '../compose.ts'
 
 /** A registry that is being restarted, or a line that broke: three are as many as a person would try. */
 const TRIES_MAX = 3

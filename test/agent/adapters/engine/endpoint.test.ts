@@ -1,7 +1,7 @@
 // The engine's address, as the docker CLI has it.
 
 import { expect, test } from 'vitest'
-import { optionsOf } from '../../../agent/adapters/endpoint.ts'
+import { optionsOf } from '../../../../agent/adapters/engine/endpoint.ts'
 
 const context = (Name: string, Host: string, TLSMaterial: object = {}) =>
   JSON.stringify({ Name, Metadata: {}, Endpoints: { docker: { Host, SkipTLSVerify: false } }, TLSMaterial })

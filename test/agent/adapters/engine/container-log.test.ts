@@ -1,7 +1,7 @@
 // The end of a log, out of the frames in which the engine sends it.
 
 import { expect, test } from 'vitest'
-import { endOfLog, linesOfLog, LOG_BYTES_MAX } from '../../../agent/adapters/container-log.ts'
+import { endOfLog, linesOfLog, LOG_BYTES_MAX } from '../../../../agent/adapters/engine/container-log.ts'
 
 function framed(text: string): Buffer {
   const payload = Buffer.from(text)

@@ -2,8 +2,8 @@
 
 import type Docker from 'dockerode'
 import { expect, test } from 'vitest'
-import { readContainer } from '../../../agent/adapters/container.ts'
-import { readImage } from '../../../agent/adapters/image.ts'
+import { readContainer } from '../../../../agent/adapters/engine/container.ts'
+import { readImage } from '../../../../agent/adapters/engine/image.ts'
 
 test.each([
   [

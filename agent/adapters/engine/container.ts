@@ -1,7 +1,7 @@
 // A container as the agent needs it, of what the engine says of one.
 
 import type Docker from 'dockerode'
-import type { Container, Healthcheck } from '../ports.ts'
+import type { Container, Healthcheck } from '../../ports.ts'
 
 export const CONFIG_FILES = 'com.docker.compose.project.config_files'
 const ENV_FILES = 'com.docker.compose.project.environment_file'

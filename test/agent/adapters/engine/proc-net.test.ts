@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { countEstablished } from '../../../agent/adapters/proc-net.ts'
+import { countEstablished } from '../../../../agent/adapters/engine/proc-net.ts'
 
 // As a kernel prints them: 10.218.136.3:3000 is 0388DA0A:0BB8.
 const HEADER =

@@ -1,6 +1,6 @@
 // The kernel's table of TCP connections, as /proc/net/tcp and tcp6 show it (proc_net_tcp.txt in the kernel's documentation).
 
-import type { Remote } from '../ports.ts'
+import type { Remote } from '../../ports.ts'
 
 const ESTABLISHED = '01'
 

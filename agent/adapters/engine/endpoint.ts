@@ -3,8 +3,8 @@
 
 import type { DockerOptions } from 'dockerode'
 import { z } from 'zod'
-import { Problem } from '../../shared/problems.ts'
-import { run } from './command.ts'
+import { Problem } from '../../../shared/problems.ts'
+import { run } from '../command.ts'
 
 /** It reads a file and asks nobody. */
 const CONTEXT_MS_MAX = 10_000

@@ -4,8 +4,8 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { isPullable, pullImage } from '../../../agent/adapters/pull.ts'
-import { until } from '../../support/until.ts'
+import { isPullable, pullImage } from '../../../../agent/adapters/engine/pull.ts'
+import { until } from '../../../support/until.ts'
 
 const REF = 'ghcr.io/acme/hello:v2'
 const NO_PAUSE_MS = 1

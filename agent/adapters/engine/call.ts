@@ -1,6 +1,6 @@
 // One call to the engine: how it is waited for, and what its failures mean.
 
-import { Problem } from '../../shared/problems.ts'
+import { Problem } from '../../../shared/problems.ts'
 
 /** No socket, nobody behind it, not ours to use; an engine that ended while it was asked, or in the middle of its answer. */
 const UNREACHABLE: readonly unknown[] = [
