@@ -1,7 +1,7 @@
 // docker compose as far as a roll can tell: it reads the files, hashes services, and recreates one whose hash or image differs.
 
 import { parse } from 'yaml'
-import { upInOrder } from '../../../agent/adapters/compose-up.ts'
+import { upInOrder } from '../../../agent/adapters/compose/up-in-order.ts'
 import type { StackConfig } from '../../../agent/config/config.ts'
 import type { Compose, ComposeModel, Healthcheck } from '../../../agent/ports.ts'
 import { Problem } from '../../../shared/problems.ts'

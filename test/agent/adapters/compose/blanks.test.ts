@@ -1,8 +1,8 @@
 // Variables that are not set, and where compose has put blanks for them.
 
 import { expect, test } from 'vitest'
-import { valuesFor, withBlanks } from '../../../agent/adapters/blanks.ts'
-import type { ComposeModel } from '../../../agent/ports.ts'
+import { valuesFor, withBlanks } from '../../../../agent/adapters/compose/blanks.ts'
+import type { ComposeModel } from '../../../../agent/ports.ts'
 
 const warning = (name: string) =>
   `time="2026-11-27T15:41:07Z" level=warning msg="The \\"${name}\\" variable is not set. Defaulting to a blank string."\n`

@@ -3,8 +3,8 @@
 // taken name (2.26) or keeps the makeshift one for ever (2.40); and it may find nothing to do at a container that the engine is still
 // stopping for the killed call: it reports success, and a moment later nothing runs (2.40).
 
-import type { Problem } from '../../shared/problems.ts'
-import type { Clock, Container, Engine } from '../ports.ts'
+import type { Problem } from '../../../shared/problems.ts'
+import type { Clock, Container, Engine } from '../../ports.ts'
 
 /** A killed call has at most one request under way at the engine, whose effect the next try sees. The rest is for slow disks. */
 const TRIES_MAX = 10

@@ -1,9 +1,9 @@
 // Which hashes compose may have given a container, and whether an `up` that names a service's dependencies would touch them.
 
 import { expect, test } from 'vitest'
-import { readHashes, withTwins } from '../../../agent/adapters/compose-hash.ts'
-import { dependenciesOf, isAsDefined } from '../../../agent/adapters/dependencies.ts'
-import type { ComposeModel, Container } from '../../../agent/ports.ts'
+import { readHashes, withTwins } from '../../../../agent/adapters/compose/hashes.ts'
+import { dependenciesOf, isAsDefined } from '../../../../agent/adapters/compose/dependencies.ts'
+import type { ComposeModel, Container } from '../../../../agent/ports.ts'
 
 const on = (...names: string[]) => ({ depends_on: Object.fromEntries(names.map((name) => [name, {}])) })
 

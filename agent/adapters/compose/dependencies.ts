@@ -1,7 +1,7 @@
 // What a service depends on, and whether an `up` of that service would leave it alone. Pure.
 
-import { isRecord } from '../compose/model.ts'
-import type { ComposeModel, Container } from '../ports.ts'
+import { isRecord } from '../../compose/model.ts'
+import type { ComposeModel, Container } from '../../ports.ts'
 
 /** The services that one depends on, and those that these depend on, and so on. */
 export function dependenciesOf({ services }: ComposeModel, service: string): string[] {

@@ -2,8 +2,8 @@
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { afterEach, expect, test } from 'vitest'
-import { endOrphans, markOf } from '../../../agent/adapters/orphans.ts'
-import { stackAt } from './stack-at.ts'
+import { endOrphans, markOf } from '../../../../agent/adapters/compose/orphans.ts'
+import { stackAt } from '../stack-at.ts'
 
 const stack = stackAt('/srv/hello/compose.yml')
 const children: ChildProcess[] = []

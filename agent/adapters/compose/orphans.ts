@@ -3,7 +3,7 @@
 
 import { readdir, readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ComposeProject } from '../ports.ts'
+import type { ComposeProject } from '../../ports.ts'
 
 const STACK = 'ROPEWAY_STACK'
 const AGENT = 'ROPEWAY_AGENT'
