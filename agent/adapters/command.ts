@@ -1,6 +1,7 @@
 // Runs a program without a shell: arguments are an array, output is bounded, the signal ends it.
 
 import { spawn } from 'node:child_process'
+import { LOG_LINE_CHARS_MAX, LOG_LINES_MAX } from '../../shared/limits.ts'
 
 /** More than any honest answer of docker or compose; what comes after it is dropped. */
 const OUTPUT_CHARS_MAX = 16 * 1024 * 1024
@@ -61,4 +62,13 @@ export function run(file: string, args: readonly string[], options: CommandOptio
     child.stdin.on('error', () => {}) // a program that does not read its input is free not to
     child.stdin.end(options.input ?? '')
   })
+}
+
+/** The end of a program's output, as an event may carry it. */
+export function lastLines(text: string): string[] {
+  return text
+    .trimEnd()
+    .split(/\r?\n/)
+    .slice(-LOG_LINES_MAX)
+    .map((line) => line.slice(0, LOG_LINE_CHARS_MAX))
 }

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../ports.ts'
 import { withDrivers, type DrivenPorts } from '../drivers.ts'
-import { composeCli } from './compose/cli.ts'
+import { composeCli } from './compose/compose.ts'
 import { dockerEngine } from './engine/engine.ts'
 import { hostFiles } from './files.ts'
 import { httpClient } from './http.ts'

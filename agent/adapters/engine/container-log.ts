@@ -1,6 +1,6 @@
 // A container's log as the engine streams it, and the end of it as text.
 
-import { lastLines } from '../compose/cli.ts'
+import { lastLines } from '../command.ts'
 
 /** Of a longer log the end is kept: some 40,000 requests of an nginx, more than a verdict on an instance needs. */
 export const LOG_BYTES_MAX = 8 * 1024 * 1024

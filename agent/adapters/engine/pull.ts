@@ -3,8 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem, type ProblemCode } from '../../../shared/problems.ts'
 import type { Engine } from '../../ports.ts'
-import { run } from '../command.ts'
-import { lastLines } from '../compose/cli.ts'
+import { lastLines, run } from '../command.ts'
 
 /** A registry that is being restarted, or a line that broke: three are as many as a person would try. */
 const TRIES_MAX = 3
