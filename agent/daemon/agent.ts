@@ -16,7 +16,7 @@ import { Outbox } from './link/outbox.ts'
 import { Lanes } from './lane.ts'
 import { limited } from '../log.ts'
 import type { Listing } from '../notify/listing.ts'
-import { startNotifier, type NotifierOptions } from '../notify/notifier.ts'
+import { Notifier, type NotifierOptions } from '../notify/notifier.ts'
 import { Runner, type RunnerOptions, type Work } from './runner.ts'
 
 /** The token is for one dial: as long as the slowest handshake, and a bad clock's tolerance comes on top. */
@@ -83,7 +83,7 @@ export async function startAgent(options: AgentOptions): Promise<void> {
     lanes,
     send: (frame) => link.send(frame),
   })
-  const notifier = startNotifier({
+  const notifier = new Notifier({
     config,
     journal,
     writer,
@@ -93,6 +93,7 @@ export async function startAgent(options: AgentOptions): Promise<void> {
     ...(options.sendNotice === undefined ? {} : { send: options.sendNotice }),
   })
 
+  notifier.start()
   goOn(options, lanes, runner)
   const trimNow = () => writer.attempt(() => journal.trim(Date.now()))
   const trim = setInterval(trimNow, TRIM_INTERVAL_MS)

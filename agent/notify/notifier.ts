@@ -45,13 +45,6 @@ export interface NotifierOptions {
   readonly random?: () => number
 }
 
-export interface Notifier {
-  /** There may be something new in the journal. Never waits, never throws. */
-  wake(): void
-  /** Resolves when nothing is on its way any more: what is due goes out first, for so long at most. The rest waits for the next start. */
-  end(ms: number): Promise<void>
-}
-
 /** What the journal stores of an event for a stack's destinations. Whatever goes wrong here, the event itself is stored. */
 export function noticesOf(config: Pick<Config, 'stacks'>, log: Log): NoticesFor {
   return (event, at, story) => {
@@ -72,98 +65,43 @@ export function noticesOf(config: Pick<Config, 'stacks'>, log: Log): NoticesFor 
   }
 }
 
-export function startNotifier(options: NotifierOptions): Notifier {
-  const { config, journal, writer, log, random = Math.random } = options
-  const stopping = new AbortController()
-  const given = new AbortController()
-  let woken = Promise.withResolvers<void>()
+export class Notifier {
+  readonly #options: NotifierOptions
+  /** Aborted at the agent's end: what is due still goes out, and nothing is waited for. */
+  readonly #stopping = new AbortController()
+  /** Aborted when there is no more time: what is on its way is broken off. */
+  readonly #stopped = new AbortController()
+  #woken = Promise.withResolvers<void>()
+  #serving: readonly Promise<void>[] = []
 
-  const send = (request: Outgoing) =>
-    options.send
-      ? options.send(request, given.signal)
-      : post(request, { version: options.version, signal: given.signal })
-
-  // Ends only with the notifier: whatever fails here is told, and tried again.
-  async function serve(stack: StackConfig, destination: Destination): Promise<void> {
-    let fault: string | undefined
-    while (!given.signal.aborted) {
-      try {
-        const next = woken.promise
-        const first = journal.notices.first(stack.name, destination.name)
-        fault = undefined
-        const dueInMs = first ? first.nextAt - Date.now() : Infinity
-        if (dueInMs > 0) {
-          if (stopping.signal.aborted) return
-          await either(next, Math.min(dueInMs, SLEEP_MS_MAX))
-        } else if (first) await tell(stack, destination, first)
-      } catch (error) {
-        const { message } = reportOf(error)
-        if (message !== fault) log('warn', `notices to ${destination.name} of ${stack.name} wait: ${message}`)
-        fault = message
-        if (stopping.signal.aborted) return
-        await either(undefined, JOURNAL_WAIT_MS)
-      }
-    }
+  constructor(options: NotifierOptions) {
+    this.#options = options
   }
 
-  async function tell(stack: StackConfig, destination: Destination, waiting: Waiting): Promise<void> {
-    const { number, at, notice } = waiting
-    const link = linkTo(config, notice?.deploy ?? '')
-    const outcome = notice ? await attempt(destination, { ...notice, host: config.host, link }) : DAMAGED
-    // Broken off by the agent's end, not refused.
-    if (!outcome.isSent && given.signal.aborted) return
-    const tries = waiting.tries + 1
-    const nextAt = outcome.isSent ? undefined : nextTryAt(outcome, { at, tries }, Date.now(), random())
-    const place = `${destination.name} of ${stack.name}`
-    const what = notice ? `${notice.moment} of deploy ${notice.deploy}` : 'a notice'
-    if (outcome.isSent) {
-      if (waiting.tries > 0) log('info', `${place} is notified of ${what}, at try ${tries}`)
-    } else if (nextAt === undefined)
-      log('warn', `${place} is not notified of ${what}: given up after ${times(tries)}: ${outcome.fault}`)
-    else if (waiting.tries === 0) log('warn', `${place} is not notified of ${what} yet: ${outcome.fault}`)
-    await record(() => {
-      if (outcome.isSent) journal.notices.ended(number, 'sent', Date.now())
-      else if (nextAt === undefined) journal.notices.ended(number, 'given-up', Date.now(), outcome.fault)
-      else journal.notices.failed(number, outcome.fault, nextAt)
-    })
-    show(stack)
+  start(): void {
+    const { config, writer } = this.#options
+    writer.attempt(() => this.#giveUpUnknown())
+    this.#serving = config.stacks.flatMap((stack) => stack.notify.map((each) => this.#serve(stack, each)))
   }
 
-  async function attempt(destination: Destination, notice: Notice): Promise<Outcome> {
-    try {
-      return await destination.tell(notice, { send, nowMs: Date.now() })
-    } catch (error) {
-      return bug(error)
-    }
+  /** There may be something new in the journal. Never waits, never throws. */
+  wake(): void {
+    this.#woken.resolve()
+    this.#woken = Promise.withResolvers()
   }
 
-  // What cannot be recorded would be sent again at once, and again.
-  async function record(work: () => void): Promise<void> {
-    while (!writer.attempt(work)) {
-      if (stopping.signal.aborted) return given.abort()
-      await either(undefined, JOURNAL_WAIT_MS)
-    }
-  }
-
-  async function either(woke: Promise<void> | undefined, ms: number): Promise<void> {
-    const enough = new AbortController()
-    const signal = AbortSignal.any([stopping.signal, enough.signal])
-    const slept = sleep(ms, undefined, { signal }).catch(() => {})
-    await Promise.race(woke ? [woke, slept] : [slept])
-    enough.abort()
-  }
-
-  function show({ name, notify }: Pick<StackConfig, 'name' | 'notify'>): void {
-    try {
-      const destinations = notify.map((each) => ({ name: each.name, type: each.type, on: each.on }))
-      options.show(name, { at: Date.now(), destinations, notices: journal.notices.list(name) })
-    } catch (error) {
-      log('warn', `what became of the notices of ${name} cannot be shown: ${reportOf(error).message}`)
-    }
+  /** Resolves when nothing is on its way any more: what is due goes out first, for so long at most. The rest waits for the next start. */
+  async end(ms: number): Promise<void> {
+    this.#stopping.abort()
+    this.#woken.resolve()
+    const timer = setTimeout(() => this.#stopped.abort(), ms)
+    await Promise.all(this.#serving)
+    clearTimeout(timer)
   }
 
   // Also of stacks and destinations that ropeway.yml has no more: nothing of theirs is lost without a word.
-  function begin(): void {
+  #giveUpUnknown(): void {
+    const { config, journal, log } = this.#options
     const known = new Map(config.stacks.map((stack) => [stack.name, stack.notify]))
     for (const name of new Set([...known.keys(), ...journal.notices.stacks()])) {
       const notify = known.get(name) ?? []
@@ -174,25 +112,108 @@ export function startNotifier(options: NotifierOptions): Notifier {
           'warn',
           `${times(lost, 'notice')} of ${name} are given up: ropeway.yml has their destination no more`,
         )
-      show({ name, notify })
+      this.#show({ name, notify })
     }
   }
 
-  writer.attempt(begin)
-  const lanes = config.stacks.flatMap((stack) => stack.notify.map((each) => serve(stack, each)))
+  // Ends only with the notifier: whatever fails here is logged, and tried again.
+  async #serve(stack: StackConfig, destination: Destination): Promise<void> {
+    const { journal, log } = this.#options
+    let fault: string | undefined
+    while (!this.#stopped.signal.aborted) {
+      try {
+        const woken = this.#woken.promise
+        const first = journal.notices.first(stack.name, destination.name)
+        fault = undefined
+        const dueInMs = first ? first.nextAt - Date.now() : Infinity
+        if (dueInMs > 0) {
+          if (this.#stopping.signal.aborted) return
+          await this.#pause(Math.min(dueInMs, SLEEP_MS_MAX), woken)
+        } else if (first) await this.#tell(stack, destination, first)
+      } catch (error) {
+        const { message } = reportOf(error)
+        if (message !== fault) log('warn', `notices to ${destination.name} of ${stack.name} wait: ${message}`)
+        fault = message
+        if (this.#stopping.signal.aborted) return
+        await this.#pause(JOURNAL_WAIT_MS)
+      }
+    }
+  }
 
-  return {
-    wake: () => {
-      woken.resolve()
-      woken = Promise.withResolvers()
-    },
-    end: async (ms) => {
-      stopping.abort()
-      woken.resolve()
-      const timer = setTimeout(() => given.abort(), ms)
-      await Promise.all(lanes)
-      clearTimeout(timer)
-    },
+  async #tell(stack: StackConfig, destination: Destination, waiting: Waiting): Promise<void> {
+    const { config, journal, random = Math.random } = this.#options
+    const { number, at, notice } = waiting
+    const link = linkTo(config, notice?.deploy ?? '')
+    const outcome = notice
+      ? await this.#attempt(destination, { ...notice, host: config.host, link })
+      : DAMAGED
+    // Broken off by the agent's end, not refused.
+    if (!outcome.isSent && this.#stopped.signal.aborted) return
+    const tries = waiting.tries + 1
+    const nextAt = outcome.isSent ? undefined : nextTryAt(outcome, { at, tries }, Date.now(), random())
+    this.#log(`${destination.name} of ${stack.name}`, waiting, outcome, nextAt)
+    await this.#record(() => {
+      if (outcome.isSent) journal.notices.ended(number, 'sent', Date.now())
+      else if (nextAt === undefined) journal.notices.ended(number, 'given-up', Date.now(), outcome.fault)
+      else journal.notices.failed(number, outcome.fault, nextAt)
+    })
+    this.#show(stack)
+  }
+
+  async #attempt(destination: Destination, notice: Notice): Promise<Outcome> {
+    const { version } = this.#options
+    const { signal } = this.#stopped
+    const send = (request: Outgoing) =>
+      this.#options.send?.(request, signal) ?? post(request, { version, signal })
+    try {
+      return await destination.tell(notice, { send, nowMs: Date.now() })
+    } catch (error) {
+      return bug(error)
+    }
+  }
+
+  // The first try that fails, the last, and a success after a failure: what comes in between is more of the same.
+  #log(
+    place: string,
+    { tries: before, notice }: Waiting,
+    outcome: Outcome,
+    nextAt: number | undefined,
+  ): void {
+    const { log } = this.#options
+    const what = notice ? `${notice.moment} of deploy ${notice.deploy}` : 'a notice'
+    const tries = before + 1
+    if (outcome.isSent) {
+      if (before > 0) log('info', `${place} is notified of ${what}, at try ${tries}`)
+    } else if (nextAt === undefined)
+      log('warn', `${place} is not notified of ${what}: given up after ${times(tries)}: ${outcome.fault}`)
+    else if (before === 0) log('warn', `${place} is not notified of ${what} yet: ${outcome.fault}`)
+  }
+
+  // A notice stays the first that waits until its outcome is recorded. Without this wait it would be sent again at once, and again.
+  async #record(work: () => void): Promise<void> {
+    while (!this.#options.writer.attempt(work)) {
+      if (this.#stopping.signal.aborted) return this.#stopped.abort()
+      await this.#pause(JOURNAL_WAIT_MS)
+    }
+  }
+
+  // Ends early with the notifier, or when `woken` resolves.
+  async #pause(ms: number, woken?: Promise<void>): Promise<void> {
+    const enough = new AbortController()
+    const signal = AbortSignal.any([this.#stopping.signal, enough.signal])
+    const slept = sleep(ms, undefined, { signal }).catch(() => {})
+    await Promise.race(woken ? [woken, slept] : [slept])
+    enough.abort()
+  }
+
+  #show({ name, notify }: Pick<StackConfig, 'name' | 'notify'>): void {
+    const { journal, log, show } = this.#options
+    try {
+      const destinations = notify.map((each) => ({ name: each.name, type: each.type, on: each.on }))
+      show(name, { at: Date.now(), destinations, notices: journal.notices.list(name) })
+    } catch (error) {
+      log('warn', `what became of the notices of ${name} cannot be shown: ${reportOf(error).message}`)
+    }
   }
 }
 

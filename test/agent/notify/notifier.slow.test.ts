@@ -11,7 +11,7 @@ import { NOTICES_ENDED_MAX, NOTICES_WAITING_MAX } from '../../../agent/daemon/jo
 import { Writer } from '../../../agent/daemon/journal/writer.ts'
 import type { Answer, Destination, Outgoing } from '../../../agent/notify/kind.ts'
 import type { Listing } from '../../../agent/notify/listing.ts'
-import { noticesOf, startNotifier, type Notifier } from '../../../agent/notify/notifier.ts'
+import { noticesOf, Notifier } from '../../../agent/notify/notifier.ts'
 import { NOTICE_AGE_MS_MAX } from '../../../agent/notify/retry.ts'
 import type { AgentEvent } from '../../../shared/events.ts'
 import { stackConfig, takenIn, tempDir } from '../../support/host.ts'
@@ -70,8 +70,8 @@ function world({ dir = tempDir(), notify = [destination(SLACK)], answers = [] }:
       writer.append(idOf(n), PLANNED, at)
       if (end) writer.append(idOf(n), end, at)
     },
-    start: () =>
-      (notifier = startNotifier({
+    start: () => {
+      notifier = new Notifier({
         config,
         journal,
         writer,
@@ -80,7 +80,10 @@ function world({ dir = tempDir(), notify = [destination(SLACK)], answers = [] }:
         show: (_stack, listing) => listings.push(listing),
         send,
         random: () => 0,
-      })),
+      })
+      notifier.start()
+      return notifier
+    },
     /** As a kill does: nothing more is done, and the file is free. */
     stop: async (ms = 0) => {
       if (isOver) return
