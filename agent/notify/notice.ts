@@ -61,11 +61,11 @@ export interface Notice extends StoredNotice {
   readonly link: string | undefined
 }
 
-/** The moment that an event is, if it is one. A deploy that is cancelled in the middle has failed, for those who heard that it began. */
-export function momentOf(event: AgentEvent): Moment | undefined {
+/** The moment that an event is, if it is one. `before` reads what was logged before it. A roll that is cancelled in the middle has failed. */
+export function momentOf(event: AgentEvent, before: () => Story['events']): Moment | undefined {
   switch (event.type) {
-    case 'planned':
-      return event.plan.steps.length === 0 ? undefined : 'start'
+    case 'step-started':
+      return isFirstChange(event.step, before()) ? 'start' : undefined
     case 'succeeded':
       return 'success'
     case 'failed':
@@ -79,6 +79,19 @@ export function momentOf(event: AgentEvent): Moment | undefined {
   }
 }
 
+// A pull may find that nothing has to change. So the start is told at the first step after it, and such a deploy once, at its end.
+function isFirstChange(step: number, before: Story['events']): boolean {
+  const steps = stepsIn(before)
+  const isChange = (index: number) => steps[index] !== undefined && steps[index].kind !== 'pull'
+  const since = before.slice(before.findLastIndex(({ type }) => type === 'planned'))
+  return isChange(step) && !since.some((each) => each.type === 'step-started' && isChange(each.step))
+}
+
+/** The steps of the newest plan. */
+function stepsIn(events: Story['events']): readonly ToldStep[] {
+  return events.findLast((each) => each.type === 'planned')?.plan.steps ?? []
+}
+
 export interface Story {
   readonly deploy: VerifiedDeploy
   /** All that was logged before it, in order. */
@@ -87,7 +100,7 @@ export interface Story {
 
 export function noticeOf(moment: Moment, event: AgentEvent, at: number, story: Story): StoredNotice {
   const { id, stack, actor, request } = story.deploy
-  const steps = [...story.events, event].findLast((each) => each.type === 'planned')?.plan.steps ?? []
+  const steps = stepsIn(story.events)
   const changes = steps.filter((step) => step.kind === 'update').map(changeOf)
   const tag = tagOf(steps) ?? (isRollback(request) ? undefined : parseImage(request.image ?? '')?.tag)
   return {

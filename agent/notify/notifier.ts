@@ -49,9 +49,9 @@ export interface NotifierOptions {
 export function noticesOf(config: Pick<Config, 'stacks'>, log: Log): NoticesFor {
   return (event, at, story) => {
     try {
-      const moment = momentOf(event)
-      const isAnybodyTold = config.stacks.some(({ notify }) => notify.length > 0)
-      if (moment === undefined || !isAnybodyTold) return []
+      if (config.stacks.every(({ notify }) => notify.length === 0)) return []
+      const moment = momentOf(event, () => story().events)
+      if (moment === undefined) return []
       const told = story()
       const stack = config.stacks.find(({ name }) => name === told.deploy.stack)
       const destinations = stack?.notify.filter(({ on }) => on.includes(moment)) ?? []

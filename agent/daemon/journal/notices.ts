@@ -16,7 +16,7 @@ export interface NewNotice {
   readonly notice: StoredNotice
 }
 
-/** What others are to be told of an event. `story` reads the deploy's log, for events that are told. It must not throw. */
+/** What others are to be told of an event. `story` reads the deploy's log. It must not throw. */
 export type NoticesFor = (event: AgentEvent, at: number, story: () => Story) => readonly NewNotice[]
 
 export interface Waiting {

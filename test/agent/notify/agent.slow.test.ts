@@ -14,6 +14,7 @@ const roll: AgentOptions['roll'] = async (_stack, _request, _ports, { emit }) =>
   emit({ type: 'started' })
   const plan = { stack: 'hello', upstream: 'app', instances: ['app1'], steps: [{ kind: 'verify' } as const] }
   emit({ type: 'planned', plan })
+  emit({ type: 'step-started', step: 0 })
   emit({ type: 'succeeded', ms: 1, changed: true, services: {} })
 }
 
@@ -32,7 +33,7 @@ async function world(notify: readonly Destination[]) {
     const frame = await hookFrame({ eventId })
     hub.deliver(frame)
     await until('it is over', () => hub.types(frame.id).includes('succeeded'))
-    expect(hub.types(frame.id)).toEqual(['received', 'started', 'planned', 'succeeded'])
+    expect(hub.types(frame.id)).toEqual(['received', 'started', 'planned', 'step-started', 'succeeded'])
   }
   return { hub, to, agent, deploy, listings }
 }

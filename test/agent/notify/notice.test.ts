@@ -47,8 +47,7 @@ const standing = (events: readonly AgentEvent[], end = failed()) =>
 describe('which events are told', () => {
   test.each<[AgentEvent, string | undefined]>([
     [started, undefined],
-    [planned(), 'start'],
-    [planned([]), undefined],
+    [planned(), undefined],
     [{ type: 'succeeded', ms: 1, changed: true, services: {} }, 'success'],
     [failed(), 'failure'],
     [{ type: 'cancelled', by: 'ann' }, undefined],
@@ -56,7 +55,48 @@ describe('which events are told', () => {
     [{ type: 'stuck', ms: 1, problem: failedProblem(), undo: failedProblem() }, 'stuck'],
     [{ type: 'superseded', by: ID }, undefined],
     [{ type: 'expired' }, undefined],
-  ])('%j: %s', (event, moment) => expect(momentOf(event)).toBe(moment))
+  ])('%j: %s', (event, moment) => expect(momentOf(event, () => [])).toBe(moment))
+})
+
+const moments = (events: readonly AgentEvent[]) =>
+  events.flatMap((event, index) => {
+    const moment = momentOf(event, () => events.slice(0, index))
+    return moment === undefined ? [] : [`${index}: ${moment}`]
+  })
+const succeeded = (changed: boolean): AgentEvent => ({ type: 'succeeded', ms: 1, changed, services: {} })
+
+describe('the start', () => {
+  test('is told at the first step that changes something, once', () =>
+    expect(
+      moments([started, planned(), begun(0), done(0), begun(1), done(1), begun(2), done(2), succeeded(true)]),
+    ).toEqual(['4: start', '8: success']))
+
+  test('is not told where the pull finds that nothing has to change', () =>
+    expect(moments([started, planned(), begun(0), done(0), succeeded(false)])).toEqual(['4: success']))
+
+  test('is not told where the pull fails', () =>
+    expect(moments([started, planned(), begun(0), undoing([]), failed()])).toEqual(['4: failure']))
+
+  test('is told where there is nothing to pull', () =>
+    expect(moments([started, planned(STEPS.slice(1)), begun(0), begun(1)])).toEqual(['2: start']))
+
+  test('is told where a crash in the pull made the roll begin again', () =>
+    expect(
+      moments([
+        planned(),
+        begun(0),
+        { type: 'recovering', way: 'again' },
+        planned(STEPS.slice(1)),
+        begun(0),
+        begun(1),
+      ]),
+    ).toEqual(['4: start']))
+
+  test('is no step of the way back', () =>
+    expect(moments([planned(), begun(1), undoing(STEPS.slice(1)), begun(3), begun(4), failed()])).toEqual([
+      '1: start',
+      '5: failure',
+    ]))
 })
 
 function failedProblem() {
@@ -113,8 +153,8 @@ describe('what is known of the stack after a failure', () => {
 })
 
 describe('the facts', () => {
-  test('from what to what, also at the event that brings the plan', () => {
-    expect(noticeOf('start', planned(), 9, story([started]))).toMatchObject({
+  test('from what to what', () => {
+    expect(noticeOf('start', begun(1), 9, story([started, planned()]))).toMatchObject({
       deploy: ID,
       stack: 'hello',
       actor: 'ci',
@@ -133,14 +173,16 @@ describe('the facts', () => {
     ).toBe('v3'))
 
   test('a rollback, and its reason', () =>
-    expect(noticeOf('start', planned(), 9, story([], {}, { release: 3, reason: 'too slow' }))).toMatchObject({
+    expect(
+      noticeOf('start', begun(1), 9, story([planned()], {}, { release: 3, reason: 'too slow' })),
+    ).toMatchObject({
       rollbackTo: 3,
       reason: 'too slow',
     }))
 
   test('a stack of many instances is not listed to its end', () => {
     const steps = Array.from({ length: 64 }, (_, index) => update(`app${index}`, 'a:1', `a:${index}`))
-    const { changes, moreChanges } = noticeOf('start', planned(steps), 9, story([]))
+    const { changes, moreChanges } = noticeOf('start', begun(0), 9, story([planned(steps)]))
     expect([changes.length, moreChanges]).toEqual([12, 52])
   })
 

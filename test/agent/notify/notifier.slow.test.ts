@@ -25,6 +25,7 @@ const PLANNED: AgentEvent = {
   type: 'planned',
   plan: { stack: 'hello', upstream: 'apps', instances: ['app1'], steps: [STEP] },
 }
+const BEGUN: AgentEvent = { type: 'step-started', step: 0 }
 const SUCCEEDED: AgentEvent = { type: 'succeeded', ms: 9, changed: true, services: {} }
 
 interface Options {
@@ -64,10 +65,11 @@ function world({ dir = tempDir(), notify = [destination(SLACK)], answers = [] }:
     sent,
     listings,
     listed: () => listings.at(-1)?.notices ?? [],
-    /** Stores a deploy that was planned, and how it ended. */
+    /** Stores a deploy that was begun, and how it ended. */
     deploy: (n: number, end: AgentEvent | null = SUCCEEDED, at = Date.now()) => {
       journal.receive(takenIn({ id: idOf(n) }), at)
       writer.append(idOf(n), PLANNED, at)
+      writer.append(idOf(n), BEGUN, at)
       if (end) writer.append(idOf(n), end, at)
     },
     start: () => {
@@ -155,6 +157,7 @@ describe('an event and its notices', () => {
     await until('the beginning is told', () => listed()[0]?.outcome === 'sent')
     journal.append(idOf(1), { type: 'recovering', way: 'again' }, 2)
     journal.append(idOf(1), PLANNED, 3)
+    journal.append(idOf(1), BEGUN, 3)
     writer.append(idOf(1), SUCCEEDED, 4)
     await until('the end is told', () => sent.includes('1 succeeded'))
     expect(sent).toEqual(['1 has begun', '1 succeeded'])
