@@ -95,21 +95,20 @@ export function nextView(
   const { event, at } = logged
   const { steps } = nextPicture(view, logged)
   const words = describeEvent({ steps }, logged)
+  const line = (colour: Colour, text: string) => [paint(hasColour, colour, text)]
   switch (event.type) {
     case 'planned':
       return { view: { ...EMPTY_VIEW, steps }, finished: [words ?? ''] }
     case 'undoing':
-    case 'resuming':
+    case 'resuming': {
       // The steps that were never begun never will be; those of the undo follow.
-      return {
-        view: { steps, running: undefined, next: steps.length - event.steps.length },
-        finished: [paint(hasColour, 'yellow', `↩ ${words}`)],
-      }
-    case 'step-started':
-      return {
-        view: { steps, running: { step: event.step, since: at, facts: {} }, next: event.step + 1 },
-        finished: [],
-      }
+      const next = steps.length - event.steps.length
+      return { view: { steps, running: undefined, next }, finished: line('yellow', `↩ ${words}`) }
+    }
+    case 'step-started': {
+      const running = { step: event.step, since: at, facts: {} }
+      return { view: { steps, running, next: event.step + 1 }, finished: [] }
+    }
     case 'step-progress': {
       const facts = { ...view.running?.facts, ...event.facts }
       const since = view.running?.since ?? at
@@ -118,39 +117,33 @@ export function nextView(
     case 'step-finished': {
       const mark = paint(hasColour, 'green', '✔')
       const time = paint(hasColour, 'dim', `${seconds(event.ms)}${describeFacts(event.facts)}`)
-      return {
-        view: { ...view, running: undefined },
-        finished: [`${mark} ${nameOf(steps, event.step)} ${time}`],
-      }
+      const finished = [`${mark} ${nameOf(steps, event.step)} ${time}`]
+      return { view: { ...view, running: undefined }, finished }
     }
     case 'step-failed': {
       const problem = describeProblem(event.problem)
-      const line = `✖ ${nameOf(steps, event.step)} after ${seconds(event.ms)}: ${problem}`
-      return { view: { ...view, running: undefined }, finished: [paint(hasColour, 'red', line)] }
+      const text = `✖ ${nameOf(steps, event.step)} after ${seconds(event.ms)}: ${problem}`
+      return { view: { ...view, running: undefined }, finished: line('red', text) }
     }
     case 'succeeded':
-      return { view: EMPTY_VIEW, finished: [paint(hasColour, 'green', `✔ ${words}`)] }
+      return { view: EMPTY_VIEW, finished: line('green', `✔ ${words}`) }
     case 'failed':
     case 'stuck':
-      return { view: EMPTY_VIEW, finished: [paint(hasColour, 'red', `✖ ${words}`)] }
+      return { view: EMPTY_VIEW, finished: line('red', `✖ ${words}`) }
     case 'superseded':
     case 'cancelled':
     case 'expired':
-      return { view: EMPTY_VIEW, finished: [paint(hasColour, 'yellow', `✖ ${words}`)] }
+      return { view: EMPTY_VIEW, finished: line('yellow', `✖ ${words}`) }
     case 'warning':
-      return { view, finished: [paint(hasColour, 'yellow', `! ${words}`)] }
-    case 'recovering':
+      return { view, finished: line('yellow', `! ${words}`) }
+    case 'recovering': {
       // What ran when the agent ended does not run any more; what comes instead, the next event says.
-      return {
-        view: { steps, running: undefined, next: steps.length },
-        finished: [paint(hasColour, 'yellow', `! ${words}`)],
-      }
-    case 'accepted':
-    case 'gap':
-    case 'received':
-    case 'started':
+      const stopped = { steps, running: undefined, next: steps.length }
+      return { view: stopped, finished: line('yellow', `! ${words}`) }
+    }
+    // `accepted`, `gap`, `received`, `started`, and whatever a newer relay tells.
     default:
-      return { view, finished: [paint(hasColour, 'dim', `· ${words}`)] }
+      return { view, finished: line('dim', `· ${words}`) }
   }
 }
 
@@ -169,10 +162,8 @@ function nameOf(steps: View['steps'], index: number): string {
   return step ? describeStep(step) : `step ${index}`
 }
 
-function paint(
-  hasColour: boolean,
-  format: 'green' | 'red' | 'yellow' | 'cyan' | 'dim',
-  text: string,
-): string {
-  return hasColour ? styleText(format, text, { validateStream: false }) : text
+type Colour = 'green' | 'red' | 'yellow' | 'cyan' | 'dim'
+
+function paint(hasColour: boolean, colour: Colour, text: string): string {
+  return hasColour ? styleText(colour, text, { validateStream: false }) : text
 }

@@ -14,7 +14,7 @@ import { checkHello, helloOf } from './link/hello.ts'
 import { Link, type LinkTiming } from './link/link.ts'
 import { Outbox } from './link/outbox.ts'
 import { Lanes } from './lane.ts'
-import { limited } from '../log.ts'
+import { limited, type Log } from '../log.ts'
 import type { Listing } from '../notify/listing.ts'
 import { Notifier, type NotifierOptions } from '../notify/notifier.ts'
 import { Runner, type RunnerOptions, type Work } from './runner.ts'
@@ -41,11 +41,45 @@ export interface AgentOptions extends RunnerOptions {
  * could not take the host's triggers.
  */
 export async function startAgent(options: AgentOptions): Promise<void> {
-  const { config, identity, journal, log, signal } = options
+  const { config, journal, signal } = options
   checkHello(config, options.version)
-  const relayLog = limited(log)
   const [linkStop, rollStop] = [new AbortController(), new AbortController()]
+  const parts = wire(options, rollStop.signal)
+  const { link, outbox, writer, runner, lanes, intake, notifier } = parts
 
+  notifier.start()
+  goOn(options, lanes, runner)
+  const trimNow = () => writer.attempt(() => journal.trim(Date.now()))
+  const trim = setInterval(trimNow, TRIM_INTERVAL_MS)
+  trimNow()
+  const linked = link.run(linkStop.signal)
+  if (!signal.aborted) await once(signal, 'abort')
+
+  rollStop.abort(new Problem('interrupted', 'the agent was told to stop'))
+  await lanes.stop()
+  await flush(parts, options.log)
+  clearInterval(trim)
+  linkStop.abort()
+  await linked
+  await intake.end()
+  outbox.stop()
+  writer.stop()
+}
+
+interface Parts {
+  readonly link: Link
+  readonly outbox: Outbox
+  readonly writer: Writer
+  readonly runner: Runner
+  readonly lanes: Lanes<Work>
+  readonly intake: Intake
+  readonly notifier: Notifier
+}
+
+// Who hears of what: each part knows the others by these functions alone.
+function wire(options: AgentOptions, rollStop: AbortSignal): Parts {
+  const { config, identity, journal, log } = options
+  const relayLog = limited(log)
   const link = new Link({
     relay: config.relay,
     host: config.host,
@@ -68,7 +102,7 @@ export async function startAgent(options: AgentOptions): Promise<void> {
   })
   const runner = new Runner(options, writer)
   const lanes = new Lanes<Work>(config.stacks, {
-    run: (deploy, cancelled) => runner.roll(deploy, AbortSignal.any([rollStop.signal, cancelled])),
+    run: (deploy, cancelled) => runner.roll(deploy, AbortSignal.any([rollStop, cancelled])),
     onSuperseded: ({ id }, by) => runner.emit(id, { type: 'superseded', by: by.id }, relayLog),
     onExpired: ({ id }) => runner.emit(id, { type: 'expired' }),
     onCancelled: ({ id }, by) => runner.emit(id, { type: 'cancelled', by }),
@@ -79,42 +113,31 @@ export async function startAgent(options: AgentOptions): Promise<void> {
     journal,
     writer,
     log: relayLog,
-    onUnheard: (id) => outbox.grown(id),
+    onUnacknowledged: (id) => outbox.grown(id),
     lanes,
     send: (frame) => link.send(frame),
   })
+  const { version, showNotices: show, sendNotice: send } = options
   const notifier = new Notifier({
     config,
     journal,
     writer,
     log,
-    version: options.version,
-    show: options.showNotices,
-    ...(options.sendNotice === undefined ? {} : { send: options.sendNotice }),
+    version,
+    show,
+    ...(send === undefined ? {} : { send }),
   })
+  return { link, outbox, writer, runner, lanes, intake, notifier }
+}
 
-  notifier.start()
-  goOn(options, lanes, runner)
-  const trimNow = () => writer.attempt(() => journal.trim(Date.now()))
-  const trim = setInterval(trimNow, TRIM_INTERVAL_MS)
-  trimNow()
-  const linked = link.run(linkStop.signal)
-  if (!signal.aborted) await once(signal, 'abort')
-
-  rollStop.abort(new Problem('interrupted', 'the agent was told to stop'))
-  await lanes.stop()
+// The last events and notices go out, for a bounded time.
+async function flush({ writer, notifier, outbox, link }: Parts, log: Log): Promise<void> {
   if (!writer.flush())
     log('warn', 'the last events could not be stored: the next start goes by what the journal has')
   const notified = notifier.end(FLUSH_MS_MAX)
   for (const end = Date.now() + FLUSH_MS_MAX; !outbox.isEmpty() && link.isUp && Date.now() < end;)
     await sleep(FLUSH_POLL_MS)
   await notified
-  clearInterval(trim)
-  linkStop.abort()
-  await linked
-  await intake.end()
-  outbox.stop()
-  writer.stop()
 }
 
 async function linkToken({ host, relay }: Config, identity: Identity): Promise<string> {

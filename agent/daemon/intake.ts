@@ -36,8 +36,8 @@ export interface IntakeOptions {
   readonly journal: Journal
   readonly writer: Writer
   readonly log: Log
-  /** The hub has not heard of a deploy that is in the journal. */
-  readonly onUnheard: (id: string) => void
+  /** A deploy is in the journal whose events the hub has not acknowledged. */
+  readonly onUnacknowledged: (id: string) => void
   readonly lanes: Pick<Lanes<Work>, 'of' | 'with'>
   readonly send: (frame: FromAgent) => void
 }
@@ -82,8 +82,8 @@ export class Intake {
   }
 
   async #consider(frame: DeployFrame, lane: Lane<Work> | undefined): Promise<void> {
-    const { config, trusted, journal, writer, log, onUnheard } = this.#options
-    if (journal.has(frame.id)) return onUnheard(frame.id)
+    const { config, trusted, journal, writer, log, onUnacknowledged } = this.#options
+    if (journal.has(frame.id)) return onUnacknowledged(frame.id)
     if (frame.received) return this.#decline(frame.id, LOST)
     const now = new Date()
     let verified: Verified
@@ -99,7 +99,7 @@ export class Intake {
     if (why) return this.#decline(id, why)
     if (!writer.receive(verified.deploy, now.getTime())) return
     log('info', `deploy ${id} of ${stack}, asked for by ${actor} (${trust})`)
-    onUnheard(id)
+    onUnacknowledged(id)
     lane?.add({ ...verified.deploy, stackConfig: verified.stackConfig })
   }
 

@@ -158,7 +158,7 @@ test('a request that cannot be verified yet holds up no other stack, and no canc
     journal: { has: () => false, newest: () => undefined } as unknown as Journal,
     writer: { receive: () => true } as unknown as Writer,
     log: () => {},
-    onUnheard: () => {},
+    onUnacknowledged: () => {},
     lanes,
     send: () => {},
   })
