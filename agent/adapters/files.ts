@@ -8,13 +8,13 @@ import {
   open,
   readFile,
   realpath,
-  rename,
   rm,
   stat,
   type FileHandle,
 } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Problem } from '../../shared/problems.ts'
+import { putInPlace, writeNew } from '../disk.ts'
 import type { Encoding, Files } from '../ports.ts'
 
 export function hostFiles(): Files {
@@ -107,27 +107,11 @@ async function writeByRename(path: string, bytes: Buffer): Promise<void> {
   try {
     // Of a process that was killed: whoever rolls has the stack's lock, so it is nobody's now.
     await rm(temporary, { force: true })
-    const file = await open(temporary, 'wx', mode)
-    try {
-      await file.writeFile(bytes)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+    await writeNew(temporary, bytes, { mode, flags: 'wx' })
     await chmod(temporary, mode & 0o7777) // the umask had its say at open
     if (process.getuid?.() === 0) await chown(temporary, uid, gid)
-    await rename(temporary, target)
-    await syncFolder(dirname(target))
+    await putInPlace(temporary, target)
   } finally {
     await rm(temporary, { force: true })
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
   }
 }

@@ -8,13 +8,12 @@ import { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { Problem } from '../../shared/problems.ts'
 import type { ComposeProject, Locks } from '../ports.ts'
+import { isSqlite } from '../sqlite.ts'
 
 /** Two that ask at the same moment wait for one write of the other's, which takes a millisecond or two. */
 const BUSY_MS_MAX = 250
 /** Its holder may remove the file while another opens it, who then tries anew. So many times in a row is no chance. */
 const TRIES_MAX = 20
-
-const SQLITE = { busy: 5, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 } as const
 
 const holderSchema = z.object({ pid: z.number(), who: z.string(), since: z.string() })
 type Holder = z.infer<typeof holderSchema>
@@ -140,12 +139,6 @@ function readHolder(file: DatabaseSync): Holder | undefined {
 function identity(path: string): string {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false })
   return `${stat?.dev}:${stat?.ino}:${stat?.birthtimeNs}`
-}
-
-function isSqlite(error: unknown, ...kinds: readonly (keyof typeof SQLITE)[]): boolean {
-  if (!(error instanceof Error && 'errcode' in error)) return false
-  const code = Number(error.errcode) & 0xff // without the details in the higher bits
-  return kinds.some((kind) => SQLITE[kind] === code)
 }
 
 function busy(stack: ComposeProject, holder: Holder | undefined, cause?: unknown): Problem {

@@ -49,7 +49,7 @@ export function duration(min: number) {
   })
 }
 
-/** A host's, a stack's, a trigger's or a chat's. */
+/** A host's, a stack's, a trigger's, a chat's or a destination's. */
 export const name = z
   .string()
   .regex(NAME_PATTERN, 'a name is up to 63 lower-case letters, digits and dashes, and begins with no dash')

@@ -7,7 +7,8 @@ import { exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 
 import { z } from 'zod'
 import type { PublicKey } from '../../shared/api.ts'
 import { Problem } from '../../shared/problems.ts'
-import { readOwn, syncFolder, writeDurably } from './own-file.ts'
+import { syncFolder } from '../disk.ts'
+import { readOwn, writeAside } from './own-file.ts'
 
 export interface HostKey {
   readonly privateKey: CryptoKey
@@ -58,7 +59,7 @@ export async function readKey(path: string, cure: string): Promise<HostKey | und
 async function createKey(path: string): Promise<void> {
   const aside = `${path}.${randomUUID()}`
   try {
-    await writeDurably(aside, await makeKey(), 'wx')
+    await writeAside(aside, await makeKey(), 'wx')
     await link(aside, path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error
     })

@@ -1,13 +1,14 @@
 // The small files of the data directory: read whole, written whole or not at all, for the owner alone, by one process at a time.
 
-import { open, rename, stat, type FileHandle } from 'node:fs/promises'
+import { open, stat, type FileHandle } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { z } from 'zod'
 import { Problem } from '../../shared/problems.ts'
+import { putInPlace, writeNew } from '../disk.ts'
+import { isSqlite } from '../sqlite.ts'
 
-const SQLITE_BUSY = 5
 /** Another command is at the same file: as long as its one call to the relay may take. */
 const LOCK_WAIT_MS = 35_000
 const LOCK_POLL_MS = 50
@@ -60,20 +61,14 @@ async function checkMode(path: string, file: FileHandle): Promise<void> {
 /** Durable when it resolves. Only one process may write a file at a time: see `alone`. */
 export async function writeOwn(path: string, value: unknown): Promise<void> {
   const aside = `${path}.new`
-  await writeDurably(aside, value, 'w')
-  await rename(aside, path)
-  await syncFolder(dirname(path))
+  await writeAside(aside, value, 'w')
+  await putInPlace(aside, path)
 }
 
-export async function writeDurably(path: string, value: unknown, flags: 'w' | 'wx'): Promise<void> {
-  const file = await open(path, flags, 0o600)
-  try {
-    await giveToOwner(file, path)
-    await file.writeFile(`${JSON.stringify(value)}\n`)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
+/** A new file of the owner's, for the caller to put in its place. */
+export async function writeAside(path: string, value: unknown, flags: 'w' | 'wx'): Promise<void> {
+  const prepare = (file: FileHandle) => giveToOwner(file, path)
+  await writeNew(path, `${JSON.stringify(value)}\n`, { mode: 0o600, flags, prepare })
 }
 
 // Root changes the files for whomever the agent runs as.
@@ -81,11 +76,6 @@ async function giveToOwner(file: FileHandle, path: string): Promise<void> {
   if (process.getuid?.() !== 0) return
   const { uid, gid } = await stat(dirname(path))
   await file.chown(uid, gid)
-}
-
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  await folder.sync().finally(() => folder.close())
 }
 
 /**
@@ -127,7 +117,7 @@ function tryLock(db: DatabaseSync): boolean {
     db.exec('BEGIN EXCLUSIVE')
     return true
   } catch (error) {
-    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return false
+    if (isSqlite(error, 'busy')) return false
     throw error
   }
 }

@@ -2,12 +2,12 @@
 // run finishes. The next key waits in its own file until the relay knows it; former keys are kept, without their secret halves, for as
 // long as tokens that they signed shall count.
 
-import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { publicKeySchema } from '../../shared/api.ts'
+import { putInPlace } from '../disk.ts'
 import { keyPath, loadKey, makeKey, readKey, type HostKey } from './host-key.ts'
-import { alone, readOwn, syncFolder, writeOwn } from './own-file.ts'
+import { alone, readOwn, writeOwn } from './own-file.ts'
 
 const formerKey = z.object({
   publicKey: publicKeySchema,
@@ -52,8 +52,7 @@ export async function rotate<T>(
     // Reckoned anew: until here, the relay has counted them. They come first, so that no token that counts is refused in between.
     const kept = await keptKeys(dir, present, keepMs)
     await writeOwn(formerPath(dir), kept)
-    await rename(nextPath(dir), keyPath(dir))
-    await syncFolder(dir)
+    await putInPlace(nextPath(dir), keyPath(dir))
     return { isResumed: before !== undefined, kept, answer }
   })
 }

@@ -1,6 +1,7 @@
 // Discord: a channel's webhook. https://discord.com/developers/docs/resources/webhook#execute-webhook
 
 import { z } from 'zod'
+import { jsonOf } from '../json.ts'
 import {
   addressFault,
   destinationSchema,
@@ -112,10 +113,6 @@ const errorSchema = z.object({ code: z.int() })
 
 // Its errors have a number, of which https://discord.com/developers/docs/topics/opcodes-and-status-codes has the meaning.
 function meaningOf(answer: Answer): Outcome {
-  if (!('text' in answer)) return outcomeOf(answer)
-  try {
-    return outcomeOf(answer, `code ${errorSchema.parse(JSON.parse(answer.text)).code}`)
-  } catch {
-    return outcomeOf(answer)
-  }
+  const code = 'text' in answer ? errorSchema.safeParse(jsonOf(answer.text)).data?.code : undefined
+  return outcomeOf(answer, code === undefined ? undefined : `code ${code}`)
 }

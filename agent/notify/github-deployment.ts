@@ -1,6 +1,7 @@
 // GitHub: a deployment of a repository, and its statuses. https://docs.github.com/rest/deployments/deployments
 
 import { z } from 'zod'
+import { jsonOf } from '../json.ts'
 import {
   destinationSchema,
   outcomeOf,
@@ -112,7 +113,7 @@ async function deploymentOf(
   const query = new URLSearchParams({ task, environment: settings.environment, per_page: '1' })
   const list = await ask('GET', `/deployments?${query.toString()}`)
   if (!isDone(list)) return { answer: list }
-  const known = z.array(idSchema).safeParse(jsonOf(list)).data
+  const known = z.array(idSchema).safeParse(jsonOf(list.text)).data
   // No list is not an empty one: there may be a deployment.
   if (!known) return { isSent: false, fault: 'GitHub’s answer is not a list', isFinal: false }
   if (known[0]) return known[0]
@@ -135,7 +136,7 @@ async function deploymentOf(
   })
   if (!isDone(made)) return { answer: made }
   return (
-    idSchema.safeParse(jsonOf(made)).data ?? {
+    idSchema.safeParse(jsonOf(made.text)).data ?? {
       isSent: false,
       fault: 'GitHub’s answer has no id',
       isFinal: false,
@@ -152,14 +153,6 @@ function isDone(answer: Answer): answer is Extract<Answer, { status: number }> {
   return 'status' in answer && answer.status >= 200 && answer.status < 300
 }
 
-function jsonOf({ text }: { text: string }): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
 const messageSchema = z.object({ message: z.string() })
 /** A sentence of GitHub's. */
 const MESSAGE_CHARS_MAX = 120
@@ -167,7 +160,7 @@ const MESSAGE_CHARS_MAX = 120
 // Too many requests are a 403, too. https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
 function meaningOf(answer: Answer, nowMs: number, token: string): Outcome {
   if (!('status' in answer)) return outcomeOf(answer)
-  const { message = '' } = messageSchema.safeParse(jsonOf(answer)).data ?? {}
+  const { message = '' } = messageSchema.safeParse(jsonOf(answer.text)).data ?? {}
   const word = message.replaceAll(token, '(the token)').replaceAll(/\p{Cc}+/gu, ' ')
   const outcome = outcomeOf(answer, fit(word, MESSAGE_CHARS_MAX))
   if (outcome.isSent || answer.status !== 403) return outcome

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import type { FaultOf } from '../config/secrets.ts'
+import { name } from '../config/values.ts'
 import { MOMENTS, type Moment, type Notice } from './notice.ts'
 
 /** A request to a destination. `post.ts` sends it; a test may send it elsewhere. */
@@ -58,12 +59,6 @@ export interface Destination {
 /** A schema of a secret that ropeway.yml names as { env } or { file }. */
 export type SecretSchema = (faultOf: FaultOf) => z.ZodType<string>
 
-const name = z
-  .string()
-  .regex(
-    /^[a-z0-9][a-z0-9-]{0,62}$/,
-    'a name is up to 63 lower-case letters, digits and dashes, and begins with no dash',
-  )
 const on = z.array(z.enum(MOMENTS, { error: `should be ${MOMENTS.join(', ')}` })).min(1, 'is empty')
 
 /** A destination's schema from what is its kind's own. `tellerOf` gets the values of those keys. */

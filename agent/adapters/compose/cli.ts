@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { Problem } from '../../../shared/problems.ts'
+import { jsonOf } from '../../json.ts'
 import type { ComposeProject, Engine } from '../../ports.ts'
 import { lastLines, run, type CommandOptions, type Result } from '../command.ts'
 import { markOf } from './orphans.ts'
@@ -84,21 +85,13 @@ async function findPlugin(signal: AbortSignal): Promise<string> {
   const { stdout, stderr } = await run('docker', ['info', '--format', '{{json .ClientInfo.Plugins}}'], {
     signal,
   })
-  const plugins = pluginsSchema.safeParse(parseJson(stdout))
+  const plugins = pluginsSchema.safeParse(jsonOf(stdout))
   const path = plugins.data?.find(({ Name }) => Name === 'compose')?.Path
   if (path !== undefined) return path
   throw new Problem('compose-failed', 'docker has no compose plugin', {
     log: lastLines(stderr),
     cure: 'install docker compose 2.26 or newer',
   })
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 /**

@@ -19,17 +19,9 @@ import { isFinal, nextStatus } from '../../../shared/deploy.ts'
 import { loggedEventSchema, type LoggedEvent } from '../../../shared/events.ts'
 import { SILENCE_MS_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
+import { jsonOf } from '../../json.ts'
 import { nextDelay, RESTED } from '../../daemon/link/backoff.ts'
-import {
-  ask,
-  isPassing,
-  RETRY_AFTER_MS_MAX,
-  send,
-  toldWaitMs,
-  unreachable,
-  type Access,
-  json,
-} from './call.ts'
+import { ask, isPassing, RETRY_AFTER_MS_MAX, send, toldWaitMs, unreachable, type Access } from './call.ts'
 
 export type { Access } from './call.ts'
 
@@ -160,7 +152,7 @@ export async function* events(
 }
 
 function readEvent(access: Access, data: string): LoggedEvent {
-  const parsed = loggedEventSchema.safeParse(json(data))
+  const parsed = loggedEventSchema.safeParse(jsonOf(data))
   if (parsed.success) return parsed.data
   throw new Problem('relay-refused', `${access.relay} sent an event that is none of a Ropeway relay`, {
     cure: 'check the relay’s address, and that it is not newer than this command',

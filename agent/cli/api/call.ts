@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { z } from 'zod'
 import { errorSchema } from '../../../shared/api.ts'
+import { jsonOf } from '../../json.ts'
 import { Problem, PROBLEMS, type ProblemCode } from '../../../shared/problems.ts'
 
 /** One answer. The relay's slowest, a cold start with its database, takes a few seconds. */
@@ -37,7 +38,7 @@ export async function ask<T>(access: Access, path: string, schema: z.ZodType<T>,
     try {
       const response = await send(access, path, { ...call, signal })
       const text = await response.text()
-      const parsed = schema.safeParse(json(text))
+      const parsed = schema.safeParse(jsonOf(text))
       if (parsed.success) return parsed.data
       throw new Problem('relay-refused', `${access.relay} gave an answer that is none of a Ropeway relay`, {
         cure: 'check the relay’s address',
@@ -81,7 +82,7 @@ async function refusalOf(access: Access, call: Call, response: Response): Promis
   const again = status === 429 && waitMs !== undefined ? `try again in ${seconds} s` : undefined
   const clock =
     status === 401 && call.isTimed !== false ? clockFault(headers.get('date'), Date.now()) : undefined
-  const parsed = errorSchema.safeParse(json(await response.text()))
+  const parsed = errorSchema.safeParse(jsonOf(await response.text()))
   if (!parsed.success) {
     const code = status === 429 ? 'rate-limited' : status >= 500 ? 'relay-unavailable' : 'relay-refused'
     return new Refused(code, `${access.relay} answered ${status}`, clock ?? again, waitMs)
@@ -131,12 +132,4 @@ export function isPassing(error: unknown): boolean {
 
 function isCode(code: string): code is ProblemCode {
   return Object.hasOwn(PROBLEMS, code)
-}
-
-export function json(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

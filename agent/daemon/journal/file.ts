@@ -4,8 +4,8 @@ import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Problem } from '../../../shared/problems.ts'
+import { isSqlite } from '../../sqlite.ts'
 
-const SQLITE_BUSY = 5
 /** Two agents that start at the same moment: long enough for the kernel to free the lock of one that has just died. */
 const LOCK_WAIT_MS = 500
 
@@ -38,7 +38,7 @@ export function openLocked(dir: string, format: Format): DatabaseSync {
     return db
   } catch (cause) {
     db.close()
-    if ((cause as { errcode?: number }).errcode !== SQLITE_BUSY) throw cause
+    if (!isSqlite(cause, 'busy')) throw cause
     throw new Problem('agent-running', `process ${pidIn(pidPath)} has ${path} open`, {
       cause,
       cure: 'stop it first, or give this one another --data directory',

@@ -4,7 +4,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { AgentEvent } from '../../../shared/events.ts'
 import { noticeSchema, type Story, type StoredNotice } from '../../notify/notice.ts'
-import { jsonOf } from './rows.ts'
+import { jsonOf } from '../../json.ts'
 
 /** Notices that wait for one destination. A stack that is deployed every few minutes makes so many in a day; the oldest are given up. */
 export const NOTICES_WAITING_MAX = 500

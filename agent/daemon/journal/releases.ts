@@ -3,7 +3,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { Problem, reportOf } from '../../../shared/problems.ts'
 import { releaseSchema, type Release, type Releases } from '../../roll/releases/release.ts'
-import { jsonOf } from './rows.ts'
+import { jsonOf } from '../../json.ts'
 
 /** More than a configuration may keep (100): of what a fault has left behind, no more than this is read. */
 export const RELEASES_LISTED_MAX = 200

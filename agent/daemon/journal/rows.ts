@@ -6,6 +6,7 @@ import { STATUSES } from '../../../shared/deploy.ts'
 import { TRUSTS, anyRequestSchema } from '../../../shared/request.ts'
 import { agentLoggedEventSchema, type AgentLoggedEvent } from '../../../shared/events.ts'
 import { Problem } from '../../../shared/problems.ts'
+import { jsonOf } from '../../json.ts'
 
 // rowid is the order in which deploys came: times may be equal, and clocks are set back.
 // oxlint-disable-next-line typescript/explicit-function-return-type
@@ -105,12 +106,4 @@ export function parseEvent(body: unknown): AgentLoggedEvent['event'] {
   const message =
     'what the journal holds here cannot be read: it is damaged, or a newer version of the agent wrote it'
   return { type: 'warning', problem: { code: 'event-unreadable', message } }
-}
-
-export function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -1,0 +1,10 @@
+// JSON from outside, for a schema to judge.
+
+/** Its value; undefined where it is no JSON. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
