@@ -11,7 +11,7 @@ import { loadKey, type HostKey } from '../identity/identity.ts'
 import type { Io, RemoteOptions } from './io.ts'
 
 /** A token for what is done now: long enough for a slow start, then worthless. */
-export const COMMAND_TOKEN_SECONDS = 300
+const COMMAND_TOKEN_SECONDS = 300
 
 export interface TokenWish {
   readonly scopes: readonly Scope[]

@@ -17,7 +17,7 @@ const revocation = z.object({
 })
 export type Revocation = z.infer<typeof revocation>
 
-export function revokedPath(dir: string): string {
+function revokedPath(dir: string): string {
   return join(dir, 'revoked.json')
 }
 

@@ -17,13 +17,13 @@ import type { Notice } from './notice.ts'
 import { fit } from './text.ts'
 
 /** Of an embed; what is longer is refused. https://discord.com/developers/docs/resources/message#embed-object-embed-limits */
-export const TITLE_CHARS_MAX = 256
-export const DESCRIPTION_CHARS_MAX = 4096
-export const FIELDS_MAX = 25
-export const FIELD_NAME_CHARS_MAX = 256
-export const FIELD_VALUE_CHARS_MAX = 1024
+const TITLE_CHARS_MAX = 256
+const DESCRIPTION_CHARS_MAX = 4096
+const FIELDS_MAX = 25
+const FIELD_NAME_CHARS_MAX = 256
+const FIELD_VALUE_CHARS_MAX = 1024
 /** All texts of it together. */
-export const EMBED_CHARS_MAX = 6000
+const EMBED_CHARS_MAX = 6000
 
 const HOSTS = ['discord.com', 'discordapp.com']
 const COLOURS = { start: 0x3498db, success: 0x2ecc71, failure: 0xe74c3c, stuck: 0xe67e22 } as const

@@ -17,7 +17,7 @@ import type { Notice } from './notice.ts'
 import { fit } from './text.ts'
 
 /** A longer description is refused with 422. https://docs.github.com/rest/deployments/statuses#create-a-deployment-status */
-export const DESCRIPTION_CHARS_MAX = 140
+const DESCRIPTION_CHARS_MAX = 140
 /** A branch, a tag, an environment: GitHub's own names are shorter. */
 const NAME_CHARS_MAX = 255
 
@@ -144,7 +144,7 @@ async function deploymentOf(
   )
 }
 
-export function descriptionOf(notice: Notice): string {
+function descriptionOf(notice: Notice): string {
   const more = notice.moment === 'failure' ? [standingOf(notice), notice.problem?.message] : changesOf(notice)
   return fit([titleOf(notice), ...more].filter(Boolean).join('; '), DESCRIPTION_CHARS_MAX)
 }

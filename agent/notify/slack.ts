@@ -13,9 +13,9 @@ import type { Notice } from './notice.ts'
 import { fit } from './text.ts'
 
 /** A section's text; a longer one is refused with `invalid_blocks`. https://docs.slack.dev/reference/block-kit/blocks/section-block */
-export const SECTION_CHARS_MAX = 3000
+const SECTION_CHARS_MAX = 3000
 /** Blocks of one message. One is a heading, one the log. https://docs.slack.dev/reference/block-kit/blocks */
-export const BLOCKS_MAX = 50
+const BLOCKS_MAX = 50
 /** One fact, so that several are in one section. */
 const FACT_CHARS_MAX = 1200
 

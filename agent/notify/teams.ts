@@ -17,7 +17,7 @@ import type { Notice } from './notice.ts'
 import { fit } from './text.ts'
 
 /** A whole message; a larger one is refused with 413. */
-export const MESSAGE_BYTES_MAX = 28 * 1024
+const MESSAGE_BYTES_MAX = 28 * 1024
 
 /** The longest text of one element, tried from the first until all is small enough. No title and no dozen facts of the last are 28 KB. */
 const TEXT_CHARS = [3000, 1000, 300, 80]
