@@ -37,7 +37,9 @@ const io: Io = {
 let exitCode: number = EXIT.success
 
 // commander passes a command's arguments, its options, and itself; the last is of no use here.
-function does<Args extends unknown[]>(load: () => Promise<{ run(...args: [...Args, Io]): Promise<number> }>) {
+function action<Args extends unknown[]>(
+  load: () => Promise<{ run(...args: [...Args, Io]): Promise<number> }>,
+) {
   return async (...args: [...Args, Command]) => {
     const { run } = await load()
     exitCode = await run(...(args.slice(0, -1) as Args), io)
@@ -63,20 +65,20 @@ function command(nameAndArgs: string, description: string): Command {
     .exitOverride()
 }
 
-function onHost(nameAndArgs: string, description: string): Command {
+function hostCommand(nameAndArgs: string, description: string): Command {
   return command(nameAndArgs, description)
     .option('--config <file>', 'default: ./ropeway.yml, then /etc/ropeway/ropeway.yml')
     .option('--data <dir>', 'the host’s key and journal', DATA_DEFAULT)
 }
 
-function overRelay(nameAndArgs: string, description: string): Command {
-  return onHost(nameAndArgs, description)
+function remoteCommand(nameAndArgs: string, description: string): Command {
+  return hostCommand(nameAndArgs, description)
     .option('--relay <url>', 'with a token in ROPEWAY_TOKEN; also ROPEWAY_RELAY')
     .option('--host <name>', 'with a token in ROPEWAY_TOKEN; also ROPEWAY_HOST')
 }
 
-function asking(made: Command): Command {
-  return made
+function requestOptions(to: Command): Command {
+  return to
     .option('--image <ref>', 'repository:tag or repository@sha256:…')
     .option('--tag <tag>', 'in the place of --image: in the repository that the stack runs')
     .option('--digest <digest>', 'the same, as sha256:…')
@@ -91,70 +93,72 @@ command('relay', 'run the relay on this machine; the enrolment key comes from RO
   .option('--data <dir>', 'where the relay keeps its storage', RELAY_DATA_DEFAULT)
   .option('--bind <address>', 'address to listen on', '127.0.0.1')
   .option('--url <origin>', 'the address by which others reach it, behind a proxy')
-  .action(does(() => import('./cli/relay.ts')))
+  .action(action(() => import('./cli/relay.ts')))
 
-onHost(
+hostCommand(
   'enroll',
   'make this host’s key and enroll it; the enrolment key comes from ROPEWAY_ENROLL_KEY',
-).action(does(() => import('./cli/enroll.ts')))
+).action(action(() => import('./cli/enroll.ts')))
 
-onHost('agent', 'wait for deploys and run them').action(does(() => import('./cli/agent.ts')))
+hostCommand('agent', 'wait for deploys and run them').action(action(() => import('./cli/agent.ts')))
 
-asking(onHost('plan <stack>', 'show what a deploy would do; changes nothing')).action(
-  does(() => import('./cli/plan.ts')),
+requestOptions(hostCommand('plan <stack>', 'show what a deploy would do; changes nothing')).action(
+  action(() => import('./cli/plan.ts')),
 )
 
-asking(overRelay('deploy <stack>', 'deploy and follow it; exits 0 only when it succeeded'))
+requestOptions(remoteCommand('deploy <stack>', 'deploy and follow it; exits 0 only when it succeeded'))
   .option('--no-wait', 'print the deploy’s id and end')
-  .action(does(() => import('./cli/deploy.ts')))
+  .action(action(() => import('./cli/deploy.ts')))
 
-overRelay('rollback <stack>', 'go back to an earlier release and follow the roll')
+remoteCommand('rollback <stack>', 'go back to an earlier release and follow the roll')
   .option('--to <release>', 'its number, as `history` shows it; default: the one before')
   .option('--reason <text>', 'for the deploy’s log')
   .option('--yes', 'do not ask')
   .option('--no-wait', 'print the deploy’s id and end')
-  .action(does(() => import('./cli/rollback.ts')))
+  .action(action(() => import('./cli/rollback.ts')))
 
-overRelay(
+remoteCommand(
   'cancel <deploy-or-stack>',
   'end a deploy that waits or runs; exits 0 only when it was cancelled',
-).action(does(() => import('./cli/cancel.ts')))
+).action(action(() => import('./cli/cancel.ts')))
 
-overRelay('history <stack>', 'the releases of a stack').action(does(() => import('./cli/history.ts')))
+remoteCommand('history <stack>', 'the releases of a stack').action(action(() => import('./cli/history.ts')))
 
-overRelay('status [stack]', 'the agent and the last deploys').action(does(() => import('./cli/status.ts')))
-
-overRelay('watch [deploy-or-stack]', 'follow a deploy, by default the latest, to its end').action(
-  does(() => import('./cli/watch.ts')),
+remoteCommand('status [stack]', 'the agent and the last deploys').action(
+  action(() => import('./cli/status.ts')),
 )
 
-onHost('resolve <stack>', 'unlock a stack that is stuck, once it is whole again')
+remoteCommand('watch [deploy-or-stack]', 'follow a deploy, by default the latest, to its end').action(
+  action(() => import('./cli/watch.ts')),
+)
+
+hostCommand('resolve <stack>', 'unlock a stack that is stuck, once it is whole again')
   .option('--force', 'even while it is not')
   .action(
-    does(async () => {
+    action(async () => {
       const { run } = await import('./cli/resolve.ts')
       return { run: (stack: string, options: ResolveOptions, to: Io) => run(stack, options, to) }
     }),
   )
 
-onHost('notifications <stack>', 'who was told of its deploys, and who could not be').action(
-  does(() => import('./cli/notifications.ts')),
+hostCommand('notifications <stack>', 'who was told of its deploys, and who could not be').action(
+  action(() => import('./cli/notifications.ts')),
 )
 
-onHost('token', 'print a token for a person or a CI job')
+hostCommand('token', 'print a token for a person or a CI job')
   .option('--scope <list>', 'read, deploy, rollback', 'read')
   .option('--stack <name>', 'only for this stack; may be repeated', collect)
   .option('--ttl <time>', 'as 15m, 1h or 30d', '1h')
   .option('--actor <name>', 'who acts, for the deploys’ logs')
-  .action(does(() => import('./cli/token.ts')))
+  .action(action(() => import('./cli/token.ts')))
 
-onHost('revoke [token-or-id...]', 'end tokens before their time; - reads them from standard input')
+hostCommand('revoke [token-or-id...]', 'end tokens before their time; - reads them from standard input')
   .option('--list', 'show what is revoked')
-  .action(does(() => import('./cli/revoke.ts')))
+  .action(action(() => import('./cli/revoke.ts')))
 
-onHost('rotate-key', 'replace this host’s key; run again, it finishes what was interrupted')
+hostCommand('rotate-key', 'replace this host’s key; run again, it finishes what was interrupted')
   .option('--keep <time>', 'tokens signed by the present key count this long; 0s revokes them all', '24h')
-  .action(does(() => import('./cli/rotate-key.ts')))
+  .action(action(() => import('./cli/rotate-key.ts')))
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // The reader has gone, as `head` does: there is nobody left to write to.

@@ -39,7 +39,7 @@ export function chatsSchema(surroundings: Surroundings) {
 }
 
 /** A chat as ropeway.yml says it. `image` undefined: the one repository that the stack allows, if it is one. */
-export type SaidChat = Omit<Chat, 'name'> & { readonly prints: readonly string[]; readonly keyName: string }
+export type ChatInput = Omit<Chat, 'name'> & { readonly prints: readonly string[]; readonly keyName: string }
 
 // oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
 function chatOf(type: ChatType, surroundings: Surroundings) {
@@ -77,7 +77,7 @@ function chatOf(type: ChatType, surroundings: Surroundings) {
         .refine((stacks) => Object.keys(stacks).length > 0, 'has no stack'),
       ttl: ttlOf(CHAT_TTL_MS),
     })
-    .transform((said): SaidChat => {
+    .transform((said): ChatInput => {
       const found = said[platform.keyName] as unknown as { key: string; print: string }[]
       const bot = said.token as { key: string } | undefined
       return {
@@ -90,7 +90,7 @@ function chatOf(type: ChatType, surroundings: Surroundings) {
         ...(said.server === undefined ? {} : { server: said.server as string }),
         teams: (said.teams ?? []) as string[],
         channels: (said.channels ?? []) as string[],
-        stacks: Object.entries(said.stacks as Record<string, SaidStack>).map(([stack, of]) => ({
+        stacks: Object.entries(said.stacks as Record<string, ChatStackInput>).map(([stack, of]) => ({
           name: stack,
           deploy: of.deploy ?? [],
           ...(of.image === undefined ? {} : { image: of.image }),
@@ -100,7 +100,7 @@ function chatOf(type: ChatType, surroundings: Surroundings) {
     })
 }
 
-interface SaidStack {
+interface ChatStackInput {
   readonly deploy?: string[] | undefined
   readonly approve?: string[] | undefined
   readonly approveOwn?: boolean | undefined
@@ -110,7 +110,7 @@ interface SaidStack {
 /** A chat as it goes to the relay. */
 export function chatFrom(
   chat: string,
-  { prints: _prints, keyName: _keyName, stacks, ...said }: SaidChat,
+  { prints: _prints, keyName: _keyName, stacks, ...said }: ChatInput,
   imagesOf: (stack: string) => readonly string[] | undefined,
 ): Chat {
   return {

@@ -86,7 +86,7 @@ function oneRule({ tags, semver }: { tags?: unknown; semver?: unknown }, ctx: z.
   })
 }
 
-interface Said<T extends RegistryType> {
+interface RuleInput<T extends RegistryType> {
   readonly type: T
   readonly image: string
   readonly path?: string | undefined
@@ -97,7 +97,7 @@ interface Said<T extends RegistryType> {
 }
 
 // oxlint-disable-next-line typescript/explicit-function-return-type -- said by its parts
-function ruleOf<T extends RegistryType>({ type, image, path, tags, semver, services, settle }: Said<T>) {
+function ruleOf<T extends RegistryType>({ type, image, path, tags, semver, services, settle }: RuleInput<T>) {
   const full = parseImage(image)?.repository ?? image
   return {
     type,

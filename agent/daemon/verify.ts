@@ -144,13 +144,13 @@ async function ask(
   if (isVerifiedBy(trigger, 'job') && proof.kind === 'oidc') {
     const sent = { ...proof, body: fromBase64(proof.body) }
     return askedByOidc(config.host, trigger, sent, trusted.issuers, now.getTime(), { mayBeOld: true }).catch(
-      sayFromTheFuture,
+      rejectFutureTimestamp,
     )
   }
   if (isVerifiedBy(trigger, 'signature') && proof.kind === 'hook') {
     const signed = { headers: proof.headers, body: fromBase64(proof.body) }
     return verifyTriggered(config.host, trigger, signed, now.getTime(), { mayBeOld: true }).catch(
-      sayFromTheFuture,
+      rejectFutureTimestamp,
     )
   }
   // Else a relay could have any signed trigger's stack rolled without a signature.
@@ -180,7 +180,7 @@ async function askByChat(
   if (!chat) throw new Problem('unauthorized', `this host has no chat ${JSON.stringify(trigger)}`)
   const heard = (request: { headers: Record<string, string>; body: string }) =>
     hear(chat, { ...request, body: fromBase64(request.body) }, now.getTime(), { mayBeOld: true }).catch(
-      sayFromTheFuture,
+      rejectFutureTimestamp,
     )
   const asked = await heard({ headers, body })
   const wanted = await askedByChat(host, chat, asked, () => stack.name, approval && (await heard(approval)))
@@ -189,7 +189,7 @@ async function askByChat(
 }
 
 // What is old is not stale here: only the future is left.
-function sayFromTheFuture(error: unknown): never {
+function rejectFutureTimestamp(error: unknown): never {
   if (error instanceof Problem && error.code === 'request-stale') throw fromTheFuture(error.message, error)
   throw error
 }

@@ -10,7 +10,7 @@ import {
   type Answer,
   type Outcome,
   type SecretSchema,
-  type Tell,
+  type Sender,
 } from './kind.ts'
 import { messageOf, type Fact } from './message.ts'
 import type { Notice } from './notice.ts'
@@ -29,7 +29,7 @@ const HOSTS = ['discord.com', 'discordapp.com']
 const COLOURS = { start: 0x3498db, success: 0x2ecc71, failure: 0xe74c3c, stuck: 0xe67e22 } as const
 
 export const discord = (secret: SecretSchema) =>
-  destinationSchema('discord', { url: secret(urlFault) }, ({ url }): Tell => async (notice, { send }) => {
+  destinationSchema('discord', { url: secret(urlFault) }, ({ url }): Sender => async (notice, { send }) => {
     const address = new URL(url)
     // Else a message that is refused later is answered as one that is taken.
     address.searchParams.set('wait', 'true')

@@ -10,7 +10,7 @@ import {
   type Outgoing,
   type SecretSchema,
   type Send,
-  type Tell,
+  type Sender,
 } from './kind.ts'
 import { changesOf, standingOf, titleOf } from './message.ts'
 import type { Notice } from './notice.ts'
@@ -55,7 +55,7 @@ export const githubDeployment = (secret: SecretSchema) =>
       token: secret(tokenFault),
       api: api.default(API),
     },
-    tellerOf,
+    senderOf,
   )
 
 interface Settings {
@@ -66,7 +66,7 @@ interface Settings {
   readonly api: string
 }
 
-function tellerOf(settings: Settings): Tell {
+function senderOf(settings: Settings): Sender {
   return async (notice, { send, nowMs }) => {
     const ask = asker(settings, send)
     const found = await deploymentOf(settings, notice, ask)

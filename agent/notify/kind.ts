@@ -38,12 +38,12 @@ export type Outcome =
       readonly retryAfterMs?: number | undefined
     }
 
-export interface Around {
+export interface SendContext {
   readonly send: Send
   readonly nowMs: number
 }
 
-export type Tell = (notice: Notice, around: Around) => Promise<Outcome>
+export type Sender = (notice: Notice, context: SendContext) => Promise<Outcome>
 
 /** A destination of ropeway.yml. What it keeps secret is known to `tell` alone, so that nothing can print it. */
 export interface Destination {
@@ -53,7 +53,7 @@ export interface Destination {
   readonly on: readonly Moment[]
   /** Of the secret that it signs with, where it has one: no trigger may have the same. */
   readonly print?: string | undefined
-  readonly tell: Tell
+  readonly tell: Sender
 }
 
 /** A schema of a secret that ropeway.yml names as { env } or { file }. */
@@ -61,12 +61,12 @@ export type SecretSchema = (faultOf: FaultOf) => z.ZodType<string>
 
 const on = z.array(z.enum(MOMENTS, { error: `should be ${MOMENTS.join(', ')}` })).min(1, 'is empty')
 
-/** A destination's schema from what is its kind's own. `tellerOf` gets the values of those keys. */
+/** A destination's schema from what is its kind's own. `senderOf` gets the values of those keys. */
 // oxlint-disable-next-line typescript/explicit-function-return-type -- the schema's type is what zod infers
 export function destinationSchema<const T extends string, S extends z.ZodRawShape>(
   type: T,
   keys: S,
-  tellerOf: (settings: z.output<z.ZodObject<S>>) => Tell,
+  senderOf: (settings: z.output<z.ZodObject<S>>) => Sender,
   printOf?: (settings: z.output<z.ZodObject<S>>) => string,
 ) {
   return z
@@ -79,7 +79,7 @@ export function destinationSchema<const T extends string, S extends z.ZodRawShap
     .transform((all): Destination => {
       const { type: own, name: called, on: moments } = all as { type: T; name: string; on: Moment[] }
       const settings = all as z.output<z.ZodObject<S>>
-      return { type: own, name: called, on: moments, print: printOf?.(settings), tell: tellerOf(settings) }
+      return { type: own, name: called, on: moments, print: printOf?.(settings), tell: senderOf(settings) }
     })
 }
 

@@ -6,7 +6,7 @@ import {
   JSON_HEADERS,
   outcomeOf,
   type SecretSchema,
-  type Tell,
+  type Sender,
 } from './kind.ts'
 import { messageOf, type Fact } from './message.ts'
 import type { Notice } from './notice.ts'
@@ -22,7 +22,7 @@ const FACT_CHARS_MAX = 1200
 const HOSTS = ['hooks.slack.com', 'hooks.slack-gov.com']
 
 export const slack = (secret: SecretSchema) =>
-  destinationSchema('slack', { url: secret(urlFault) }, ({ url }): Tell => async (notice, { send }) => {
+  destinationSchema('slack', { url: secret(urlFault) }, ({ url }): Sender => async (notice, { send }) => {
     const body = JSON.stringify(payloadOf(notice))
     const answer = await send({ method: 'POST', url, headers: JSON_HEADERS, body })
     return outcomeOf(answer, 'text' in answer ? wordOf(answer.text) : undefined)

@@ -5,7 +5,7 @@
 import { isIssuerUrl } from '../../shared/triggers/issuer-keys.ts'
 import { secretFault, signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import { printOf } from '../config/secrets.ts'
-import { destinationSchema, JSON_HEADERS, outcomeOf, type SecretSchema, type Tell } from './kind.ts'
+import { destinationSchema, JSON_HEADERS, outcomeOf, type SecretSchema, type Sender } from './kind.ts'
 import { titleOf } from './message.ts'
 import type { Notice } from './notice.ts'
 
@@ -23,11 +23,11 @@ export const standardWebhooks = (secret: SecretSchema) =>
   destinationSchema(
     'standard-webhooks',
     { url: secret(urlFault), secret: secret(secretFault) },
-    tellerOf,
+    senderOf,
     (own) => printOf(own.secret),
   )
 
-function tellerOf({ url, secret }: { url: string; secret: string }): Tell {
+function senderOf({ url, secret }: { url: string; secret: string }): Sender {
   return async (notice, { send, nowMs }) => {
     const body = JSON.stringify(payloadOf(notice))
     const signed = await signStandardWebhook(secret, {

@@ -10,7 +10,7 @@ import {
   type Answer,
   type Outcome,
   type SecretSchema,
-  type Tell,
+  type Sender,
 } from './kind.ts'
 import { messageOf, type Fact, type Message } from './message.ts'
 import type { Notice } from './notice.ts'
@@ -26,7 +26,7 @@ const TEXT_CHARS = [3000, 1000, 300, 80]
 const DOMAINS = ['.environment.api.powerplatform.com', '.logic.azure.com', '.webhook.office.com']
 
 export const teams = (secret: SecretSchema) =>
-  destinationSchema('teams', { url: secret(urlFault) }, ({ url }): Tell => async (notice, { send }) => {
+  destinationSchema('teams', { url: secret(urlFault) }, ({ url }): Sender => async (notice, { send }) => {
     const body = JSON.stringify(payloadOf(notice))
     return meaningOf(await send({ method: 'POST', url, headers: JSON_HEADERS, body }))
   })
