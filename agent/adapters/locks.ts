@@ -10,16 +10,16 @@ import { Problem } from '../../shared/problems.ts'
 import type { ComposeProject, Locks } from '../ports.ts'
 import { isSqlite } from '../sqlite.ts'
 
-/** Two that ask at the same moment wait for one write of the other's, which takes a millisecond or two. */
+/** Of two processes that ask at the same moment one waits for a write of the other's, which takes a millisecond or two. */
 const BUSY_MS_MAX = 250
-/** Its holder may remove the file while another opens it, who then tries anew. So many times in a row is no chance. */
+/** A holder may remove the file while another process opens it, which then tries again. That does not happen by chance so many times in a row. */
 const TRIES_MAX = 20
 
 const holderSchema = z.object({ pid: z.number(), who: z.string(), since: z.string() })
 type Holder = z.infer<typeof holderSchema>
 
-// By file, for this whole process: the kernel's locks belong to a process, which it would let take one twice, and which loses it as soon
-// as it closes that file once.
+// The locks of this process, by file. The kernel gives locks to processes: it would let this one take the same lock twice, and would free it as
+// soon as this process closes that file once.
 const held = new Map<string, Holder>()
 
 export function hostLocks(): Locks {
@@ -53,7 +53,8 @@ export function lockPath(stack: Pick<ComposeProject, 'compose'>): string {
   return join(dirname(compose), `.${basename(compose)}.ropeway-lock`)
 }
 
-// Gone before it is free: whoever has opened it meanwhile finds no such file, and makes another.
+// The file is removed before its lock is freed. Whoever has opened it meanwhile locks a file that is gone, sees that by its identity, and makes
+// a new one.
 function release(path: string, own: Holder, file: DatabaseSync): void {
   if (held.get(path) !== own) return
   rmSync(path, { force: true })
@@ -74,7 +75,7 @@ function lock(stack: ComposeProject, path: string, own: Holder): DatabaseSync {
     } catch (error) {
       if (isSqlite(error, 'busy')) throw busy(stack, readHolder(file), error)
       if (!isSqlite(error, 'notADatabase', 'corrupt')) throw unusable(path, error)
-      // Half written when the machine lost its power. Nobody holds it: a holder has read it.
+      // The file was half written when the machine lost its power. Nobody holds it, since nobody can have read it.
       rmSync(path, { force: true })
     } finally {
       if (!isHeld) file.close()
@@ -103,7 +104,8 @@ function open(path: string): DatabaseSync | undefined {
   }
 }
 
-// Committed, so that others can read it, and then locked again by a write that never comes, which lets them read.
+// Writes down who holds the lock and commits it, so that others can read it. Then it begins a second transaction and leaves it open: that one is
+// the lock, and others may still read.
 function hold(file: DatabaseSync, own: Holder): void {
   // A journal on the disk would be one more file beside the user's; what is written must not survive the machine.
   file.exec('PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF')
@@ -121,7 +123,7 @@ function hold(file: DatabaseSync, own: Holder): void {
       isWritten = false
     }
     file.exec('BEGIN IMMEDIATE')
-    // Another may have had it for the moment between the two.
+    // Between the two transactions another process may have taken the lock and written itself down.
     if (!isWritten || JSON.stringify(readHolder(file)) === JSON.stringify(own)) return
     file.exec('ROLLBACK')
   } while (isWritten)
@@ -135,7 +137,7 @@ function readHolder(file: DatabaseSync): Holder | undefined {
   }
 }
 
-// A number alone may have been given to a new file by then.
+// An inode's number alone is not enough: a new file may have the number of one that was removed.
 function identity(path: string): string {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false })
   return `${stat?.dev}:${stat?.ino}:${stat?.birthtimeNs}`

@@ -40,7 +40,7 @@ export function stuckNotesOf(dir: string, stack: string): StuckNotes {
       attempt(path, () => {
         rmSync(path, { force: true })
         if (statSync(folder, { throwIfNoEntry: false })) syncFolder(folder)
-        // Second: copies without a note harm nobody, a note without its copies would.
+        // The copies go after the note: copies without a note harm nobody, and a note must not name copies that are gone.
         rmSync(copies, { recursive: true, force: true })
       }),
     keep: (files) =>
@@ -71,7 +71,7 @@ export function warnOfStuck(dir: string, stacks: readonly string[], log: Log): v
   }
 }
 
-// A note that cannot be read locks all the same: it is there because somebody must look.
+// A note that cannot be read locks the stack as well: it is there because a person must look.
 function readNote(path: string): StuckNote | undefined {
   try {
     return noteSchema.parse(JSON.parse(readFileSync(path, 'utf8')))
@@ -116,7 +116,7 @@ function writeDurably(path: string, text: string | Uint8Array): void {
     }
     renameSync(aside, path)
   } catch (error) {
-    // What is left of it would fill the disk further.
+    // A file that is half written would fill the disk further.
     rmSync(aside, { force: true })
     throw error
   }

@@ -23,7 +23,7 @@ export async function run(options: RotateOptions, io: Io): Promise<number> {
       register({ relay, host }, keys, keepSeconds, io.signal),
     )
   let done = await once()
-  // The interrupted run may have told the relay to keep former keys for longer than this one shall.
+  // The interrupted run may have told the relay to keep former keys for longer than this run asks for. Another rotation corrects that.
   if (done.isResumed && done.answer.keys > 1 + done.kept.length) done = { ...(await once()), isResumed: true }
   const until = keepSeconds === 0 ? null : Date.now() + keepSeconds * 1000
   const { isResumed, kept } = done
@@ -61,7 +61,8 @@ async function register(
     return await send(present)
   } catch (error) {
     if (!(error instanceof Problem && error.code === 'unauthorized')) throw error
-    // The relay may know the next key as the newest already, if its answer was lost. Where it does not, its first word counts.
+    // Where the answer to an earlier run was lost, the relay has replaced the key already and accepts only the next one. If it refuses that one as
+    // well, its first refusal is reported.
     return await send(next).catch((again: unknown) => {
       throw again instanceof Problem && again.code === 'unauthorized' ? error : again
     })

@@ -124,7 +124,7 @@ export function chatFrom(
   }
 }
 
-// YAML reads a number that is not in quotes as one, and of a long one it keeps sixteen digits.
+// YAML reads digits without quotes as a number, which keeps sixteen of them.
 const idsOf = (pattern: RegExp, what: string) =>
   listOf(
     z.unknown().transform((value, ctx) => {

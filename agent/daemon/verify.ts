@@ -188,7 +188,7 @@ async function askByChat(
   throw new Problem('unauthorized', `what was said is about stack ${wanted.stack}`)
 }
 
-// What is old is not stale here: only the future is left.
+// With `mayBeOld` a request is stale for one reason only: it was signed in the future.
 function rejectFutureTimestamp(error: unknown): never {
   if (error instanceof Problem && error.code === 'request-stale') throw fromTheFuture(error.message, error)
   throw error
@@ -206,7 +206,8 @@ async function askByToken(
   const { issuedAt, expiresAt } = timesOf(token)
   const verifyAt = (ms: number): Promise<Claims> =>
     verifyToken(token, keys, { host, audience: relay, revoked, now: new Date(ms) })
-  // It was good when it was sent, at its last second at the latest: how long ago that is, `expiresAt` of the request says.
+  // A token must be valid when the request is sent, and may have expired when the agent is back to verify it. So it is judged at the last second of
+  // its life at the latest; whether the request is too old by now is decided by its `expiresAt`.
   const claims = await verifyAt(Math.min(now.getTime(), expiresAt - 1000)).catch(async (fault: unknown) => {
     const aheadMs = issuedAt - now.getTime()
     const isGoodLater =

@@ -49,7 +49,8 @@ export async function rotate<T>(
     const next = before ?? (await readNext(dir))
     if (!next) throw new Error('the next key is gone')
     const answer = await register({ present, next, kept: await keptKeys(dir, present, keepMs) })
-    // Reckoned anew: until here, the relay has counted them. They come first, so that no token that counts is refused in between.
+    // Computed again: the relay counts their time from its answer, which came after the first computation. They are written before the new key is
+    // put in place, so that no valid token is refused in between.
     const kept = await keptKeys(dir, present, keepMs)
     await writeOwn(formerPath(dir), kept)
     await putInPlace(nextPath(dir), keyPath(dir))
@@ -57,7 +58,7 @@ export async function rotate<T>(
   })
 }
 
-// As the relay reckons: no former key counts longer than the one that is replaced last.
+// The relay has the same rule: no former key is valid for longer than the one that is replaced last.
 async function keptKeys(dir: string, present: HostKey, keepMs: number): Promise<readonly FormerKey[]> {
   const now = Date.now()
   const until = now + keepMs

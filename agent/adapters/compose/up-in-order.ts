@@ -54,7 +54,8 @@ async function clearUp(
     all.length < 2 ? [] : all.filter((one) => one.state === 'created' && ownName(one, names) !== one.name)
   const others = all.filter((one) => !leftovers.includes(one))
   if (leftovers.length > 0)
-    // Its stop may be under way, which nothing shows. Stopped twice is stopped, and nobody is at an instance that is being recreated.
+    // The killed call may have asked the engine to stop the old container, which shows nowhere until it has stopped. To stop it again is safe: nginx
+    // sends no requests to an instance that is being recreated.
     for (const one of others) if (one.state === 'running') await engine.stop(one.id, signal)
   for (const one of leftovers) await engine.remove(one.id, signal)
   const [only] = others

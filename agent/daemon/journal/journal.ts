@@ -177,7 +177,7 @@ export class Journal {
   }
 
   #transaction<T>(work: () => T): T {
-    // One whose way back failed too, as on a dying disk, must not be the end of all that come after it.
+    // A transaction is still open where its own ROLLBACK failed, as on a dying disk. Every later one would fail at it.
     if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
     this.#db.exec('BEGIN IMMEDIATE')
     try {

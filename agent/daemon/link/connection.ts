@@ -107,7 +107,7 @@ export class Connection {
   send(frame: FromAgent): boolean {
     if (!this.isOpen) return false
     const text = encodeFrame(frameFor(this.#version, frame))
-    // A bug, but one that would close the socket again and again.
+    // Such a frame is a bug, and the hub would close the socket at each try to send it.
     if (Buffer.byteLength(text) > FRAME_BYTES_MAX) {
       this.#options.log('warn', `a frame over ${FRAME_BYTES_MAX} bytes is not sent: ${text.slice(0, 100)}…`)
       return false
@@ -129,7 +129,7 @@ export class Connection {
   }
 
   #take(data: string | ArrayBuffer): void {
-    // While closing, frames still come in: not taken here, they are delivered again.
+    // Frames still come in while the socket is closing. The hub delivers again what is not taken now.
     if (!this.isOpen) return
     this.#silenceTimer.refresh()
     if (data === PONG) return
