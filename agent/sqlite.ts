@@ -1,6 +1,14 @@
 // What went wrong, of what node:sqlite throws.
 
-const CODES = { busy: 5, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 } as const
+const CODES = {
+  busy: 5,
+  readOnly: 8,
+  ioError: 10,
+  corrupt: 11,
+  full: 13,
+  cannotOpen: 14,
+  notADatabase: 26,
+} as const
 
 /** https://www.sqlite.org/rescode.html */
 export function isSqlite(error: unknown, ...kinds: readonly (keyof typeof CODES)[]): boolean {

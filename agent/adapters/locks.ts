@@ -74,6 +74,8 @@ function lock(stack: ComposeProject, path: string, own: Holder): DatabaseSync {
       if (isHeld) return file
     } catch (error) {
       if (isSqlite(error, 'busy')) throw busy(stack, readHolder(file), error)
+      // SQLite opens a file for reading where it cannot open it for writing. If the file was only gone at that moment, the next try finds it.
+      if (isSqlite(error, 'readOnly') && tries < TRIES_MAX) continue
       if (!isSqlite(error, 'notADatabase', 'corrupt')) throw unusable(path, error)
       // The file was half written when the machine lost its power. Nobody holds it, since nobody can have read it.
       rmSync(path, { force: true })
