@@ -1,13 +1,13 @@
 // The Compose port: the real `docker compose`, so that its own config hash stays true and a manual `up` finds nothing to do.
 
-import type { Compose, Ports } from '../../ports.ts'
+import type { Compose, HostPorts } from '../../ports.ts'
 import { Cli } from './cli.ts'
 import { Models } from './model.ts'
 import { endOrphans } from './orphans.ts'
 import { runOneOff } from './run.ts'
 import { up } from './up.ts'
 
-export function composeCli(ports: Pick<Ports, 'engine' | 'clock'>): Compose {
+export function composeCli(ports: Pick<HostPorts, 'engine' | 'clock'>): Compose {
   const cli = new Cli(ports.engine)
   const models = new Models(cli)
   return {

@@ -1,7 +1,7 @@
 // `docker compose up` of one service: nothing is pulled, and nothing that it depends on is started or recreated.
 
 import { Problem } from '../../../shared/problems.ts'
-import type { ComposeProject, Ports } from '../../ports.ts'
+import type { ComposeProject, HostPorts } from '../../ports.ts'
 import { lastLines } from '../command.ts'
 import type { Cli } from './cli.ts'
 import { dependenciesOf, isAsDefined } from './dependencies.ts'
@@ -11,7 +11,7 @@ import { upInOrder } from './up-in-order.ts'
 export interface UpContext {
   readonly cli: Cli
   readonly models: Models
-  readonly ports: Pick<Ports, 'engine' | 'clock'>
+  readonly ports: Pick<HostPorts, 'engine' | 'clock'>
 }
 
 /** As the port says. */
