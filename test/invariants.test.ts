@@ -98,6 +98,10 @@ describe('who may import whom', () => {
     expect(imports(path).filter((name) => !allowed.test(name))).toEqual([])
   })
 
+  test.each(sources('agent/roll'))('%s knows neither nginx nor compose', (path) => {
+    expect(imports(path).filter((name) => /^agent\/(nginx|compose)\//.test(name))).toEqual([])
+  })
+
   test.each(sources('agent').filter((path) => imports(path).includes('dockerode')))(
     '%s may import dockerode',
     (path) => expect(path).toMatch(/^agent\/adapters\//),

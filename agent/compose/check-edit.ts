@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Version } from '../../shared/plan.ts'
 import { Problem } from '../../shared/problems.ts'
 import type { ComposeModel, ComposeProject } from '../ports.ts'
-import type { FileTexts } from './texts.ts'
+import type { FileTexts } from './edit/texts.ts'
 
 /** A service, and what the edit is to make of it. */
 interface Edited {

@@ -10,7 +10,7 @@ import type { Defined, Runtime, RuntimeDriver, RuntimeSeen, VersionWish } from '
 import { WrittenFile } from '../roll/written-file.ts'
 import { checkEdits } from './check-edit.ts'
 import { areAsDefined, type Hashes } from './drift.ts'
-import { changedTexts, composeTextsWith, type FileTexts } from './texts.ts'
+import { changedTexts, composeTextsWith, type FileTexts } from './edit/texts.ts'
 import { checkBlanks } from './unset.ts'
 import { warningsOf, warningsOfVariables } from './warnings.ts'
 

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ComposeProject, Container, Engine } from '../ports.ts'
 import type { Warning } from '../roll/proxy.ts'
 import { areAsDefined, type Hashes } from './drift.ts'
-import { imageVariables, type FileTexts } from './texts.ts'
+import { imageVariables, type FileTexts } from './edit/texts.ts'
 
 type Services = ReadonlyMap<string, readonly Container[]>
 

@@ -74,10 +74,19 @@ function stackKeys(surroundings: Surroundings) {
 const existingFileIn = (directory: string) =>
   z.string().transform((path, ctx) => {
     const absolute = resolve(directory, path)
-    if (statSync(absolute, { throwIfNoEntry: false })?.isFile()) return absolute
+    if (isFile(absolute)) return absolute
     ctx.addIssue({ code: 'custom', message: `there is no file ${absolute}` })
     return z.NEVER
   })
+
+// A path that no file can have, as one that is too long, is one that none has.
+function isFile(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === true
+  } catch {
+    return false
+  }
+}
 
 const upstream = z.string().regex(/^[A-Za-z0-9._-]+$/, 'is not the name of an nginx upstream')
 const profile = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/, 'is not the name of a compose profile')

@@ -3,11 +3,11 @@
 
 import { dirname, resolve } from 'node:path/posix'
 import { Problem } from '../../shared/problems.ts'
-import { parseDump, type ConfigFile } from './dump.ts'
+import { parseDump, type ConfigFile } from './config/dump.ts'
 import { commandOf } from './command.ts'
 import type { Place } from './place.ts'
 import { workersIn } from './reload.ts'
-import { parseTree, type Directive } from './tokens.ts'
+import { parseTree, type Directive } from './config/tokens.ts'
 
 /** More files than any configuration has: an include that goes round in circles ends here. */
 const FILES_MAX = 1000

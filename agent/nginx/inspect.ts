@@ -8,10 +8,10 @@ import type { Around, ProxySeen, SeenMember } from '../roll/proxy.ts'
 import { askedByHealthcheck } from '../roll/gates/healthcheck.ts'
 import { readConfiguration } from './configuration.ts'
 import { ContainerPlace, type PlaceEngine } from './container-place.ts'
-import { approachOf } from './doors.ts'
+import { approachOf } from './config/doors.ts'
 import type { NginxSeen } from './seen.ts'
-import { readSettings, usesPast } from './settings.ts'
-import { findUpstreams, type Upstream, type UpstreamServer } from './upstream.ts'
+import { readSettings, usesPast } from './config/settings.ts'
+import { findUpstreams, type Upstream, type UpstreamServer } from './config/upstream.ts'
 
 export interface InspectPorts {
   readonly engine: PlaceEngine

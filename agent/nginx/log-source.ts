@@ -1,7 +1,7 @@
 // Where the lines of an access log really are: nginx's standard output, as its official image has it, or a file in its container.
 
 import type { Unusable } from '../roll/proxy.ts'
-import { decoded } from './bytes.ts'
+import { decoded } from './config/bytes.ts'
 import type { Place } from './place.ts'
 
 /** The end of a log that has grown by more: some 40,000 requests, enough for any verdict, read and parsed in a fraction of a second. */

@@ -3,7 +3,7 @@
 import type { Route } from '../../shared/plan.ts'
 import { outOf } from '../roll/route.ts'
 import type { NginxSeen } from './seen.ts'
-import { editUpstream } from './upstream.ts'
+import { editUpstream } from './config/upstream.ts'
 
 /** While anybody is out, so is who is `nowhere`: nginx would find those names nowhere. Throws `upstream-unknown`. */
 export function render(

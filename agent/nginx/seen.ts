@@ -3,8 +3,8 @@
 import { z } from 'zod'
 import type { Container } from '../ports.ts'
 import type { ProxySeen } from '../roll/proxy.ts'
-import type { NginxSettings } from './settings.ts'
-import type { Upstream, UpstreamServer } from './upstream.ts'
+import type { NginxSettings } from './config/settings.ts'
+import type { Upstream, UpstreamServer } from './config/upstream.ts'
 
 export interface NginxSeen {
   readonly container: Container

@@ -2,8 +2,8 @@
 
 import { reportOf } from '../../shared/problems.ts'
 import type { Attempt, Traffic, Unusable } from '../roll/proxy.ts'
-import type { AccessLogs } from './access-log.ts'
-import { parserOf, type ParseLine } from './log-format.ts'
+import type { AccessLogs } from './config/access-log.ts'
+import { parserOf, type ParseLine } from './config/log-format.ts'
 import { openLog, type LogSource } from './log-source.ts'
 import type { Place } from './place.ts'
 

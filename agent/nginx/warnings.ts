@@ -1,7 +1,7 @@
 // What a person should know of nginx's configuration before a roll, though it forbids none.
 
 import type { Warning } from '../roll/proxy.ts'
-import { usesPast } from './settings.ts'
+import { usesPast } from './config/settings.ts'
 import type { NginxSeen } from './seen.ts'
 
 /** `soakMs`: how long the traffic is to be watched. */

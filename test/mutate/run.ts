@@ -4,9 +4,12 @@ import { Stryker } from '@stryker-mutator/core'
 
 /** What is broken: all that decides without touching anything. */
 const CORE = [
-  'agent/nginx/*.ts',
-  'agent/compose/*.ts',
-  'agent/roll/{healthcheck,judge,order}.ts',
+  'agent/nginx/config/*.ts',
+  'agent/nginx/{command,render}.ts',
+  'agent/compose/edit/*.ts',
+  'agent/compose/{check-edit,drift,unset}.ts',
+  'agent/roll/{judge,order,route}.ts',
+  'agent/roll/gates/{door,healthcheck}.ts',
   'agent/roll/strategies/in-place.ts',
   'shared/{deploy,image,plan,request,supersede,version}.ts',
   'worker/hub/decide.ts',

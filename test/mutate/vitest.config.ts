@@ -6,7 +6,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: [
-      'test/agent/{nginx,compose}/*.test.ts',
+      'test/agent/{nginx,compose}/**/*.test.ts',
       'test/agent/roll/{healthcheck,judge,order}.test.ts',
       'test/agent/roll/strategies/*.test.ts',
       'test/shared/*.test.ts',

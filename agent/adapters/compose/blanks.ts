@@ -2,7 +2,7 @@
 // shows when the same files are read again with a value for each. Pure.
 
 import { isDeepStrictEqual } from 'node:util'
-import { isRecord } from '../../compose/model.ts'
+import { isRecord } from '../../compose/edit/model.ts'
 import type { Blank, ComposeModel, ComposeService } from '../../ports.ts'
 
 /** A number that fits where a port does: compose refuses a value of another form than a field has. */

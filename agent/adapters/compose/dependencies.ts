@@ -1,6 +1,6 @@
 // What a service depends on, and whether an `up` of that service would leave it alone. Pure.
 
-import { isRecord } from '../../compose/model.ts'
+import { isRecord } from '../../compose/edit/model.ts'
 import type { ComposeModel, Container } from '../../ports.ts'
 
 /** The services that one depends on, and those that these depend on, and so on. */

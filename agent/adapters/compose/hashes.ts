@@ -1,7 +1,7 @@
 // compose's own hashes of services, by which it decides at an `up` whether a container stays. `config --hash` alone leaves out what an `env_file`
 // says (2.26 to 2.40), so it is asked about the resolved model; and until 2.29.3 `up --no-deps` labels a container by another hash than `up`.
 
-import { isRecord } from '../../compose/model.ts'
+import { isRecord } from '../../compose/edit/model.ts'
 
 /** Options of the `config` that reads a model again that was resolved before: nothing is to be added, and a twin may repeat a name. */
 export const RESOLVED = ['--no-normalize', '--no-consistency'] as const

@@ -378,6 +378,11 @@ stacks:
       MINIMAL.replace('./docker-compose.yml', './proxy'),
       'line 5: stacks.hello.compose: there is no file',
     ],
+    [
+      'a path longer than any file has',
+      MINIMAL.replace('./docker-compose.yml', `./${'x'.repeat(5000)}`),
+      'line 5: stacks.hello.compose: there is no file',
+    ],
     ['a command alone that is empty', `${MINIMAL}    before: ' '\n`, 'line 6: stacks.hello.before: is empty'],
     ['no words', `${MINIMAL}    before: []\n`, 'line 6: stacks.hello.before: is empty'],
     ['no program', `${MINIMAL}    before: ['', a]\n`, 'line 6: stacks.hello.before: has no program'],

@@ -13,7 +13,7 @@ import {
   type Scene,
 } from '../../support/world/sweep.ts'
 
-vi.mock(import('../../../agent/compose/edit.ts'), async (original) => {
+vi.mock(import('../../../agent/compose/edit/edit.ts'), async (original) => {
   const [edit, { memoized }] = [await original(), await import('../../support/memo.ts')]
   return { ...edit, editService: memoized(edit.editService), readService: memoized(edit.readService) }
 })

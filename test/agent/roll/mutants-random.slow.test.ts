@@ -7,7 +7,7 @@ import { tell } from '../../support/world/tale.ts'
 
 const planted = vi.hoisted(() => ({ bug: '' }))
 
-vi.mock(import('../../../agent/compose/edit.ts'), async (original) => {
+vi.mock(import('../../../agent/compose/edit/edit.ts'), async (original) => {
   const [edit, { memoized }] = [await original(), await import('../../support/memo.ts')]
   return { ...edit, editService: memoized(edit.editService), readService: memoized(edit.readService) }
 })

@@ -3,7 +3,7 @@
 import { expect, test, vi } from 'vitest'
 import { seedOf, simulate } from '../../support/world/simulate.ts'
 
-vi.mock(import('../../../agent/compose/edit.ts'), async (original) => {
+vi.mock(import('../../../agent/compose/edit/edit.ts'), async (original) => {
   const [edit, { memoized }] = [await original(), await import('../../support/memo.ts')]
   return { ...edit, editService: memoized(edit.editService), readService: memoized(edit.readService) }
 })

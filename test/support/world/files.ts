@@ -1,6 +1,6 @@
 // A host's file system: paths that lead to inodes, which is all that tells an in-place write from a rename.
 
-import { decoded } from '../../../agent/nginx/bytes.ts'
+import { decoded } from '../../../agent/nginx/config/bytes.ts'
 import type { Encoding, Files } from '../../../agent/ports.ts'
 import { Problem } from '../../../shared/problems.ts'
 

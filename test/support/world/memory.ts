@@ -1,6 +1,6 @@
 // What the agent keeps on its own disk, in memory: a stack's releases, and the note that it is stuck.
 
-import type { FileTexts } from '../../../agent/compose/texts.ts'
+import type { FileTexts } from '../../../agent/compose/edit/texts.ts'
 import type { NewRelease, Release, Releases } from '../../../agent/roll/releases/release.ts'
 import type { StuckNote, StuckNotes } from '../../../agent/roll/stuck/note.ts'
 import type { Faults } from './faults.ts'

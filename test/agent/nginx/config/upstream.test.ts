@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { editUpstream, findUpstreams } from '../../../agent/nginx/upstream.ts'
+import { editUpstream, findUpstreams } from '../../../../agent/nginx/config/upstream.ts'
 import { MAIN, main, seed } from './files.ts'
 
 const out =

@@ -1,7 +1,7 @@
 // How a value is written: so that every parser reads it as that string, and compose as it stands, with no variable in it.
 
 import { isScalar, type Scalar } from 'yaml'
-import { Problem } from '../../shared/problems.ts'
+import { Problem } from '../../../shared/problems.ts'
 
 export type Style = 'plain' | 'single' | 'double'
 

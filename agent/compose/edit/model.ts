@@ -1,7 +1,7 @@
 // What a compose file means: plain values, with its anchors, aliases and merges resolved.
 
 import type { Document } from 'yaml'
-import { Problem } from '../../shared/problems.ts'
+import { Problem } from '../../../shared/problems.ts'
 
 export type Model = Readonly<Record<string, unknown>>
 

@@ -2,8 +2,8 @@
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { editService, readService } from '../../../agent/compose/edit.ts'
-import { composeTextsWith } from '../../../agent/compose/texts.ts'
+import { editService, readService } from '../../../../agent/compose/edit/edit.ts'
+import { composeTextsWith } from '../../../../agent/compose/edit/texts.ts'
 import { edit, inFile, problem } from './files.ts'
 
 const gone = { env: { MESSAGE: null } }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { asBytes, decoded } from '../../../agent/nginx/bytes.ts'
+import { asBytes, decoded } from '../../../../agent/nginx/config/bytes.ts'
 
 const carried = (...bytes: number[]) => String.fromCharCode(...bytes)
 

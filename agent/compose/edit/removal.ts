@@ -1,7 +1,7 @@
 // Variables taken out of the service's own environment: their entries go with their lines, every other byte stays.
 
 import { isMap, isSeq, type Pair, type YAMLMap, type YAMLSeq } from 'yaml'
-import { Problem } from '../../shared/problems.ts'
+import { Problem } from '../../../shared/problems.ts'
 import { checkEdit } from './check.ts'
 import { envOf } from './model.ts'
 import { endOf, endOfLine, endOfSigns, isEntryOf, ownPair, startOf } from './nodes.ts'

@@ -2,7 +2,7 @@
 // Lines hold what clients send. None can make an expression here take more than linear time, and a format in which a client could
 // write what looks like another field is refused.
 
-import type { Attempt, Unusable } from '../roll/proxy.ts'
+import type { Attempt, Unusable } from '../../roll/proxy.ts'
 
 export interface LogFormat {
   readonly name: string

@@ -2,9 +2,9 @@
 
 import { readFileSync } from 'node:fs'
 import { expect } from 'vitest'
-import { editService, type ServiceChange } from '../../../agent/compose/edit.ts'
+import { editService, type ServiceChange } from '../../../../agent/compose/edit/edit.ts'
 
-export const seed = readFileSync(new URL('../fixtures/docker-compose.yml', import.meta.url), 'utf8')
+export const seed = readFileSync(new URL('../../fixtures/docker-compose.yml', import.meta.url), 'utf8')
 export const image = (to: string): ServiceChange => ({ image: to })
 export const message = (to: string): ServiceChange => ({ env: { MESSAGE: to } })
 export const problem = (code: string, words = '') =>

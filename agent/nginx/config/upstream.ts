@@ -1,6 +1,6 @@
 // Which servers an upstream has, and the text in which some of them are out. Whoever calls reads and writes the file.
 
-import { Problem } from '../../shared/problems.ts'
+import { Problem } from '../../../shared/problems.ts'
 import type { ConfigFile } from './dump.ts'
 import { describeLocated, directivesOf } from './directives.ts'
 import { lineAt, parseTree, type Directive } from './tokens.ts'

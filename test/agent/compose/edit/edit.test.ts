@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { editService, readService } from '../../../agent/compose/edit.ts'
+import { editService, readService } from '../../../../agent/compose/edit/edit.ts'
 import { edit, image, message, seed } from './files.ts'
 
 const changed = (line: number, text: string, before = seed) =>

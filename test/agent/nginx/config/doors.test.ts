@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { approachOf } from '../../../agent/nginx/doors.ts'
-import type { Door } from '../../../agent/roll/gates/door.ts'
+import { approachOf } from '../../../../agent/nginx/config/doors.ts'
+import type { Door } from '../../../../agent/roll/gates/door.ts'
 import { main, seed } from './files.ts'
 
 const UPSTREAM = 'upstream apps { server app1:3000; server app2:3000; }'

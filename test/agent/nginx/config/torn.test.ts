@@ -2,7 +2,7 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { isTorn } from '../../../agent/nginx/torn.ts'
+import { isTorn } from '../../../../agent/nginx/config/torn.ts'
 
 const FROM = asBytes(`http {
   # 서버 목록 — 둘

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parserOf, type LogFormat } from '../../../agent/nginx/log-format.ts'
+import { parserOf, type LogFormat } from '../../../../agent/nginx/config/log-format.ts'
 
 const MAIN =
   '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for"'

@@ -1,7 +1,7 @@
 // How requests come to an upstream: which protocol nginx speaks to its servers, the Host that they see, and where a client has to
 // knock to be sent there. What answers somewhere else in the same nginx is another site's affair.
 
-import { encoded, isLoopback, type Approach, type Door } from '../roll/gates/door.ts'
+import { encoded, isLoopback, type Approach, type Door } from '../../roll/gates/door.ts'
 import type { ConfigFile } from './dump.ts'
 import { PASS, targetOf } from './pass.ts'
 import { directlyIn, directivesOf, type Located } from './directives.ts'

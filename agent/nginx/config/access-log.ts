@@ -1,7 +1,7 @@
 // Where nginx notes the requests that it sends to an upstream, and in which format. What cannot be read says why.
 
 import { dirname, resolve } from 'node:path/posix'
-import type { Unusable } from '../roll/proxy.ts'
+import type { Unusable } from '../../roll/proxy.ts'
 import type { ConfigFile } from './dump.ts'
 import { parserOf, type LogFormat } from './log-format.ts'
 import { PASS, targetOf } from './pass.ts'

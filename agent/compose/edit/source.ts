@@ -1,7 +1,7 @@
 // A compose file as it was read, and the service in it that is to be edited: as a node of the text, and as what that means.
 
 import { isAlias, isMap, LineCounter, parseAllDocuments, type Document, type Pair, type YAMLMap } from 'yaml'
-import { Problem } from '../../shared/problems.ts'
+import { Problem } from '../../../shared/problems.ts'
 import { isRecord, modelOf, serviceOf, type Model } from './model.ts'
 import { columnOf, ownPair, resolved, servicesOf, startOf } from './nodes.ts'
 

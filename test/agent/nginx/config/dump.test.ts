@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseDump, type ConfigFile } from '../../../agent/nginx/dump.ts'
+import { parseDump, type ConfigFile } from '../../../../agent/nginx/config/dump.ts'
 import { MAIN, main, seed } from './files.ts'
 
 const dumpOf = (files: readonly ConfigFile[]) =>

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { changedTexts, composeTextsWith, imageVariables } from '../../../agent/compose/texts.ts'
+import { changedTexts, composeTextsWith, imageVariables } from '../../../../agent/compose/edit/texts.ts'
 import { problem } from './files.ts'
 
 const inFile = (service: string) => `services:\n  app1:${service}\n`

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { readAccessLogs } from '../../../agent/nginx/access-log.ts'
+import { readAccessLogs } from '../../../../agent/nginx/config/access-log.ts'
 import { MAIN, main, seed } from './files.ts'
 
 const STRINGS = `'$remote_addr "$request" ' "$upstream_addr $upstream_status"`

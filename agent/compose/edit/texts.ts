@@ -1,7 +1,7 @@
 // The compose files as they stand with some services of a roll updated. Always made from the user's own texts, so none updated is
 // those texts, byte for byte. Pure.
 
-import { Problem } from '../../shared/problems.ts'
+import { Problem } from '../../../shared/problems.ts'
 import { meanTheSame, withSharedImages } from './shared-image.ts'
 import { editService, hasIncludes, readService, type ServiceChange, type ServiceText } from './edit.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { withSharedImages } from '../../../agent/compose/shared-image.ts'
+import { withSharedImages } from '../../../../agent/compose/edit/shared-image.ts'
 
 const wanting = (image: string) => new Map([1, 2].map((index) => [`app${index}`, image]))
 const inBoth = (service: string) => `services: {app1: ${service}, app2: ${service}, web: {init: true}}\n`

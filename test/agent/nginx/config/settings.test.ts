@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { directivesOf } from '../../../agent/nginx/directives.ts'
+import { directivesOf } from '../../../../agent/nginx/config/directives.ts'
 import {
   listensOf,
   parseTimeMs,
@@ -7,7 +7,7 @@ import {
   usesPast,
   type Listen,
   type NginxSettings,
-} from '../../../agent/nginx/settings.ts'
+} from '../../../../agent/nginx/config/settings.ts'
 import { MAIN, main, seed } from './files.ts'
 
 const listensIn = (files: Parameters<typeof directivesOf>[0]): Omit<Listen, 'server'>[] =>

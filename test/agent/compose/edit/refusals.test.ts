@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { editService } from '../../../agent/compose/edit.ts'
+import { editService } from '../../../../agent/compose/edit/edit.ts'
 import { image, message, problem, seed } from './files.ts'
 
 describe('edits that would reach others, or not be what compose reads', () => {

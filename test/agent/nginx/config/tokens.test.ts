@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parseDump } from '../../../agent/nginx/dump.ts'
-import { lineAt, parseTree, type Directive } from '../../../agent/nginx/tokens.ts'
-import { findUpstreams } from '../../../agent/nginx/upstream.ts'
+import { parseDump } from '../../../../agent/nginx/config/dump.ts'
+import { lineAt, parseTree, type Directive } from '../../../../agent/nginx/config/tokens.ts'
+import { findUpstreams } from '../../../../agent/nginx/config/upstream.ts'
 import { main } from './files.ts'
 
 test('lineAt counts from 1', () => {

@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parse as parseYaml } from 'yaml'
-import { editService, readService } from '../../../agent/compose/edit.ts'
+import { editService, readService } from '../../../../agent/compose/edit/edit.ts'
 
 const model = (some: string) =>
   parseYaml(some, { merge: true }) as { services: Record<string, Record<string, unknown>> }

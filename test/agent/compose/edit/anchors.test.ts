@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { editService } from '../../../agent/compose/edit.ts'
+import { editService } from '../../../../agent/compose/edit/edit.ts'
 import { image, message } from './files.ts'
 
 test.each([

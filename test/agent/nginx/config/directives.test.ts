@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { targetOf } from '../../../agent/nginx/pass.ts'
-import { directivesOf } from '../../../agent/nginx/directives.ts'
+import { targetOf } from '../../../../agent/nginx/config/pass.ts'
+import { directivesOf } from '../../../../agent/nginx/config/directives.ts'
 import { main } from './files.ts'
 
 test.each([
