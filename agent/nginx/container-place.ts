@@ -1,5 +1,6 @@
 // An nginx in a container of the stack.
 
+import { Problem } from '../../shared/problems.ts'
 import type { Container, Containers, Inside, Process, Remote } from '../ports.ts'
 import type { Place } from './place.ts'
 
@@ -34,25 +35,25 @@ export class ContainerPlace implements Place {
   }
 
   exec(argv: readonly string[], signal: AbortSignal) {
-    return this.#engine.exec(this.#container.id, argv, signal)
+    return whileItRuns(this.#engine.exec(this.#container.id, argv, signal))
   }
 
   readFile(path: string, signal: AbortSignal): Promise<string> {
-    return this.#engine.readFile(this.#container, path, signal)
+    return whileItRuns(this.#engine.readFile(this.#container, path, signal))
   }
 
   processes(signal: AbortSignal): Promise<Process[]> {
-    return this.#engine.processes(this.#container, signal)
+    return whileItRuns(this.#engine.processes(this.#container, signal))
   }
 
   connections(remotes: readonly Remote[], signal: AbortSignal): Promise<number> {
-    return this.#engine.connections(this.#container, remotes, signal)
+    return whileItRuns(this.#engine.connections(this.#container, remotes, signal))
   }
 
   // A signal to the container reaches its PID 1 alone.
   async hangUp({ pid }: Process, signal: AbortSignal): Promise<boolean> {
     if (pid !== this.#container.pid) return false
-    await this.#engine.hangUp(this.#container.id, signal)
+    await whileItRuns(this.#engine.hangUp(this.#container.id, signal))
     return true
   }
 
@@ -62,5 +63,15 @@ export class ContainerPlace implements Place {
 
   log(lines: number, signal: AbortSignal): Promise<string[]> {
     return this.#engine.logs(this.#container.id, lines, signal)
+  }
+}
+
+// A container that has ended is, of this one, an nginx that does not run.
+async function whileItRuns<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== 'container-exited') throw error
+    throw new Problem('nginx-not-running', error.message, { cause: error })
   }
 }

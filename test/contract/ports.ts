@@ -140,7 +140,7 @@ export function testPorts(begin: () => Promise<Subject>): void {
       ({ engine }) => engine.exec(NOBODY, ['true'], signal()),
       ({ engine }) => engine.hangUp(before.id, signal()),
     ]
-    for (const work of works) await expect(run(work)).rejects.toMatchObject({ code: 'nginx-not-running' })
+    for (const work of works) await expect(run(work)).rejects.toMatchObject({ code: 'container-exited' })
     await run(({ engine }) => engine.start(before.id, signal()))
     await run(({ engine }) => engine.start(before.id, signal()))
     const after = await one('app2')

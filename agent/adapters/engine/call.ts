@@ -55,9 +55,9 @@ export function containerProblem(error: unknown, id: string, what: string): unkn
   })
 }
 
-/** Why nothing could be run in a container, or sent to its process: it does not run. The roll asks this of nginx's only. */
+/** Why nothing could be run in a container, or sent to its process: it does not run. */
 export function stoppedProblem(error: unknown, id: string): unknown {
   if (isStatus(error, 404, 409))
-    return new Problem('nginx-not-running', `container ${id} does not run`, { cause: error })
+    return new Problem('container-exited', `container ${id} does not run`, { cause: error })
   return error
 }

@@ -44,7 +44,7 @@ export function dockerInside({ ask }: Client): Inside {
       if (seen !== undefined) return seen
       const { exitCode, stdout, stderr } = await exec(container.id, ['cat', path], signal)
       if (exitCode === 0) return stdout
-      throw new Problem('nginx-not-running', `cannot read ${path} in ${container.name}: ${stderr.trim()}`)
+      throw new Problem('container-exited', `cannot read ${path} in ${container.name}: ${stderr.trim()}`)
     },
 
     async hangUp(id, signal) {
@@ -76,7 +76,7 @@ async function connectionTable(
   )
   if (stdout === '' && exitCode !== 0)
     throw new Problem(
-      'nginx-not-running',
+      'container-exited',
       `cannot read the connections of ${container.name}: ${stderr.trim()}`,
     )
   return stdout

@@ -89,7 +89,7 @@ export function fakeEngine(world: World): Engine {
   const running = (id: string) => {
     const container = containers.byId(id)
     if (container?.state === 'running') return container
-    throw new Problem('nginx-not-running', `container ${id} does not run`)
+    throw new Problem('container-exited', `container ${id} does not run`)
   }
   const nginxIn = (id: string): FakeNginx | undefined =>
     world.nginxes.find(({ container }) => container === containers.byId(id))
