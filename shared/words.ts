@@ -56,12 +56,7 @@ export function describeEvent(picture: Picture, { event }: LoggedEvent): string 
     case 'undoing':
       return event.steps.length === 0 ? 'nothing to undo' : `undoing in ${event.steps.length} steps`
     case 'succeeded':
-      return [
-        event.changed
-          ? `succeeded in ${seconds(event.ms)}${event.release === undefined ? '' : ` (release ${event.release})`}`
-          : 'succeeded: nothing had to change',
-        ...describeImages(event.images ?? {}),
-      ].join('\n')
+      return describeSuccess(event)
     case 'failed':
       // Of one that took no time it is not known that it touched nothing: the agent may have lost it.
       return event.ms === 0
@@ -83,6 +78,18 @@ export function describeEvent(picture: Picture, { event }: LoggedEvent): string 
     default:
       return event.text ?? event.type
   }
+}
+
+function describeSuccess({
+  changed,
+  ms,
+  release,
+  images = {},
+}: Extract<LoggedEvent['event'], { type: 'succeeded' }>): string {
+  const said = changed
+    ? `succeeded in ${seconds(ms)}${release === undefined ? '' : ` (release ${release})`}`
+    : 'succeeded: nothing had to change'
+  return [said, ...describeImages(images)].join('\n')
 }
 
 function describeAsked({

@@ -68,73 +68,43 @@ export async function preflight(
   signal: AbortSignal,
 ): Promise<Preflight> {
   const observed = await observe(stack, ports, signal)
-  const { members, runtime: defined } = observed
-  for (const { service, containers } of members)
-    if (!containers.some(({ state }) => RUN_OR_ENDED.includes(state)))
-      throw new Problem('container-missing', `service ${service} has no running container`, {
-        cure: `start it with \`docker compose up -d ${service}\` first`,
-      })
-  const name = strategyFor(observed.proxy)
-  const strategy = strategyOf({ strategy: name })
+  checkThere(observed)
+  const strategyName = strategyFor(observed.proxy)
+  const strategy = strategyOf({ strategy: strategyName })
   strategy.check(observed.proxy)
 
-  const services = members.map(({ service }) => service)
   checkOrder(request, releases)
   const rollbackTarget = isRollback(request)
     ? releaseToGoBackTo(releases, request.release, isNewest(releases, observed))
     : undefined
   const wanted = rollbackTarget
-    ? wantedByRelease(rollbackTarget, services)
+    ? wantedByRelease(
+        rollbackTarget,
+        observed.members.map(({ service }) => service),
+      )
     : await wantedByRequest(stack, request, observed, ports, signal)
-  const isNamed = ({ service }: Member) =>
-    isRollback(request) || request.services === undefined || request.services.includes(service)
   const proxy = ports.proxies.open(observed.proxy)
   const gates = await rehearse({ stack, observed, proxy, ports }, signal)
-  const order = rollingOrder(
-    members.filter(isNamed).map(({ service }) => service),
-    gates.before,
-  )
-  checkServing(observed, proxy, gates, order)
-  const pinned: PinnedImages = new Map()
-  const runtime = ports.runtimes.open(stack, defined, wishOf(order, wanted, pinned))
+  const order = orderOf(request, observed, proxy, gates)
+  const images: PinnedImages = new Map()
+  const runtime = ports.runtimes.open(stack, observed.runtime, wishOf(order, wanted, images))
   await runtime.checkEdits(signal)
   runtime.checkComplete(observed.containers)
 
-  // An image's tag may have moved, so a request that names one is only known to change nothing once it was pulled.
-  const images = imagesOf(wanted)
-  const force = !isRollback(request) && request.force === true
-  const isThere = (member: Member) =>
-    isRunning(member) && isEnvThere(member, defined, wantedVersion(wanted, member.service))
-  const isChange = force || images.length > 0 || !members.every(isThere)
-  // What a command has done forward, the command of an older version does not take back: a rollback runs none.
-  const commands = isRollback(request)
-    ? {}
-    : {
-        before: isBeforeDone ? undefined : commandOf(stack, stack.before, defined, order),
-        after: commandOf(stack, stack.after, defined, order),
-      }
-  const facts: RollFacts = {
-    strategy: name,
-    members: members.filter(({ isLive }) => isLive).map((member) => member.name),
-    targets: order.flatMap((service) => targetOf(service, observed, wanted)),
-    images: [...images],
-    soakMs: stack.soakMs,
-    force,
-    ...commands,
-  }
-  const steps = isChange ? strategy.plan(facts, UNTOUCHED, 'wanted') : []
-  if (isChange) {
+  const facts = factsOf(stack, request, observed, { strategy: strategyName, wanted, order, isBeforeDone })
+  const steps = isChange(facts, observed, wanted) ? strategy.plan(facts, UNTOUCHED, 'wanted') : []
+  if (steps.length > 0) {
     await runtime.checkWritable()
     await proxy.checkWritable()
   }
-  const containers = new Map(members.map((member) => [member.service, member.containers]))
+  const containers = new Map(observed.members.map((member) => [member.service, member.containers]))
   return {
     observed,
     proxy,
     runtime,
     gates,
     wanted,
-    images: pinned,
+    images,
     rollbackTarget,
     facts,
     plan: { stack: stack.name, upstream: observed.proxy.backend, instances: order, steps },
@@ -142,10 +112,69 @@ export async function preflight(
     warnings: [
       ...gates.notes,
       ...proxy.warnings(stack.soakMs),
-      ...(await runtime.warnings(containers, images.length === 0 ? [] : order, signal)),
+      ...(await runtime.warnings(containers, facts.images.length === 0 ? [] : order, signal)),
       ...(await warnOfMovedTags(observed, ports, signal)),
     ],
   }
+}
+
+function checkThere({ members }: Observed): void {
+  for (const { service, containers } of members)
+    if (!containers.some(({ state }) => RUN_OR_ENDED.includes(state)))
+      throw new Problem('container-missing', `service ${service} has no running container`, {
+        cure: `start it with \`docker compose up -d ${service}\` first`,
+      })
+}
+
+/** The services to roll, in that order. Throws where the request leaves out one without which nobody would serve. */
+function orderOf(request: AnyRequest, observed: Observed, proxy: Proxy, gates: Gates): string[] {
+  const isNamed = ({ service }: Member) =>
+    isRollback(request) || request.services === undefined || request.services.includes(service)
+  const named = observed.members.filter(isNamed).map(({ service }) => service)
+  const order = rollingOrder(named, gates.before)
+  checkServing(observed, proxy, gates, order)
+  return order
+}
+
+function factsOf(
+  stack: StackConfig,
+  request: AnyRequest,
+  observed: Observed,
+  {
+    strategy,
+    wanted,
+    order,
+    isBeforeDone,
+  }: { strategy: string; wanted: WantedVersions; order: readonly string[]; isBeforeDone: boolean },
+): RollFacts {
+  const { members, runtime } = observed
+  // What a command has done forward, the command of an older version does not take back: a rollback runs none.
+  const commands = isRollback(request)
+    ? {}
+    : {
+        before: isBeforeDone ? undefined : commandOf(stack, stack.before, runtime, order),
+        after: commandOf(stack, stack.after, runtime, order),
+      }
+  return {
+    strategy,
+    members: members.filter(({ isLive }) => isLive).map(({ name }) => name),
+    targets: order.flatMap((service) => targetOf(service, observed, wanted)),
+    images: imagesOf(wanted),
+    soakMs: stack.soakMs,
+    force: !isRollback(request) && request.force === true,
+    ...commands,
+  }
+}
+
+// An image's tag may have moved, so a request that names one is only known to change nothing once it was pulled.
+function isChange(
+  { force, images }: RollFacts,
+  { members, runtime }: Observed,
+  wanted: WantedVersions,
+): boolean {
+  const isThere = (member: Member) =>
+    isRunning(member) && isEnvThere(member, runtime, wantedVersion(wanted, member.service))
+  return force || images.length > 0 || !members.every(isThere)
 }
 
 // What has crashed is mended by the roll, which brings it first: nginx cannot be reloaded while the name of one resolves to nothing.

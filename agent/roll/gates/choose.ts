@@ -1,37 +1,11 @@
-// Which question tells a well member from a sick one, by what was answered to each, and how each member is by that question. Pure.
+// Which question tells a well member from a sick one, by what was answered to each. Pure.
 
 import { Problem } from '../../../shared/problems.ts'
 import type { StackConfig } from '../../config/config.ts'
-import type { Container, Remote } from '../../ports.ts'
-import type { Member, Observed } from '../observe.ts'
-import type { Answer, From, Unanswered } from './ask.ts'
-import {
-  describeProbe,
-  describeRemote,
-  familyOf,
-  isGood,
-  isIn,
-  type Before,
-  type Gates,
-  type GateNote,
-  type HttpProbe,
-  type Probe,
-  type StatusRange,
-} from './gates.ts'
+import type { From, Unanswered } from './ask.ts'
+import { describeProbe, isIn, type HttpProbe, type StatusRange } from './gates.ts'
 import { askedByHealthcheck } from './healthcheck.ts'
-
-/** What is judged. */
-export interface Seen {
-  readonly stack: StackConfig
-  readonly observed: Observed
-}
-
-/** A container of a member that runs, and where it is asked. */
-export interface Running {
-  readonly member: Member
-  readonly container: Container
-  readonly remotes: readonly Remote[]
-}
+import { judge, type Asked, type Heard, type Running, type Seen } from './members.ts'
 
 /** What a well member answers where nobody says otherwise. */
 const GOOD: StatusRange = { min: 200, max: 399 }
@@ -44,20 +18,6 @@ const REFUSALS: readonly number[] = [400, 403, 421]
 
 /** So many names of the proxy's are tried with each path; where none of them suits, a key of ropeway.yml says it. */
 const HOSTS_MAX = 3
-
-export interface Heard {
-  readonly member: Member
-  readonly remote: Remote
-  /** One a candidate, in their order. One that gave no answer at all is not asked further. */
-  readonly answers: readonly Answer[]
-}
-
-export interface Asked extends Omit<Gates, 'doors'> {
-  /** Set where no member was heard at all: each was silent, or could not be asked. */
-  readonly unheard: 'silence' | 'unasked' | undefined
-  /** Whether each takes connections, and speaks something else there. */
-  readonly speaksNoHttp: boolean
-}
 
 // The path of ropeway.yml; else the healthcheck's own, then `/`. With each the Host of ropeway.yml; else what the proxy serves or sends, then
 // what the healthcheck says.
@@ -84,61 +44,87 @@ export function choose(
   heard: readonly Heard[],
   candidates: readonly HttpProbe[],
 ): Asked {
-  const { stack, observed } = seen
-  const { status } = stack.health
-  const statusesOf = (index: number) =>
-    heard.flatMap(({ answers }) => {
-      const answer = answers[index]
-      return answer && 'status' in answer ? [answer.status] : []
-    })
-  const at = (index: number) =>
-    heard.map(({ answers, ...rest }) => {
-      const answer = answers[index] ?? answers.at(-1)
-      return { ...rest, answers: answer ? [answer] : [] }
-    })
-  const well = candidates.findIndex(({ good }, index) => statusesOf(index).some((one) => isIn(good, one)))
+  const well = candidates.findIndex(({ good }, index) =>
+    statusesTo(heard, index).some((status) => isIn(good, status)),
+  )
   const chosen = candidates[well]
-  if (chosen) return judge(seen, from, at(well), chosen, [])
+  if (chosen) return judge(seen, from, answersTo(heard, well), chosen, [])
+  return compare(seen, from, heard, candidates) ?? withoutAnswer(seen, from, heard, candidates)
+}
 
-  const known = status === undefined ? candidates.findIndex((_, index) => statusesOf(index).some(isOwn)) : -1
+function compare(
+  seen: Seen,
+  from: From,
+  heard: readonly Heard[],
+  candidates: readonly HttpProbe[],
+): Asked | undefined {
+  const { name, health } = seen.stack
+  if (health.status !== undefined) return undefined
+  const known = candidates.findIndex((_, index) => statusesTo(heard, index).some(isOwn))
   const compared = candidates[known]
-  if (compared) {
-    const [own = 0] = statusesOf(known).filter(isOwn)
-    const probe = { ...compared, good: [...compared.good, { min: own, max: own }] }
-    return judge(seen, from, at(known), probe, [
-      {
-        code: 'health-by-comparison',
-        message: `GET ${probe.path} answers ${own} now, so that counts as healthy too`,
-        cure: `set stacks.${stack.name}.health.path to a page that tells whether the app is well`,
-      },
-    ])
-  }
+  if (!compared) return undefined
+  const [own = 0] = statusesTo(heard, known).filter(isOwn)
+  const probe = { ...compared, good: [...compared.good, { min: own, max: own }] }
+  return judge(seen, from, answersTo(heard, known), probe, [
+    {
+      code: 'health-by-comparison',
+      message: `GET ${probe.path} answers ${own} now, so that counts as healthy too`,
+      cure: `set stacks.${name}.health.path to a page that tells whether the app is well`,
+    },
+  ])
+}
+
+function withoutAnswer(
+  seen: Seen,
+  from: From,
+  heard: readonly Heard[],
+  candidates: readonly HttpProbe[],
+): Asked {
+  const { stack, observed } = seen
+  const isStatusSet = stack.health.status !== undefined
+  const answers = answersTo(heard, 0)
   const [first] = candidates
-  if (!first) return judge(seen, from, at(0), { kind: 'tcp' }, [])
+  if (!first) return judge(seen, from, answers, { kind: 'tcp' }, [])
   const isWellByDocker = observed.members.some(({ containers }) =>
     containers.some(({ state, health }) => state === 'running' && health === 'healthy'),
   )
-  const statuses = statusesOf(0)
+  const statuses = statusesTo(heard, 0)
   const speaksNoHttp = areAll(heard, 'no-http')
-  if (status === undefined && (statuses.length > 0 || speaksNoHttp) && isWellByDocker)
-    return judge(seen, from, at(0), { kind: 'tcp' }, [
+  const cure = `set stacks.${stack.name}.health.path to a page that tells whether the app is well`
+  if (!isStatusSet && (statuses.length > 0 || speaksNoHttp) && isWellByDocker)
+    return judge(seen, from, answers, { kind: 'tcp' }, [
       {
         code: 'health-by-docker',
         message: `GET ${first.path} answers ${statuses[0] ?? 'no HTTP'} now, so Docker’s healthcheck and a connection count alone`,
-        cure: `set stacks.${stack.name}.health.path to a page that tells whether the app is well`,
+        cure,
       },
     ])
   const refused = statuses.find((one) => REFUSALS.includes(one))
-  if (status === undefined && refused !== undefined) refuseUnknown(stack, candidates, refused)
+  if (!isStatusSet && refused !== undefined) refuseUnknown(stack, candidates, refused)
   // Nobody is well. What is to come must be; where it is not known how that shows, it must at least answer.
-  const judged = judge(seen, from, at(0), status === undefined ? { ...first, good: [UP] } : first, [
+  const judged = judge(seen, from, answers, isStatusSet ? first : { ...first, good: [UP] }, [
     {
       code: 'nobody-well',
       message: `no instance answers ${describeProbe(first)} as a healthy one should`,
-      cure: `see why, or set stacks.${stack.name}.health.path to a page that tells whether the app is well`,
+      cure: `see why, or ${cure}`,
     },
   ])
   return { ...judged, speaksNoHttp }
+}
+
+function statusesTo(heard: readonly Heard[], candidate: number): number[] {
+  return heard.flatMap(({ answers }) => {
+    const answer = answers[candidate]
+    return answer && 'status' in answer ? [answer.status] : []
+  })
+}
+
+/** What was answered to one candidate alone; by whoever was not asked it, to the last one. */
+function answersTo(heard: readonly Heard[], candidate: number): Heard[] {
+  return heard.map(({ answers, ...rest }) => {
+    const answer = answers[candidate] ?? answers.at(-1)
+    return { ...rest, answers: answer ? [answer] : [] }
+  })
 }
 
 const areAll = (heard: readonly Heard[], kind: Unanswered['kind']) =>
@@ -157,111 +143,4 @@ function refuseUnknown(stack: StackConfig, candidates: readonly HttpProbe[], sta
       cure: `set stacks.${stack.name}.health.host to a name that the app serves, health.path and health.status to what a healthy instance answers, or health to { tcp: true }`,
     },
   )
-}
-
-// How each service is, by the probe that was chosen.
-export function judge(
-  { stack, observed: { members, proxy } }: Seen,
-  from: From,
-  heard: readonly Heard[],
-  probe: Probe,
-  notes: readonly GateNote[],
-): Asked {
-  const familiesWhere = (is: (answer: Answer) => boolean) =>
-    ([4, 6] as const).filter((family) =>
-      heard.some(({ remote, answers }) => familyOf(remote.ip) === family && answers.every(is)),
-    )
-  const [good, answering] = [
-    familiesWhere((one) => isGood(probe, one)),
-    familiesWhere((one) => 'status' in one),
-  ]
-  const families = [good, answering, familiesWhere(() => true)].find(({ length }) => length > 0) ?? [4, 6]
-  const running = members.map((member) => ({
-    member,
-    containers: member.containers.filter(({ state }) => state === 'running'),
-    own: heard.filter((one) => one.member === member && families.includes(familyOf(one.remote.ip))),
-  }))
-  const answers = (own: readonly Heard[]) =>
-    probe.kind === 'none' ||
-    (own.length > 0 && own.every((one) => one.answers.every((is) => isGood(probe, is))))
-  const looked = running.flatMap(({ containers }) => containers).filter(({ health }) => health !== undefined)
-  const isDockerSick = looked.length > 0 && looked.every(({ health }) => health === 'unhealthy')
-  // Where Docker calls all of them unhealthy and one answers, it is the healthcheck that does not work.
-  const isDockerAsked =
-    !isDockerSick ||
-    probe.kind === 'none' ||
-    !running.some(({ containers, own }) => containers.length > 0 && answers(own))
-  if (stack.health.by === 'docker') checkHealthcheck(stack, running)
-  const before = running.map(({ member, containers, own }): [string, Before] => {
-    if (containers.length === 0) {
-      const [container] = member.containers
-      return [
-        member.service,
-        {
-          state: 'gone',
-          isAnswering: false,
-          isHealthyByDocker: false,
-          said: container?.state ?? 'no container',
-        },
-      ]
-    }
-    const sick = containers.find(({ health }) => isDockerAsked && health === 'unhealthy')
-    const isAnswering = answers(own)
-    const said = own.map(({ remote, answers: all }) => describeAnswer(remote, all[0]))
-    const byDocker = [...new Set(containers.flatMap(({ health }) => (health ? [`${health} by Docker`] : [])))]
-    return [
-      member.service,
-      {
-        state: isAnswering && !sick ? 'well' : 'sick',
-        isAnswering: probe.kind === 'none' ? !sick : isAnswering,
-        isHealthyByDocker: containers.every(({ health }) => health === 'healthy'),
-        said:
-          [...said, ...byDocker].join(', ') || `it has no address in a network that ${proxy.service} is in`,
-      },
-    ]
-  })
-  return {
-    probe,
-    from,
-    families,
-    isDockerAsked,
-    before: Object.fromEntries(before),
-    notes: isDockerAsked
-      ? notes
-      : [
-          ...notes,
-          {
-            code: 'healthcheck-unusable',
-            message:
-              'Docker’s healthcheck calls every instance unhealthy, also what answers: it is not asked',
-            cure: 'mend the healthcheck of the service; `docker inspect` shows what it says',
-          },
-        ],
-    unheard: unheardOf(heard.flatMap(({ answers: all }) => all)),
-    speaksNoHttp: false,
-  }
-}
-
-function unheardOf(answers: readonly Answer[]): Asked['unheard'] {
-  const kinds = answers.flatMap((one) =>
-    'fault' in one && (one.kind === 'silence' || one.kind === 'unasked') ? [one.kind] : [],
-  )
-  return kinds.length === answers.length ? kinds[0] : undefined
-}
-
-function describeAnswer(remote: Remote, answer: Answer | undefined): string {
-  const at = describeRemote(remote)
-  if (!answer) return `${at} was not asked`
-  return 'fault' in answer ? `${at} gives ${answer.fault}` : `${at} answers ${answer.status}`
-}
-
-function checkHealthcheck(
-  stack: StackConfig,
-  running: readonly { member: Member; containers: readonly Container[] }[],
-): void {
-  const without = running.find(({ containers }) => containers.some(({ health }) => health === undefined))
-  if (!without) return
-  throw new Problem('gate-unusable', `service ${without.member.service} has no Docker healthcheck`, {
-    cure: `add one to the service, or leave stacks.${stack.name}.health.docker out`,
-  })
 }

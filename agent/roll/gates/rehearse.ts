@@ -6,7 +6,8 @@ import { addressesFrom } from '../observe.ts'
 import type { Ports } from '../ports.ts'
 import type { Proxy } from '../proxy.ts'
 import type { Answer, Asker, From } from './ask.ts'
-import { candidatesOf, choose, judge, type Asked, type Heard, type Running, type Seen } from './choose.ts'
+import { candidatesOf, choose } from './choose.ts'
+import { judge, type Asked, type Heard, type Running, type Seen } from './members.ts'
 import { isLoopback, type Door } from './door.ts'
 import {
   askerFrom,
