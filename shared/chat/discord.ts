@@ -10,7 +10,7 @@ import {
   type Call,
   type Interaction,
   type Message,
-  type Place,
+  type MessagePlace,
   type Platform,
 } from './platform.ts'
 import { TIMESTAMP, bodyText, concat, jsonOf } from './proof.ts'
@@ -92,7 +92,7 @@ export const discord: Platform = {
     const speaker = said.member?.user ?? said.user
     if (!speaker) throw new Problem('request-invalid', 'nobody said it')
     const who = { team: said.guild_id, channel: said.channel_id, user: speaker.id, name: speaker.username }
-    const place: Place = { app: said.application_id, token: said.token, channel: said.channel_id }
+    const place: MessagePlace = { app: said.application_id, token: said.token, channel: said.channel_id }
     if (said.type === 3) return { kind: 'click', who, button: said.data.custom_id, place }
     const [command] = said.data.options
     const named = new Map(command?.options.map(({ name, value }) => [name, String(value)]))

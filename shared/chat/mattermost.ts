@@ -12,7 +12,7 @@ import {
   type Call,
   type Interaction,
   type Message,
-  type Place,
+  type MessagePlace,
   type Platform,
 } from './platform.ts'
 import { bodyText, formOf, hmacHex, jsonOf, sameKeyOf } from './proof.ts'
@@ -140,7 +140,7 @@ function proofOf(body: Uint8Array): { button: string; mac: Uint8Array<ArrayBuffe
 /** What is signed for a button. The words before it keep the signature from counting for anything else. */
 const signedOf = (button: string) => `ropeway button ${button}`
 
-async function contentOf(place: Place, message: Message, { keys }: Account): Promise<object> {
+async function contentOf(place: MessagePlace, message: Message, { keys }: Account): Promise<object> {
   const actions = await Promise.all(message.buttons.map((button) => buttonOf(place, button, keys[0] ?? '')))
   return {
     message: fenced(message, MESSAGE_CHARS_MAX),
@@ -153,7 +153,7 @@ async function contentOf(place: Place, message: Message, { keys }: Account): Pro
 
 // The server does not show `integration`. Whoever sees the message sees the name alone.
 async function buttonOf(
-  { hook }: Place,
+  { hook }: MessagePlace,
   { label, value, isDangerous }: Button,
   key: string,
 ): Promise<object> {

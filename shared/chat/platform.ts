@@ -7,7 +7,7 @@ import type { SignedRequest } from '../triggers/verified.ts'
  * Where an answer goes, in the platform's own terms. It is kept with the message that is edited there. `askedAt` is added, when it was asked
  * for, and `hook`, where the platform posts to.
  */
-export type Place = Readonly<Record<string, string | number>>
+export type MessagePlace = Readonly<Record<string, string | number>>
 
 /** Who speaks, and where. Ids, never names: names can be changed. */
 export interface Who {
@@ -27,9 +27,9 @@ export type Interaction =
       readonly id: string
       readonly who: Who
       readonly text: string
-      readonly place: Place
+      readonly place: MessagePlace
     }
-  | { readonly kind: 'click'; readonly who: Who; readonly button: string; readonly place: Place }
+  | { readonly kind: 'click'; readonly who: Who; readonly button: string; readonly place: MessagePlace }
 
 export interface Button {
   readonly label: string
@@ -114,7 +114,7 @@ export interface Platform {
   readonly hosts: (account: Account) => readonly string[]
   /** The call that shows a message at its place, for the first time or again; undefined where the platform allows no more. */
   readonly show: (
-    place: Place,
+    place: MessagePlace,
     message: Message,
     account: Account,
     now: number,
@@ -124,10 +124,10 @@ export interface Platform {
    * or it may be tried again later; or it never will be shown.
    */
   readonly shown: (
-    place: Place,
+    place: MessagePlace,
     answer: CallAnswer,
   ) =>
-    | { readonly place: Place; readonly isShown: boolean }
+    | { readonly place: MessagePlace; readonly isShown: boolean }
     | { readonly again: true }
     | { readonly hopeless: string }
 }

@@ -10,7 +10,7 @@ import {
   type Call,
   type Interaction,
   type Message,
-  type Place,
+  type MessagePlace,
   type Platform,
 } from './platform.ts'
 import { TIMESTAMP, concat, formOf, jsonOf } from './proof.ts'
@@ -153,7 +153,7 @@ function readPayload(text: string): Interaction {
   }
 }
 
-function placeOf(channel: string, url: string | undefined): Place {
+function placeOf(channel: string, url: string | undefined): MessagePlace {
   return url === undefined ? { channel } : { channel, url }
 }
 

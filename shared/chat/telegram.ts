@@ -3,7 +3,14 @@
 
 import { z } from 'zod'
 import { Problem } from '../problems.ts'
-import { textOf, type Call, type Interaction, type Message, type Place, type Platform } from './platform.ts'
+import {
+  textOf,
+  type Call,
+  type Interaction,
+  type Message,
+  type MessagePlace,
+  type Platform,
+} from './platform.ts'
 import { bodyText, sameKeyOf } from './proof.ts'
 
 const TEXT_CHARS_MAX = 4096
@@ -139,7 +146,7 @@ function updateOf(body: Uint8Array): z.infer<typeof updateSchema> | undefined {
 }
 
 /** Telegram makes no links and no mentions in `pre`. */
-function contentOf({ chat }: Place, message: Message): object {
+function contentOf({ chat }: MessagePlace, message: Message): object {
   const text = textOf(message, TEXT_CHARS_MAX)
   const keys = message.buttons.map(({ label, value }) => ({ text: label, callback_data: value }))
   return {
@@ -151,7 +158,7 @@ function contentOf({ chat }: Place, message: Message): object {
   }
 }
 
-function answering({ to }: Place): object {
+function answering({ to }: MessagePlace): object {
   return to === undefined ? {} : { reply_parameters: { message_id: to, allow_sending_without_reply: true } }
 }
 

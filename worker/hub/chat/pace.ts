@@ -1,6 +1,6 @@
 // When a deploy's message is shown again, pure. Often enough to watch a roll, seldom enough for every platform's limits, and always at the end.
 
-import type { CallAnswer, Place, Platform } from '../../../shared/chat/platform.ts'
+import type { CallAnswer, MessagePlace, Platform } from '../../../shared/chat/platform.ts'
 
 /** Between two edits of one message. Telegram takes 20 in a minute in one group, and nobody reads faster. */
 export const EDIT_EVERY_MS = 4000
@@ -11,7 +11,7 @@ const TRY_AGAIN_MS_MAX = 5 * 60_000
 
 /** A deploy's message, as it is stored. */
 export interface MessageState {
-  readonly place: Place
+  readonly place: MessagePlace
   /** The event that it was last shown with; 0: never. */
   readonly seq: number
   readonly shownAt: number
@@ -26,7 +26,7 @@ export function dueAt({ shownAt }: Pick<MessageState, 'shownAt'>, isFinal: boole
 export type Next =
   /** Shown as of the event `seq`; due again at a time, or when there is news. */
   | {
-      readonly place: Place
+      readonly place: MessagePlace
       readonly seq: number
       readonly shownAt: number
       readonly tries: number

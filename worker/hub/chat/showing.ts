@@ -2,7 +2,7 @@
 // say.
 
 import { platformOf, type Chat } from '../../../shared/chat/chat.ts'
-import type { CallAnswer, Message, Place } from '../../../shared/chat/platform.ts'
+import type { CallAnswer, Message, MessagePlace } from '../../../shared/chat/platform.ts'
 import { isFinal } from '../../../shared/deploy.ts'
 import type { Alarm } from '../alarm.ts'
 import type { FactStore } from '../facts.ts'
@@ -48,7 +48,7 @@ export class Showing {
   }
 
   /** A message for a deploy, or for what will be one: shown from now on, where the platform lets us. */
-  async begin(chat: Chat, deploy: string, origin: string, place: Place): Promise<void> {
+  async begin(chat: Chat, deploy: string, origin: string, place: MessagePlace): Promise<void> {
     const now = Date.now()
     const { firstShowMs } = platformOf(chat)
     if (firstShowMs === undefined) return
@@ -91,7 +91,7 @@ export class Showing {
   // A message that cannot be shown is given up, so that it does not keep back the others and is not tried for ever.
   async #showOrEnd(message: Due, now: number): Promise<void> {
     try {
-      await this.#show({ ...message, place: JSON.parse(message.place) as Place }, now)
+      await this.#show({ ...message, place: JSON.parse(message.place) as MessagePlace }, now)
     } catch (error) {
       const { deploy } = message
       console.error(
