@@ -69,10 +69,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       cure: 'give its origin, as https://ropeway.example.com',
     })
   const address = { host: options.host ?? '127.0.0.1', port: options.port }
-  if (await isTaken(address))
-    throw new Problem('usage-invalid', `port ${options.port} is taken`, {
-      cure: 'if a relay was killed here, its workerd still runs and must be ended first; else choose another port',
-    })
+  if (await isTaken(address)) throw portTaken(options.port)
   const { root, bundle } = findBundle()
   const config = wranglerSchema.parse(parse(readFileSync(join(root, 'wrangler.toml'), 'utf8')))
   const limits = Object.entries(options.limits ?? {}).map(([limit, perMinute]) => [
@@ -114,8 +111,17 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     return { url: url.origin, stop: () => miniflare.dispose(), miniflare }
   } catch (cause) {
     await miniflare.dispose().catch(() => {})
+    // Since it was looked at.
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ERR_ADDRESS_IN_USE')
+      throw portTaken(options.port)
     throw new Problem('internal', 'the relay could not be started', { cause })
   }
+}
+
+function portTaken(port: number): Problem {
+  return new Problem('usage-invalid', `port ${port} is taken`, {
+    cure: 'if a relay was killed here, its workerd still runs and must be ended first; else choose another port',
+  })
 }
 
 // workerd would say it with a stack trace of its own.

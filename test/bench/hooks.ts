@@ -17,6 +17,7 @@ import { parseArgs, promisify } from 'node:util'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import { until } from '../support/stack.ts'
 import { byteReader } from './bytes.ts'
+import { freePort } from '../support/port.ts'
 import { SECRET, startHost, startNode, startProgram } from './host.ts'
 import { atEnd, bench, say } from './lifetime.ts'
 import { pause } from './load.ts'
@@ -175,12 +176,4 @@ function sender(url: string): Send {
       request.on('error', reject)
       request.end(BODY)
     })
-}
-
-async function freePort(): Promise<number> {
-  const server = http.createServer()
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  const { port } = server.address() as { port: number }
-  await new Promise((done) => server.close(done))
-  return port
 }

@@ -5,7 +5,6 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { cp, mkdtemp, readFile, rm, writeFile, open } from 'node:fs/promises'
 import { once } from 'node:events'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
@@ -17,6 +16,7 @@ import { docker, removeKeptImages } from '../support/stack.ts'
 import { countLine, createScreen, stepLine } from './draw.ts'
 import { firstPicture, nextPicture } from './picture.ts'
 import { startTraffic } from './traffic.ts'
+import { freePort } from '../support/port.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const READY_MS_MAX = 60_000
@@ -189,14 +189,6 @@ async function until(isSo: () => boolean | Promise<boolean>, what: string): Prom
     await new Promise((done) => setTimeout(done, 20))
   }
   return true
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port: free } = server.address() as AddressInfo
-  server.close()
-  return free
 }
 
 async function cleanUp(): Promise<void> {

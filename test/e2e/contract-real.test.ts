@@ -8,7 +8,7 @@ import { realPorts } from '../../agent/adapters/index.ts'
 import type { StackConfig } from '../../agent/config/config.ts'
 import { testPorts } from '../contract/ports.ts'
 import { startRegistry, type Registry } from '../support/registry.ts'
-import { freePort } from '../support/ropeway.ts'
+import { freePort } from '../support/port.ts'
 import { buildApp, docker, endAll, startStack, until, type Stack } from '../support/stack.ts'
 import { STACK_DEFAULTS } from '../support/stack-config.ts'
 

@@ -6,7 +6,8 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { LoggedEvent, ToldEvent } from '../../shared/events.ts'
 import { under, type LoadOptions, type LoadResult } from '../support/load.ts'
 import { startRegistry, type Registry } from '../support/registry.ts'
-import { finalOf, freePort, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
+import { freePort } from '../support/port.ts'
+import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
 import { SEED_COMPOSE, seedNginxConf, endAll, startStack, type Stack } from '../support/stack.ts'
 
 /** Nobody is ever given this port. */

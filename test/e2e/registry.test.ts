@@ -2,7 +2,8 @@
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { startRegistry, type Registry } from '../support/registry.ts'
-import { finalOf, freePort, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
+import { freePort } from '../support/port.ts'
+import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
 import { SEED_COMPOSE, docker, endAll, startStack, type Stack } from '../support/stack.ts'
 
 let registry: Registry

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { under } from '../support/load.ts'
 import { startRegistry, type Registry } from '../support/registry.ts'
-import { finalOf, freePort, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
+import { freePort } from '../support/port.ts'
+import { finalOf, startRopeway, stepsOf, type Ropeway } from '../support/ropeway.ts'
 import { SEED_COMPOSE, docker, endAll, startStack, type Stack } from '../support/stack.ts'
 
 const LOAD = { kind: 'idle', connections: 8, ms: 40 } as const

@@ -2,10 +2,8 @@
 // not end well, is a failure.
 
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TestContext } from 'vitest'
@@ -17,6 +15,7 @@ import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import { startProxy, type Proxy } from '../support/proxy.ts'
 import { Process } from './process.ts'
 import { SEED, seeded } from './random.ts'
+import { freePort } from '../support/port.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const MAIN = join(ROOT, 'agent/main.ts')
@@ -422,13 +421,4 @@ export async function eventually<T>(
 
 function secretName(stack: string): string {
   return `HOOK_SECRET_${stack.toUpperCase()}`
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

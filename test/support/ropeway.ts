@@ -5,7 +5,6 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { events as followEvents } from '../../agent/cli/api/api.ts'
@@ -17,6 +16,7 @@ import type { ToldStep } from '../../shared/plan.ts'
 import type { ProblemReport } from '../../shared/problems.ts'
 import { sendHook, type HookAnswer, type HookOptions } from './hook.ts'
 import { nginxLogs, until } from './stack.ts'
+import { freePort } from './port.ts'
 
 const MAIN = join(import.meta.dirname, '../../agent/main.ts')
 /** Against hanging only: a relay needs a second, an agent half of one; on a machine under load many. */
@@ -303,15 +303,6 @@ export function finalOf(events: readonly LoggedEvent[]): ToldEvent {
 /** The id that a webhook's deploy has, by the sender's own id. */
 export function idOfHook(stack: string, eventId: string): Promise<string> {
   return deployId(HOST, stack, 'deploy', eventId)
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address ? address.port : 0
 }
 
 /** A process in a group of its own, so that nothing below it is missed at the end. */
