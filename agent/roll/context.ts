@@ -24,7 +24,7 @@ export interface RollState {
   readonly runtime: Runtime
   /** The services in rolling order. */
   readonly order: readonly string[]
-  /** The IDs of each member's containers as they were seen or made last, to notice anybody else's. Undefined on the way back, which heals. */
+  /** The container IDs of each member, as last seen or made: others are somebody else's. Undefined after a crash and on the way back. */
   known: Map<string, readonly string[]> | undefined
   readonly images: PinnedImages
 }
@@ -55,12 +55,12 @@ export function idsOf(containers: readonly Container[]): string[] {
   return containers.map(({ id }) => id).toSorted()
 }
 
-/** Whose container did not run before the roll, and which the roll has not brought to the new version: what they are is as good as before. */
+/** The services whose container did not run before the roll, and that the roll has not updated. It is no fault that they still do not run. */
 export function missingIn({ gates, runtime }: Pick<RollState, 'gates' | 'runtime'>): Set<string> {
   return new Set(goneBefore(gates)).difference(runtime.updated)
 }
 
-/** Whose container did not run before the roll. */
+/** The services whose container did not run before the roll. */
 export function goneBefore({ before }: Pick<Gates, 'before'>): string[] {
   return Object.entries(before).flatMap(([service, { state }]) => (state === 'gone' ? [service] : []))
 }

@@ -1,5 +1,4 @@
-// One roll on its way: what it is about, how far it has come, and whom that is told. The one place that knows it, and keeps it for whoever
-// goes on after a crash.
+// One roll on its way: what it is about, how far it has come, and who is told. It alone knows that, and keeps it for a recovery after a crash.
 
 import type { Step } from '../../shared/plan.ts'
 import type { RollState } from './context.ts'
@@ -9,9 +8,9 @@ import { runSteps } from './run-steps.ts'
 
 /** When steps are to end. */
 export interface Limits {
-  /** At the next safe point. */
+  /** Ends the steps at the next safe point. */
   readonly signal: AbortSignal
-  /** At once: the time is over. */
+  /** Ends the steps at once: the time is over. */
   readonly deadline: AbortSignal
 }
 
@@ -19,7 +18,7 @@ export interface CourseOptions {
   /** How often the roll was begun before. */
   readonly attempt: number
   readonly context: RollContext
-  /** By what has elapsed, when the deploy's time began to count. */
+  /** When the deploy began, in milliseconds by `clock.elapsed()`. */
   readonly startedAt: number
 }
 
@@ -46,22 +45,22 @@ export class Course {
     return { ...this.#progress, images: Object.fromEntries(this.state.images) }
   }
 
-  /** All of it as text. */
+  /** The whole record as text. */
   get record(): string {
     return writeRecord({ attempt: this.attempt, progress: this.progress })
   }
 
-  /** Milliseconds since the deploy's time began to count. */
+  /** Milliseconds since the deploy began. */
   get ms(): number {
     return this.state.ports.clock.elapsed() - this.#startedAt
   }
 
-  /** Keeps what the roll is about, once. Throws where that cannot be kept. */
+  /** Keeps the facts, once. Throws where they cannot be kept. */
   keepFacts(): void {
     this.context.remember(writeNote({ attempt: this.attempt }), writeFacts(this.progress))
   }
 
-  /** Keeps how far it has come. Throws where that cannot be kept: then it has not come so far. */
+  /** Keeps the note. Throws where it cannot be kept: then the roll has not come so far. */
   keep(point: Partial<Point>): void {
     const before = this.#progress
     this.#progress = { ...before, ...point }
@@ -73,7 +72,7 @@ export class Course {
     }
   }
 
-  /** As `keep`, where to go on matters more than the note: the one that is there names every step that was begun, and each may be repeated. */
+  /** As `keep`, for when going on matters more than the note. The older note names every step that was begun, and each may be repeated. */
   keepIfPossible(point: Partial<Point>): void {
     try {
       this.keep(point)
@@ -82,7 +81,7 @@ export class Course {
     }
   }
 
-  /** Takes note that the deploy's events are about to name these steps. The index of the first. */
+  /** Numbers steps that the deploy's events are about to name. Returns the index of the first. */
   announce(steps: readonly Step[]): number {
     const from = this.#progress.nextStep
     this.#progress = { ...this.#progress, nextStep: from + steps.length }
@@ -90,8 +89,8 @@ export class Course {
   }
 
   /**
-   * Runs steps that were announced, `from` the index of the first. `onProgress` is called before a step is begun, and after a command has ended,
-   * with how many were begun; where it throws, the step is not begun. Throws the first one's Problem.
+   * Runs steps that were announced; `from` is the index of the first. `onProgress` is told how many were begun: before each step, and after a command
+   * has ended. Where it throws, the step is not begun. Throws the Problem of the first step that fails.
    */
   async run(
     steps: readonly Step[],

@@ -13,7 +13,7 @@ import { fullName } from './steps/pull.ts'
 import type { StuckNote } from './stuck/note.ts'
 import { undo } from './undo.ts'
 
-/** A look at what runs, and the images' names: a few questions to the engine. */
+/** The limit of a look at what runs, and of recording a release: both ask the engine a few questions. */
 const RECORD_MS_MAX = 60_000
 
 /** The final event of a roll that was undone, or never touched anything. */
@@ -21,7 +21,7 @@ export function endedBy(problem: ProblemReport, ms: number): DeployEvent {
   return problem.code === 'cancelled' ? { type: 'cancelled', ms } : { type: 'failed', ms, problem }
 }
 
-/** Records the release and ends the deploy. What cannot be recorded does not make the roll fail: it is there. */
+/** Records the release, and ends the deploy. A release that cannot be recorded is a warning: the roll has succeeded. */
 export async function endSucceeded(course: Course, changed: boolean): Promise<void> {
   const { state, context } = course
   let release: number | undefined
@@ -53,7 +53,7 @@ export async function endUndone(course: Course, problem: ProblemReport): Promise
   const { stuck, deploy, emit } = course.context
   try {
     await undo(course, problem)
-    // One that was stuck and was interrupted before it could say so.
+    // The deploy may have been stuck, and interrupted before it could say so.
     if (stuck.read()?.deploy === deploy.id) stuck.clear()
     emit(endedBy(problem, course.ms))
   } catch (error) {
@@ -124,7 +124,7 @@ async function running(state: RollState): Promise<{
       }
     })
   } catch {
-    // The roll has succeeded whatever can be said about it.
+    // The roll has succeeded, even where nobody can tell what runs.
     return { services: {} }
   }
 }

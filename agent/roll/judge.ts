@@ -10,22 +10,22 @@ export interface Count {
 
 export type Verdict = 'fine' | 'too-few' | 'worse'
 
-/** With fewer answers on either side only the grossest fault could be told from chance, and the probe sees that one sooner. */
+/** The least number of requests on each side. With fewer, only the grossest fault could be told from chance, and the probe sees that one sooner. */
 export const SAMPLES_MIN = 50
-/** A share of errors that is higher by no more than this is not worth undoing a roll: caches are cold, connections new. */
+/** A share of errors that is higher by no more than this is not worth undoing a roll: the new instance has cold caches and new connections. */
 const MARGIN = 0.01
-/** The highest probability of a difference so large, or larger, by mere chance. A soak looks a dozen times, mostly at the same requests. */
+/** A difference counts if mere chance makes one so large with at most this probability. A soak looks a dozen times, mostly at the same requests. */
 const CHANCE_MAX = 1e-4
 
 /**
- * Compares an instance with the others together. It is worse when its share of errors is above theirs by more than MARGIN, and, were all
- * equally good, at most one look in ten thousand would show so many of all the errors on its side: a one-sided exact test (Fisher's),
- * which is true for small numbers too.
+ * Compares an instance with the others together. The instance is worse when its share of errors is above theirs by more than MARGIN and chance hardly
+ * explains it: if all were equally good, at most one look in ten thousand would show so many of the errors on its side. That is a one-sided exact
+ * test (Fisher's), which holds for small numbers too.
  *
- * So it takes 14 errors of the instance where the others have none and as many requests: a new version that fails one request in ten is
- * found after some 140 of them, one that fails one in fifty after 700. Of 20,000 simulated soaks of equally good instances with fourteen
- * looks each, at most six in ten thousand called one worse, whatever share failed (test/agent/roll/judge.test.ts). The test takes requests for independent. Where nginx keeps a
- * client at one server (`ip_hash`, `hash`), the errors of a single client can count as its server's.
+ * Where the others have no errors and as many requests, it takes 14 errors of the instance: a new version that fails one request in ten is found
+ * after some 140 of them, one that fails one in fifty after 700. Of 20,000 simulated soaks of equally good instances with fourteen looks each, at
+ * most six in ten thousand called one worse, whatever share failed (test/agent/roll/judge.test.ts). The test takes requests for independent. Where
+ * nginx keeps a client at one server (`ip_hash`, `hash`), the errors of a single client can count as its server's.
  */
 export function judge(instance: Count, others: Count): Verdict {
   if (instance.requests < SAMPLES_MIN || others.requests < SAMPLES_MIN) return 'too-few'
@@ -37,12 +37,12 @@ function shareOf({ requests, errors }: Count): number {
   return errors / requests
 }
 
-/** The probability that of all the errors at least so many fall to the instance when each request is as likely to fail: hypergeometric. */
+/** The probability that at least so many of all errors fall to the instance when each request is as likely to fail (hypergeometric). */
 export function chanceOf(instance: Count, others: Count): number {
   const requests = instance.requests + others.requests
   const errors = instance.errors + others.errors
   const most = Math.min(errors, instance.requests)
-  // Each term from the one before; the first by logarithms, for the factorials are beyond every number.
+  // Each term follows from the one before. The first needs logarithms, since its factorials are too large for a number.
   let term = Math.exp(
     logChoose(errors, instance.errors) +
       logChoose(requests - errors, instance.requests - instance.errors) -
@@ -72,7 +72,7 @@ function logFactorial(n: number): number {
   return sum
 }
 
-/** The attempts at each server, by its address. One that got no answer because the client was gone says nothing of the server. */
+/** The counts of each server, by its address. An attempt without a status says nothing of the server: the client was gone first. */
 export function countAttempts(attempts: Iterable<Attempt>): ReadonlyMap<string, Count> {
   const counts = new Map<string, Count>()
   for (const { address, status } of attempts) {

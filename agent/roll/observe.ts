@@ -7,7 +7,7 @@ import type { Ports } from './ports.ts'
 import type { ProxySeen, SeenMember } from './proxy.ts'
 import type { RuntimeSeen } from './runtime.ts'
 
-/** Plain JSON: the note of a roll keeps it. */
+/** Plain JSON: the roll's record keeps it. */
 export interface Observed {
   readonly runtime: RuntimeSeen
   readonly containers: readonly Container[]
@@ -16,7 +16,7 @@ export interface Observed {
   readonly members: readonly Member[]
 }
 
-/** One that gets the requests of the proxy, with what runs of it. */
+/** A member as the proxy knows it, with its containers. */
 export interface Member extends SeenMember {
   readonly containers: readonly Container[]
 }
@@ -24,7 +24,7 @@ export interface Member extends SeenMember {
 export async function observe(stack: StackConfig, ports: Ports, signal: AbortSignal): Promise<Observed> {
   const { engine, runtimes, proxies } = ports
   const [defined] = await Promise.all([runtimes.define(stack, signal), engine.ping(signal)])
-  // Beside what the proxy and the engine are asked, for it keeps a core busy by itself.
+  // Inspecting the files keeps a core busy, so it runs beside the questions to the engine and the proxy.
   const runtime = runtimes.inspect(stack, defined, signal)
   runtime.catch(() => {}) // awaited at the end; until then another failure may come first
   const containers = await engine.containers(defined.project, signal)

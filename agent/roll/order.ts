@@ -1,4 +1,4 @@
-// In which order the services are rolled, by how they are: whoever serves nobody first, so that somebody always serves.
+// The rolling order: services that serve nobody come first, so that somebody always serves.
 
 import { Problem } from '../../shared/problems.ts'
 import type { Before } from './gates/gates.ts'
@@ -9,7 +9,7 @@ interface Rolled {
   readonly isLive: boolean
 }
 
-/** The rolling order of the services, which come as they stand in the upstream: what is gone, then what is sick, then last to first. */
+/** The services, given as they stand in the upstream, in rolling order: gone, then sick, then well, and among equals last to first. */
 export function rollingOrder(
   services: readonly string[],
   before: Readonly<Record<string, Pick<Before, 'state'>>>,
@@ -22,8 +22,8 @@ export function rollingOrder(
 }
 
 /**
- * Throws `upstream-too-small` where the order would take out the last service that answers: one that was rolled answers again. `others`:
- * how many servers the upstream has beside, of which nothing is known but that they are in.
+ * Throws `upstream-too-small` where the order would take out the last service that answers. A service that was rolled answers again. `others`: how
+ * many more servers get requests; nothing else is known of them.
  */
 export function checkSomebodyServes(
   order: readonly string[],

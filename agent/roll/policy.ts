@@ -1,4 +1,4 @@
-// The host's policy: which images and env variables a request may choose. Pure, and asked again whatever the relay says.
+// The host's policy: which images and env variables a request may choose. Pure. The agent asks it for every request, whatever the relay says.
 
 import { imageRef, parseImage } from '../../shared/image.ts'
 import { Problem } from '../../shared/problems.ts'
@@ -6,8 +6,8 @@ import type { DeployRequest } from '../../shared/request.ts'
 import type { StackConfig } from '../config/config.ts'
 
 /**
- * The request with its image in full. A tag or digest alone is one in the repository that the instances run today, where the policy allows it,
- * and else in the only one that it does allow. Throws `request-invalid` where that could be several, or none.
+ * The request with its image in full. A tag or digest alone means the repository that the instances run today, where the policy allows it, else the
+ * only repository that the policy allows. Throws `request-invalid` where several could be meant, or none.
  */
 export function withRepository(
   stack: StackConfig,
@@ -35,7 +35,7 @@ function repositoryMeant({ name, allow }: StackConfig, running: readonly string[
   })
 }
 
-/** By repository in full, as it was written. */
+/** The repositories of some image texts: each in full, with its name as it was written. */
 function refsOf(texts: readonly string[]): Map<string, string> {
   return new Map(texts.flatMap((text) => parseImage(text) ?? []).map((ref) => [ref.repository, ref.written]))
 }

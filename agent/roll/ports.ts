@@ -1,4 +1,4 @@
-// What a roll needs: the host, who sends the stack its requests, and who makes it run.
+// What a roll needs: the host, and the drivers of its proxy and its runtime.
 
 import type { HostPorts } from '../ports.ts'
 import type { ProxyDriver } from './proxy.ts'

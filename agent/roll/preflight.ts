@@ -34,7 +34,7 @@ import type { Proxy, Warning } from './proxy.ts'
 import type { Defined, Runtime, Texts } from './runtime.ts'
 import { warnOfMovedTags } from './warnings.ts'
 
-/** States of a container that runs, or ran and has ended: as compose made it, to be made anew. */
+/** Container states from which a roll can begin: the container runs, or compose has made it and it does not run. */
 const RUN_OR_ENDED: readonly Container['state'][] = ['running', 'restarting', 'exited', 'dead', 'created']
 
 export interface Preflight {
@@ -126,7 +126,7 @@ function checkThere({ members }: Observed): void {
       })
 }
 
-/** The services to roll, in that order. Throws where the request leaves out one without which nobody would serve. */
+/** The services to roll, in rolling order. Throws `container-missing` where nginx could not be reloaded, and `upstream-too-small` where nobody would serve. */
 function orderOf(request: AnyRequest, observed: Observed, proxy: Proxy, gates: Gates): string[] {
   const isNamed = ({ service }: Member) =>
     isRollback(request) || request.services === undefined || request.services.includes(service)
@@ -148,7 +148,7 @@ function factsOf(
   }: { strategy: string; wanted: WantedVersions; order: readonly string[]; isBeforeDone: boolean },
 ): RollFacts {
   const { members, runtime } = observed
-  // What a command has done forward, the command of an older version does not take back: a rollback runs none.
+  // A rollback runs no command: what a newer version's command has done, an older version's does not take back.
   const commands = isRollback(request)
     ? {}
     : {
@@ -166,7 +166,7 @@ function factsOf(
   }
 }
 
-// An image's tag may have moved, so a request that names one is only known to change nothing once it was pulled.
+// A request that names an image counts as a change: its tag may have moved, and only the pull shows whether it has.
 function isChange(
   { force, images }: RollFacts,
   { members, runtime }: Observed,
@@ -177,7 +177,7 @@ function isChange(
   return force || images.length > 0 || !members.every(isThere)
 }
 
-// What has crashed is mended by the roll, which brings it first: nginx cannot be reloaded while the name of one resolves to nothing.
+// A crashed service must be part of the roll, which recreates it first: nginx cannot be reloaded while its name resolves to nothing.
 function checkServing(
   { members }: Observed,
   proxy: Proxy,
@@ -196,7 +196,7 @@ function checkServing(
   checkSomebodyServes(order, members, before, proxy.seen.servers.others)
 }
 
-// The host's own record of what it ran needs no policy: it was allowed when it was deployed.
+// Only a deploy is checked against the policy. What a rollback brings back was allowed when it was deployed.
 async function wantedByRequest(
   stack: StackConfig,
   request: DeployRequest,
@@ -228,7 +228,7 @@ function commandOf(
   )
 }
 
-// An image that exists on this host only stands in the compose file by its ID; its names are what the engine calls it.
+// The compose file has an image that exists on this host only by its ID. Its names are those that the engine knows.
 async function runningImages(
   { members, runtime }: Observed,
   ports: Ports,

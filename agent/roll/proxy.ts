@@ -1,4 +1,4 @@
-// The port of whoever sends a stack's requests to its members. What it is, and where it runs, only its driver knows: nginx's is in agent/nginx.
+// The port of the proxy, which sends a stack's requests to its members. Only its driver (nginx's: agent/nginx) knows what and where it is.
 
 import type { Damage } from '../../shared/events.ts'
 import type { Route } from '../../shared/plan.ts'
@@ -11,13 +11,13 @@ import type { Approach } from './gates/door.ts'
 export interface ProxyDriver {
   /** Looks at what the proxy has loaded, and which of the stack's services it sends to. Touches nothing. */
   inspect(stack: StackConfig, around: Around, signal: AbortSignal): Promise<ProxySeen>
-  /** The proxy as it was seen, to roll by: nobody is out. */
+  /** The proxy as it was seen, ready for a roll: nobody is out. */
   open(seen: ProxySeen): Proxy
 }
 
-/** What there is beside the proxy. */
+/** What there is of the stack beside the proxy. */
 export interface Around {
-  /** The compose services, and of each whether it looks like the proxy by its definition. */
+  /** The compose services, each with what tells whether it is the proxy. */
   readonly services: Readonly<
     Record<string, { readonly image: string | undefined; readonly mounts: readonly Mounted[] }>
   >
@@ -28,9 +28,9 @@ interface Mounted {
   readonly target: string
 }
 
-/** What was seen of a proxy. Plain JSON: the note of a roll keeps it. */
+/** What was seen of a proxy. Plain JSON: the roll's record keeps it. */
 export interface ProxySeen {
-  /** What it calls the members together: the upstream's name. */
+  /** The proxy's name for all members together: the upstream's name. */
   readonly backend: string
   /** The compose service that it runs in. */
   readonly service: string
@@ -38,18 +38,18 @@ export interface ProxySeen {
   readonly file: string
   /** The networks by which it reaches members. */
   readonly networks: readonly string[]
-  /** In its own order. */
+  /** In the proxy's own order. */
   readonly members: readonly SeenMember[]
-  /** The servers that it knows. `others`: those that get requests and belong to no member. */
+  /** How many servers the proxy knows. `others`: those that get requests and belong to no member. */
   readonly servers: { readonly all: number; readonly live: number; readonly others: number }
   readonly approach: Approach
-  /** What was inferred, for a person: a line a key. */
+  /** What the driver inferred, for a person to read: a line for each key. */
   readonly inferred: Readonly<Record<string, string>>
-  /** The driver's own. */
+  /** What the driver keeps for itself. The roll does not read it. */
   readonly own: unknown
 }
 
-/** One that gets requests: a service, while each has one container. */
+/** A member: a service, while each has one container. */
 export interface SeenMember {
   readonly name: string
   readonly service: string
@@ -63,9 +63,9 @@ export interface Proxy extends Routing, Asked, Written {
   readonly seen: ProxySeen
   /** The compose services that the proxy itself runs in. */
   readonly services: readonly string[]
-  /** Takes note of its containers as they are now: somebody may restart or recreate one. */
+  /** Takes note of the proxy's containers as they are now, since somebody may restart or recreate one. */
   look(containers: readonly Container[]): void
-  /** What a person should know of it before a roll. `soakMs`: how long its traffic is to be watched. */
+  /** What a person should know of the proxy before a roll. `soakMs`: how long its traffic is to be watched. */
   warnings(soakMs: number): readonly Warning[]
 }
 
@@ -73,11 +73,11 @@ export interface Proxy extends Routing, Asked, Written {
 export interface Routing {
   /** The members that are out by the last text that was written. */
   readonly out: ReadonlySet<string>
-  /** Whether it is known to run by that text. */
+  /** Whether the proxy is known to have loaded that text. */
   readonly isLoaded: boolean
-  /** Whether its text is the user's own. */
+  /** Whether that text is the user's own. */
   readonly isAsWritten: boolean
-  /** Whether it is known to go by a route already. */
+  /** Whether the proxy is known to go by a route already. `nowhere`: services whose name resolves to nothing. */
   goesBy(route: Route, nowhere: ReadonlySet<string>): boolean
   /**
    * Resolves when every new request goes by this route, with proof. Repeatable. `nowhere`: services whose name resolves to nothing. Throws
@@ -85,37 +85,37 @@ export interface Routing {
    */
   route(route: Route, nowhere: ReadonlySet<string>, signal: AbortSignal): Promise<void>
   /**
-   * How many requests are at these addresses, and whether one may still come that the proxy took by what it ran before. `passedMs`: since the
-   * route was taken.
+   * How many requests are at these addresses. `mayGrow`: whether another may come, which the proxy took by a route before this one. `passedMs`:
+   * milliseconds since the drain began, less those that this process stood still for.
    */
   requestsAt(
     remotes: readonly Remote[],
     passedMs: number,
     signal: AbortSignal,
   ): Promise<{ readonly count: number; readonly mayGrow: boolean }>
-  /** From now on nobody knows what it runs by. */
+  /** Notes that nobody knows any more which text the proxy has loaded. */
   forget(): void
   /**
-   * After a crash: by which of these routes its text is. `nowhere`: services whose name may have resolved to nothing then. Resolves with
-   * `nginx-changed` where somebody else has written it.
+   * After a crash: finds out which of these routes the proxy's text is, and so who is out. `nowhere`: services whose name may have resolved to
+   * nothing when it was written. Resolves with `nginx-changed` where somebody else wrote the text.
    */
   resume(routes: readonly Route[], nowhere: readonly string[]): Promise<Problem | undefined>
-  /** Throws `container-missing` where it could load nothing anew while the name of a service resolves to nothing; `said`: how that service is. */
+  /** Throws `container-missing` where the proxy could load no text while this service's name resolves to nothing. `said`: how the service is. */
   checkLoadableWithout(service: string, said: string): void
 }
 
-/** What can be learned of it by questions. */
+/** What can be asked of the proxy. */
 export interface Asked {
   /** Asks from where the proxy stands, by what programs there are. */
   readonly asker: Asker
   /** The address at which a door is reached from there; undefined where it has none. */
   addressOf(address: string, from: From): string | undefined
-  /** What it notes of its requests, from now on. */
+  /** What the proxy logs of its requests from now on. */
   openTraffic(signal: AbortSignal): Promise<Traffic | Unusable>
 }
 
 export interface Traffic {
-  /** Every try of a request at a member since it was opened. */
+  /** Every attempt at a server since the traffic was opened. */
   read(signal: AbortSignal): Promise<readonly Attempt[] | Unusable>
 }
 
@@ -140,16 +140,16 @@ export interface Written {
   checkWritable(): Promise<void>
   /** Removes what a write that was killed has left. */
   tidy(): Promise<void>
-  /** How they stand. `routes`: those that the roll passes through. */
+  /** The files, and how each stands. `routes`: those that the roll passes through. */
   files(routes: readonly Route[], nowhere: ReadonlySet<string>): Promise<readonly WrittenState[]>
-  /** The command that makes it take up its file. */
+  /** The command by which a person makes the proxy load its file. */
   readonly repair: string
 }
 
 export interface WrittenState {
   readonly path: string
   readonly state: Damage['files'][number]['state']
-  /** As it was before the roll. */
+  /** The file's content before the roll. */
   readonly before: string | Uint8Array
 }
 

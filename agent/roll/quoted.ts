@@ -1,6 +1,6 @@
 // A word of a command for a person to copy.
 
-/** As a shell takes it for one word. */
+/** The text as one word of a shell, quoted where it has to be. */
 export function quoted(text: string): string {
   return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }

@@ -1,5 +1,5 @@
-// What a crash must not take with it: enough to finish the roll, or to take every file and container back. The agent's journal keeps it,
-// opaque to it.
+// The record of a roll, for after a crash: enough to finish the roll, or to take every file and container back. The agent's journal keeps it, and
+// does not read it.
 
 import { z } from 'zod'
 import { problemSchema } from '../../shared/events.ts'
@@ -16,7 +16,7 @@ import { rollFactsSchema } from './strategies/strategy.ts'
 
 const textsSchema = z.record(z.string(), z.string())
 
-// Of a container only what the way back asks: the rest is looked up anew.
+// Only what the way back needs of a container. The rest is looked up anew.
 const containerSchema = z.looseObject({
   id: z.string(),
   name: z.string(),
@@ -48,7 +48,7 @@ const observedSchema = z
       }),
     ),
   })
-  // What is left out here is as it was written: the journal is this host's own. What a driver keeps for itself, it checks itself.
+  // Fields that are left out here are trusted as they were written: the journal is this host's own. Each driver checks what it keeps for itself.
   .transform((observed) => observed as unknown as Observed)
 
 const gatesSchema = z
@@ -96,7 +96,7 @@ const constantSchema = z.object({
   builtAt: z.number().optional(),
 })
 
-/** How far it has come: kept before each step. */
+/** How far the roll has come: kept before each step. */
 const pointSchema = z.object({
   images: z.record(z.string(), imageSchema),
   /** How many steps of the plan were begun. */
@@ -126,13 +126,13 @@ export interface RollRecord {
   readonly progress?: Progress | undefined
 }
 
-/** What of a record does not change, as text of one line. */
+/** The facts of a record: a line of text. */
 export function writeFacts(progress: Constant): string {
   const { wanted, observed, gates, facts, order, steps, reason, rollbackTarget, builtAt } = progress
   return JSON.stringify({ wanted, observed, gates, facts, order, steps, reason, rollbackTarget, builtAt })
 }
 
-/** What of it does, as text of one line. */
+/** The note of a record: a line of text. */
 export function writeNote({ attempt, progress }: { attempt: number; progress?: Point | undefined }): string {
   if (!progress) return JSON.stringify({ attempt })
   const { images, begun, isLastDone, nextStep, undoing } = progress
@@ -150,7 +150,7 @@ export function joinRecord(facts: string | undefined, note: string): string {
   return facts === undefined ? note : `${facts}\n${note}`
 }
 
-/** A record from its text. Throws `journal-unusable` for one that is damaged: then nobody knows what was done. */
+/** Reads a record. Throws `journal-unusable` for one that is damaged, or that another version of the agent wrote. */
 export function readRecord(text: string): RollRecord {
   try {
     const lines = text.split('\n')
@@ -171,8 +171,8 @@ export function readRecord(text: string): RollRecord {
 }
 
 /**
- * The state of a recorded roll in the world as it is now. `changed` says which file is not as any step of the roll wrote it: then somebody
- * else did, and by that file nobody knows who is out or updated.
+ * The state of a recorded roll in the world as it is now. `changed` says which file is not as any step of the roll wrote it. Somebody else wrote that
+ * file, so it does not tell who is out or updated.
  */
 export async function resumeRoll(
   deployId: string,

@@ -20,9 +20,9 @@ import { strategyOf } from './strategies/index.ts'
 import { waitForEngine, revive } from './undo.ts'
 import { findFaults } from './stuck/consistency.ts'
 
-/** A roll that was interrupted before anything was touched begins again so often: an agent that it ends each time must not try for ever. */
+/** How often a roll is begun if it is interrupted before anything is touched. One that ends its agent each time must not be tried for ever. */
 const ATTEMPTS_MAX = 2
-/** Another agent's roll of the same stack: as long as one may reasonably take. */
+/** How long another agent's roll of the same stack is waited for: as long as one may reasonably take. */
 const LOCK_MS_MAX = 60 * 60_000
 const LOCK_POLL_MS = 1_000
 
@@ -145,7 +145,7 @@ function retryWords(when: 'before' | 'after', isUnknown: boolean, onRetry: 'run'
   return onRetry === 'run' ? `${was}, and it runs once more` : `${was}, and it does not run again`
 }
 
-// Somebody has repaired it, or is about to. What is whole is left as it is; else a person must go on.
+// Somebody has repaired the stack, or is about to. A stack that is whole is left as it is; any other ends stuck, for a person to go on.
 async function leaveAlone(course: Course, changed: Problem): Promise<void> {
   const { state, record, progress } = course
   const { stack, ports } = state
@@ -155,7 +155,7 @@ async function leaveAlone(course: Course, changed: Problem): Promise<void> {
   const problem = progress.undoing?.problem ?? INTERRUPTED
   try {
     if (wrong.length > 0 || (await runsNew(course))) throw changed
-    // The proxy may not have heard that its file is as it was. Where somebody else has written it, it was they who told it.
+    // The proxy may not have loaded its file since that was put back. Where somebody else wrote the file, the reload was theirs to do.
     if (state.proxy.isAsWritten) await reloadNow(state)
   } catch (fault) {
     return await endStuck(course, problem, reportOf(fault))
@@ -172,7 +172,7 @@ async function reloadNow(state: RollState): Promise<void> {
   })
 }
 
-// By the files and by what runs. Where the containers are recreated though they run the wanted version already, only the note tells.
+// Judged by the files and by what runs. Where containers are recreated although they run the wanted version already, only the note tells.
 async function isComplete({ state, progress }: Course): Promise<boolean> {
   const { ports, runtime, order } = state
   const updates = progress.steps.filter((step) => step.kind === 'update')
@@ -190,7 +190,7 @@ async function isComplete({ state, progress }: Course): Promise<boolean> {
   )
   return updates.every(({ service, to }) => {
     const own = containers.filter((one) => one.service === service)
-    // One that ran the wanted version before may not have been made by its new text yet.
+    // A container that ran the wanted version before the roll may not have been recreated by the new text yet.
     const isMade = own.length > 0 && runtime.areAsDefined(service, own)
     return isMade && own.every((one) => runs(state, one, to))
   })
@@ -232,7 +232,7 @@ async function forward(course: Course): Promise<void> {
   const { clock } = state.ports
   const { facts, order, proxy, runtime } = state
   emit({ type: 'recovering', way: 'forward' })
-  // They are, by the files too, where that shows.
+  // Every service is updated. The runtime is told so, since its files do not always show it.
   await runtime.define(new Set(order))
   const standing = { updated: new Set(order), out: proxy.out, isLoaded: proxy.isLoaded, dead: [] }
   const steps = strategyOf(facts).plan(facts, standing, 'wanted')

@@ -6,10 +6,7 @@ import type { StuckNotes } from './stuck/note.ts'
 
 export interface RollContext {
   emit(event: DeployEvent): void
-  /**
-   * Keeps, durably, what `recover` needs should this process die: how far the roll has come, and, once, what it is about. Throws where that
-   * cannot be kept.
-   */
+  /** Keeps durably what `recover` needs if this process dies: the note each time, the facts once. Throws where they cannot be kept. */
   remember(note: string, facts?: string): void
   /** Which deploy this is, and who asked. `isAutomatic`: a trigger, not a person in a chat or the holder of a token. */
   readonly deploy: { readonly id: string; readonly actor: string; readonly isAutomatic: boolean }

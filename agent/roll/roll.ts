@@ -15,7 +15,7 @@ import { within } from './run-steps.ts'
 import { retryUndoIfStuck } from './stuck/unlock.ts'
 import { isEnvThere, isRunning, wantedVersion } from './wanted.ts'
 
-/** Preflight asks docker, compose and nginx a few questions; one that takes this long hangs. */
+/** The limit of preflight, which asks docker, compose and nginx a few questions. If it takes this long, one of them hangs. */
 export const PREFLIGHT_MS_MAX = 60_000
 
 export async function roll(
@@ -42,11 +42,11 @@ export interface Attempt {
   readonly startedAt: number
   /** How often it was begun before. */
   readonly attempt: number
-  /** The command before the roll is not to run: it did, or nobody knows and the host says to go on. */
+  /** Whether the command before the roll is left out: it has run, or nobody knows and the host's `on_retry` says to skip it. */
   readonly isBeforeDone?: boolean
 }
 
-/** The roll of whoever holds the stack's lock. Throws what keeps it from beginning: then nothing was touched. */
+/** Rolls, while the caller holds the stack's lock. Throws what keeps the roll from beginning: then nothing was touched. */
 export async function rollLocked(
   stack: StackConfig,
   request: AnyRequest,
@@ -98,7 +98,7 @@ function beginning(found: Preflight, request: AnyRequest): ConstructorParameters
   }
 }
 
-/** Runs the plan; whether anything was changed. A pull shows what a tag means now: if that is what runs already, nothing else is touched. */
+/** Runs the plan, and returns whether anything was changed. A pull shows what a tag means now: if that runs already, nothing else is touched. */
 async function forward(
   course: Course,
   steps: readonly Step[],
@@ -131,7 +131,7 @@ function isAlreadyRunning({ observed, wanted, images, runtime }: RollState): boo
   })
 }
 
-/** The command after a roll: the new version serves already, so its failure is told, and undoes nothing. */
+/** Runs the command after a roll. The new version serves already, so a failure is a warning, and nothing is undone. */
 export async function runAfter(
   after: readonly Step[],
   run: () => Promise<void>,

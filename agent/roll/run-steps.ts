@@ -7,7 +7,7 @@ import type { Clock } from '../ports.ts'
 import type { RollState } from './context.ts'
 import { handlerOf } from './steps/index.ts'
 
-/** A step that is finished before a cancel is heeded takes seconds; one that takes this long hangs, and is ended like any other. */
+/** How long a step that is finished first may go on after a cancel. It takes seconds; one that takes this long hangs, and is ended like any other. */
 const SAFE_POINT_MS_MAX = 30_000
 
 export interface RunOptions {
@@ -15,10 +15,10 @@ export interface RunOptions {
   readonly from: number
   /** Ends the roll at the next safe point. */
   readonly signal: AbortSignal
-  /** Ends it at once: its time is over. */
+  /** Ends the roll at once: its time is over. */
   readonly deadline: AbortSignal
   emit(event: DeployEvent): void
-  /** Called before a step is begun and after it came to its end, with how many were begun. Where it throws, the step is not begun. */
+  /** Told how many steps were begun: before each step, and after a command has ended. Where it throws, the step is not begun. */
   onProgress?(begun: number, isLastDone: boolean): void
 }
 
@@ -44,7 +44,7 @@ export async function runSteps(steps: readonly Step[], roll: RollState, options:
       })
       throw error
     }
-    // What may be repeated needs no second note: the next step's beginning says as much.
+    // Only a command needs a note of its end: any other step may be repeated.
     if (step.kind === 'command') options.onProgress?.(offset + 1, true)
   }
 }
@@ -67,7 +67,7 @@ async function runStep<S extends Step>(
   )
 }
 
-// Half done, such a step leaves more to clear up than when it is let finish.
+// Lets the work go on for a while after a cancel: half done, it would leave more to clear up.
 async function untilSafePoint<T>(
   clock: Clock,
   signal: AbortSignal,
@@ -90,7 +90,7 @@ async function untilSafePoint<T>(
   }
 }
 
-/** Does the work with a signal that also aborts once it took longer than that, by the clock. */
+/** Does the work with a signal that also aborts after `ms` milliseconds, with the problem `deadline`. */
 export async function within<T>(
   clock: Clock,
   ms: number,

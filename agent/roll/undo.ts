@@ -14,21 +14,21 @@ import { strategyOf } from './strategies/index.ts'
 
 /** The way back is bounded as a whole, above the deadlines of its steps: a host that takes longer needs a person. */
 const UNDO_MS_MAX = 60 * 60_000
-/** An engine that restarts is back within a minute, with many containers in a few. */
+/** How long an engine that restarts is waited for: it is back within a minute, with many containers within a few. */
 const ENGINE_MS_MAX = 5 * 60_000
 const ENGINE_POLL_MS = 500
-/** A container that is started says within this time whether it stays. */
+/** A container that is started leaves the state `created` within this time, or hangs. */
 const START_MS_MAX = 30_000
 const START_POLL_MS = 100
-/** Docker waits up to a minute before it starts a container again that has ended again and again. */
+/** How long the proxy is waited for: Docker waits up to a minute before it restarts a container that has ended again and again. */
 const PROXY_MS_MAX = 90_000
-/** A few questions to the engine, and the wait for nginx; a look that takes this long hangs. */
+/** The limit of a look at the stack: a few questions to the engine, and the wait for the proxy. A look that takes longer hangs. */
 const LOOK_MS_MAX = 150_000
-/** Between two tries of the way back, at most: what it waits for takes minutes by then. */
+/** The longest pause between two tries of the way back: what it waits for takes minutes by then. */
 const PAUSE_MS_MAX = 30_000
-/** How often the way back fails for other reasons than the engine's: what it needs may change under it, but not for ever. */
+/** How often the way back may fail for other reasons than an absent engine: the stack may change under it, but not for ever. */
 const TRIES_MAX = 7
-/** What may well be otherwise a moment later: what an engine that shuts down refuses, what somebody is changing. */
+/** Problems that may be gone a moment later: an engine that shuts down refuses some calls, and somebody may be changing a container. */
 const PASSING: readonly string[] = [
   'compose-failed',
   'container-missing',
@@ -37,8 +37,8 @@ const PASSING: readonly string[] = [
 ]
 
 /**
- * Takes everything back that a roll has done, because of `problem`: from where the world stands, and where the roll's note says that a service
- * may be at the wanted version although its files do not. Throws a Problem where that cannot be done.
+ * Takes back everything that a roll has done, because of `problem`. It starts from where the world stands. Only the note tells of a service that may
+ * be at the wanted version although its files do not say so. Throws a Problem where it cannot be done.
  */
 export async function undo(course: Course, problem: ProblemReport): Promise<void> {
   const { state } = course
@@ -51,7 +51,7 @@ export async function undo(course: Course, problem: ProblemReport): Promise<void
     for (;;) {
       try {
         await way.go(signal)
-        // The pull alone may have moved a name: a `docker compose up` by hand must find what ran before.
+        // A pull may have moved an image's name, which is moved back: a `docker compose up` by hand must start what ran before.
         if (state.images.size > 0) for (const service of state.order) await restoreTag(state, service, signal)
         return
       } catch (error) {
@@ -63,7 +63,7 @@ export async function undo(course: Course, problem: ProblemReport): Promise<void
           tries += 1
           if (tries === TRIES_MAX || !(await way.isWorthAnotherTry(error, signal))) throw error
         }
-        // An engine that shuts down answers this and refuses that: ever longer, until it is gone, or back.
+        // An engine that shuts down answers some calls and refuses others. The pause grows until the engine is gone, or back.
         await clock.sleep(pauseMs, signal)
         pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)
         state.proxy.forget()
@@ -109,7 +109,10 @@ class WayBack {
     })
   }
 
-  /** What has changed under it: a member has died that is still to be taken back, a dead one is back by itself, or the proxy could not run without one. */
+  /**
+   * Whether another try may succeed: before the first step where the problem may pass; later where a container was replaced, a service that is still
+   * to be taken back has died, or the proxy could not run without one.
+   */
   async isWorthAnotherTry(error: unknown, signal: AbortSignal): Promise<boolean> {
     const { code } = reportOf(error)
     if (!this.#hasBegun) return ['deadline', ...PASSING].includes(code)
@@ -145,7 +148,7 @@ function isUnreachable(error: unknown): boolean {
   return reportOf(error).code === 'engine-unreachable'
 }
 
-// A compose call that failed because of it says so in its own words only.
+// A compose call that fails because of the engine says so in its own words only, so the engine is asked.
 async function isEngineAway({ engine, clock }: Ports, signal: AbortSignal, error: unknown): Promise<boolean> {
   if (isUnreachable(error)) return true
   const ping = async (inTime: AbortSignal) => await engine.ping(inTime)
@@ -155,8 +158,8 @@ async function isEngineAway({ engine, clock }: Ports, signal: AbortSignal, error
   )
 }
 
-// What the steps rely on: no container is expected to be the one that was, those that ran before and are the old version run, and the proxy
-// runs. Until it takes up its route anew, it asks at the address of a container that somebody has replaced.
+// Provides what the steps rely on: no container must be a particular one, those of the old version that ran before run again, and the proxy runs.
+// Where somebody has replaced a container, the proxy sends requests to its old address until it loads its route anew.
 async function prepare(state: RollState, signal: AbortSignal): Promise<void> {
   if (await hasForeignContainer(state, signal)) state.proxy.forget()
   state.known = undefined
@@ -174,8 +177,8 @@ async function hasForeignContainer(state: RollState, signal: AbortSignal): Promi
 }
 
 /**
- * Starts what was stopped since the roll began, as by an engine that was restarted: members first, for the proxy needs their names. On the way
- * back only what ran before: what this roll made and does not run is as dead as it seems, and its update is taken back.
+ * Starts what was stopped since the roll began, as by an engine that was restarted. Members come first, since the proxy needs their names. On the way
+ * back, a stopped container that this roll made counts as dead instead, and its update is taken back.
  */
 export async function revive(state: RollState, way: 'forward' | 'back', signal: AbortSignal): Promise<void> {
   const { ports, observed, proxy, runtime } = state
@@ -200,7 +203,7 @@ export async function revive(state: RollState, way: 'forward' | 'back', signal: 
   if (ofProxy.length > 0) await proxyUp(state, signal)
 }
 
-// An engine that restarts it tries ever less often. While a member is missing there is nothing to wait for: the proxy does not start then.
+// Waits for the proxy, which a restarting engine tries to start ever less often. While a member is missing the proxy cannot start at all.
 async function proxyUp(state: RollState, signal: AbortSignal): Promise<void> {
   const { clock, engine } = state.ports
   const { proxy, runtime, observed } = state
@@ -221,7 +224,7 @@ async function startAndSee(state: RollState, { id }: Container, signal: AbortSig
   try {
     await engine.start(id, signal)
   } catch (error) {
-    // Somebody has removed it since it was listed; what is there in its place is looked at later.
+    // Somebody has removed the container since it was listed. Its successor is looked at later.
     if (reportOf(error).code === 'container-missing') return
     throw error
   }
@@ -230,7 +233,7 @@ async function startAndSee(state: RollState, { id }: Container, signal: AbortSig
   })
 }
 
-// Stopped; or made by this roll and restarting, so that its name is found only now and then; or sick by its own healthcheck.
+// The services without a container that is up: it is stopped, or was made by this roll and restarts (its name resolves now and then) or is unhealthy.
 async function deadServices(state: RollState, signal: AbortSignal): Promise<string[]> {
   const containers = await lookAround(state, signal)
   const isUp = (one: Container) => faultOf(state, one) === undefined

@@ -18,7 +18,7 @@ import type { Defined, VersionWish } from './runtime.ts'
 /** `image` undefined: what it runs today. An env variable that is null is taken away. */
 export interface Wanted {
   readonly image?: string
-  /** Of a release: the image by itself, should its name have gone from this host and its registry. */
+  /** In a rollback, the image's ID, for when its name has gone from this host and its registry. */
   readonly imageId?: string
   readonly env: Readonly<Record<string, string | null>>
 }
@@ -36,7 +36,7 @@ export type PinnedImage = Omit<Image, 'platform' | 'unproven'> & { readonly text
 /** The wanted images once they were fetched, by the text that asks for them. */
 export type PinnedImages = Map<string, PinnedImage>
 
-/** What each service is to run, by what was fetched by then. */
+/** What each service is to run, with those images pinned that were fetched by then. */
 export function wishOf(order: readonly string[], wanted: WantedVersions, images: PinnedImages): VersionWish {
   return {
     order,
@@ -48,8 +48,8 @@ export function wishOf(order: readonly string[], wanted: WantedVersions, images:
 }
 
 /**
- * What a deploy asks for. `running` are the image texts that the instances have today: a request that names nothing asks for them again. Throws
- * `service-unknown` where it names a service that is none of the `services` that are rolled.
+ * What a deploy asks for. `running`: the image texts that the instances have today; a request without image and env asks for that image again. Throws
+ * `service-unknown` for a service that is not in `services`, and `request-invalid` where it asks for nothing and several images run.
  */
 export function wantedByDeploy(
   request: DeployRequest,
@@ -87,7 +87,7 @@ function onlyImageRunning(running: readonly string[]): string {
   return tag === undefined ? written : `${written}:${tag}`
 }
 
-/** What a release had. Throws `release-unknown` where the stack has instances that it had not. */
+/** What each service ran in a release. Throws `release-unknown` where the release lacks one of the services. */
 export function wantedByRelease(release: Release, services: readonly string[]): WantedVersions {
   return Object.fromEntries(
     services.map((service) => {
@@ -113,7 +113,7 @@ export function isRunning({ containers }: Member): boolean {
 export function isEnvThere({ service, containers }: Member, { services }: Defined, { env }: Wanted): boolean {
   const said = services[service]?.env ?? {}
   return Object.entries(env).every(([key, value]) =>
-    // What an image brings by itself is nobody's to take away.
+    // What the image itself sets cannot be taken away, so only the files count here.
     value === null
       ? !Object.hasOwn(said, key)
       : [said, ...containers.map((one) => one.env)].every((has) => has[key] === value),
@@ -121,8 +121,8 @@ export function isEnvThere({ service, containers }: Member, { services }: Define
 }
 
 /**
- * The release that a rollback means. `previous` is the one before the newest: of those that a rollback has not come back from. When something
- * else runs than the newest, it is the newest.
+ * The release that a rollback means. `previous` is the one before the newest, leaving out those that a rollback has gone back from. Where the newest
+ * release is not what runs, `previous` is the newest. Throws `release-unknown`.
  */
 export function releaseToGoBackTo(
   releases: readonly Release[],
@@ -145,7 +145,7 @@ export function releaseToGoBackTo(
   )
 }
 
-/** Throws `request-outdated` where an upgrade is asked for and what runs has a higher version. `running` as above. */
+/** Throws `request-outdated` where an upgrade is asked for, and what runs has a higher version. `running`: the image texts that the instances have today. */
 export function checkUpgrade(request: DeployRequest, running: readonly string[]): void {
   if (request.upgradeOnly !== true) return
   const newer = running.find((image) => isDowngrade(request.image, image))
@@ -156,8 +156,8 @@ export function checkUpgrade(request: DeployRequest, running: readonly string[])
 }
 
 /**
- * Throws `request-outdated` when something newer was deployed than what is asked for, by the builders' own times, or than what a rollback
- * is to take back.
+ * Throws `request-outdated` where something newer was deployed: a build that is newer by the builders' own times than the one asked for, or another
+ * deploy than the one that a rollback is to take back.
  */
 export function checkOrder(request: AnyRequest, releases: readonly Release[]): void {
   if (isRollback(request)) return checkRuns(request, releases)
@@ -172,7 +172,7 @@ export function checkOrder(request: AnyRequest, releases: readonly Release[]): v
   )
 }
 
-// What was asked for on sight of one deploy must not take back another.
+// A rollback that was asked for on sight of one deploy must not take back another.
 function checkRuns({ ifRuns }: RollbackRequest, releases: readonly Release[]): void {
   if (ifRuns === undefined || releases.at(-1)?.deploy === ifRuns) return
   throw new Problem('request-outdated', `what deploy ${ifRuns} brought is not the newest release any more`, {

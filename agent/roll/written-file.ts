@@ -1,5 +1,5 @@
-// A file of the user's that a roll writes: what it holds by our own last write is known, so that what anybody else writes there meanwhile is
-// noticed, and never overwritten.
+// A file of the user's that a roll writes. It knows what the roll wrote last, so it notices what somebody else writes meanwhile, and never overwrites
+// that.
 
 import type { Problem } from '../../shared/problems.ts'
 import type { Encoding, Files } from '../ports.ts'
@@ -24,7 +24,7 @@ export class WrittenFile {
     this.#text = text
   }
 
-  /** What it holds by our own last write; before one, what was read first. */
+  /** The text by the roll's last write; before the first write, the text that was read. */
   get text(): string {
     return this.#text
   }
@@ -33,15 +33,15 @@ export class WrittenFile {
     return await this.#files.read(this.path, this.#encoding)
   }
 
-  /** After a crash: takes what it holds now for our own. One that cannot be read is as good as one that somebody else has written. */
+  /** After a crash: takes the file's text for the roll's own. A file that cannot be read counts as empty, which no step wrote. */
   async resume(): Promise<string> {
     this.#text = await this.read().catch(() => '')
     return this.#text
   }
 
   /**
-   * Writes it, durably. Where a write fails after the file has the text, as by a disk that cannot sync, the text counts as written. Throws what
-   * `changed` makes rather than overwrite what somebody else has written meanwhile.
+   * Writes the text durably. Throws what `changed` makes where somebody else has written the file, and leaves it alone. Where a write fails after the
+   * file has the text, as on a disk that cannot sync, it throws, but the text counts as written.
    */
   async write(text: string, changed: () => Problem): Promise<void> {
     const current = await this.read()

@@ -1,11 +1,11 @@
-// Asks a member, or the proxy itself: from where the agent stands, or from where the proxy does where the agent reaches no container, as with
-// a rootless engine or one in a virtual machine.
+// Asks a member, or the proxy itself. The agent asks; where it reaches no container, as with a rootless engine or one in a virtual machine, the
+// question is asked from where the proxy stands.
 
 import type { Http, Remote } from '../../ports.ts'
 
-/** One question: a healthy app answers well within it, a wedged one must not hold the gate. */
+/** The limit of one question. A healthy app answers well within it, and an app that hangs must not hold up the gate. */
 export const ASK_MS_MAX = 2_000
-/** A request through the proxy may wait for a server that it tries first. */
+/** The limit of a request through the proxy, which may first wait for another server. */
 export const DOOR_MS_MAX = 5_000
 /** From where a question is asked. */
 export type From = 'agent' | 'proxy'
@@ -36,7 +36,7 @@ export interface Asker {
 
 const SILENCE = /^(?:EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|ECONNABORTED|EADDRNOTAVAIL|no answer\b)/
 
-/** Of Node: what came was no HTTP, or the TLS handshake failed, or the other side hung up. Of curl: 1, 8, 35, 52 and 56 are the same. */
+/** Node's errors where the answer was no HTTP, the TLS handshake failed, or the other side hung up. Curl's 1, 8, 35, 52 and 56 mean the same. */
 const NO_HTTP = /^(?:HPE_|ERR_SSL|ERR_TLS|EPROTO|ECONNRESET|EPIPE|no HTTP|curl's fault (?:1|8|35|52|56)$)/
 
 /** Why there was no answer, by what an HTTP client or one of our scripts says. */

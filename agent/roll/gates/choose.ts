@@ -1,4 +1,4 @@
-// Which question tells a well member from a sick one, by what was answered to each. Pure.
+// Chooses the probe: the question whose answers tell a well member from a sick one. Pure.
 
 import { Problem } from '../../../shared/problems.ts'
 import type { StackConfig } from '../../config/config.ts'
@@ -7,20 +7,20 @@ import { describeProbe, isIn, type HttpProbe, type StatusRange } from './gates.t
 import { askedByHealthcheck } from './healthcheck.ts'
 import { judge, type Asked, type Heard, type Running, type Seen } from './members.ts'
 
-/** What a well member answers where nobody says otherwise. */
+/** The statuses of a well member, where ropeway.yml sets none. */
 const GOOD: StatusRange = { min: 200, max: 399 }
 
-/** Any answer of an app that is up: enough where nothing answered before, so that nobody can be worse off. */
+/** The statuses of any app that is up. They will do where no member was well before, since then nobody can be worse off. */
 const UP: StatusRange = { min: 200, max: 499 }
 
-/** What an app answers to a Host that it does not serve: such an answer comes before the app itself, and tells nothing of it. */
+/** Statuses that an app answers to a Host that it does not serve. They come before the app itself, so they say nothing of how it is. */
 const REFUSALS: readonly number[] = [400, 403, 421]
 
-/** So many names of the proxy's are tried with each path; where none of them suits, a key of ropeway.yml says it. */
+/** How many of the proxy's names are tried with each path. Where none of them suits, `health.host` in ropeway.yml sets the name. */
 const HOSTS_MAX = 3
 
-// The path of ropeway.yml; else the healthcheck's own, then `/`. With each the Host of ropeway.yml; else what the proxy serves or sends, then
-// what the healthcheck says.
+// The questions to try, the best first. Paths: that of ropeway.yml, else the healthcheck's own, then `/`. Hosts with each path: that of ropeway.yml,
+// else those that the proxy serves or sends, then the healthcheck's, then `localhost`.
 export function candidatesOf({ stack, observed }: Seen, members: readonly Running[]): HttpProbe[] {
   const { path, host, status } = stack.health
   const own = members.map(({ container }) => askedByHealthcheck(container)).find((one) => one !== undefined)
@@ -36,8 +36,8 @@ export function candidatesOf({ stack, observed }: Seen, members: readonly Runnin
   )
 }
 
-// The first candidate that somebody answers well. Failing that, an answer that is the app's own is good enough to compare with; and where
-// there is none, Docker's healthcheck, if it tells anybody well.
+// Chooses the first candidate that any member answers well. Failing that, one that the app itself answers, to compare later answers with. Failing
+// that too, Docker's healthcheck, where it calls any member healthy.
 export function choose(
   seen: Seen,
   from: From,
@@ -101,7 +101,7 @@ function withoutAnswer(
     ])
   const refused = statuses.find((one) => REFUSALS.includes(one))
   if (!isStatusSet && refused !== undefined) refuseUnknown(stack, candidates, refused)
-  // Nobody is well. What is to come must be; where it is not known how that shows, it must at least answer.
+  // No member is well, but the new version must be. Where ropeway.yml sets no status to tell that by, any answer of an app that is up will do.
   const judged = judge(seen, from, answers, isStatusSet ? first : { ...first, good: [UP] }, [
     {
       code: 'nobody-well',
@@ -119,7 +119,7 @@ function statusesTo(heard: readonly Heard[], candidate: number): number[] {
   })
 }
 
-/** What was answered to one candidate alone; by whoever was not asked it, to the last one. */
+/** The answers to one candidate. A member that was not asked it counts by its last answer. */
 function answersTo(heard: readonly Heard[], candidate: number): Heard[] {
   return heard.map(({ answers, ...rest }) => {
     const answer = answers[candidate] ?? answers.at(-1)
@@ -131,7 +131,7 @@ const areAll = (heard: readonly Heard[], kind: Unanswered['kind']) =>
   heard.length > 0 &&
   heard.every(({ answers }) => answers.every((one) => 'fault' in one && one.kind === kind))
 
-/** An answer of the app itself, though not of a page. */
+/** Whether the app itself answers with this status, though not with a page. */
 const isOwn = (status: number) => status >= 400 && status < 500 && !REFUSALS.includes(status)
 
 function refuseUnknown(stack: StackConfig, candidates: readonly HttpProbe[], status: number): never {

@@ -19,7 +19,7 @@ export interface Approach {
   readonly doors: readonly Door[]
 }
 
-/** A path as a client would send it: a location, or a healthcheck's command, has it without escapes. */
+/** A path as a client sends it, with escapes: a location, or a healthcheck's command, has it without. */
 export function encoded(path: string): string {
   return encodeURI(path).replaceAll('%25', '%')
 }

@@ -1,5 +1,5 @@
-// The gates of a roll: every question that it asks of the new version, and its way back of the old. What was answered before anything moved is
-// kept, and judges later: a good roll passes, and nobody is asked for more than was there before.
+// The gates of a roll: every question that it asks of the new version, and that its way back asks of the old one. The answers from before the roll
+// are kept, and later ones are compared with them: a good roll passes, and no more is asked of anybody than was there before.
 
 import type { Remote } from '../../ports.ts'
 import type { Proxy } from '../proxy.ts'
@@ -8,7 +8,7 @@ import { askerHere, DOOR_MS_MAX, type Answer, type Asker, type From } from './as
 import type { Door } from './door.ts'
 import type { Ports } from '../ports.ts'
 
-/** Plain data: the note of a roll keeps it. */
+/** Plain data: the roll's record keeps it. */
 export interface Gates {
   readonly probe: Probe
   readonly from: From
@@ -42,7 +42,7 @@ export interface StatusRange {
   readonly max: number
 }
 
-/** `gone`: no container of it runs, so nginx could not be reloaded with its name. */
+/** `gone`: no container of the service runs, or it restarts again and again, so nginx could not be reloaded with its name. */
 export interface Before {
   readonly state: 'well' | 'sick' | 'gone'
   /** Whether it answered its probe, whatever Docker's healthcheck says: then clients are served by it. */
@@ -56,7 +56,7 @@ export interface Before {
 export interface OpenDoor extends Door {
   readonly from: From
   readonly status: number
-  /** Whether several requests in a row were not answered alike, as by a rate limit: then a 503 tells nothing, nor does a delay. */
+  /** Whether several requests in a row got different answers, as from a rate limit. There a 503 or a missing answer is no fault. */
   readonly isLimited: boolean
 }
 
@@ -78,7 +78,7 @@ export const familyOf = (ip: string): Family => (ip.includes(':') ? 6 : 4)
 export const isIn = (ranges: readonly StatusRange[], status: number) =>
   ranges.some(({ min, max }) => status >= min && status <= max)
 
-/** Stands for a connection that was taken, where there is no status. */
+/** The answer where a connection was taken, and no status was asked for. */
 const CONNECTED: Answer = { status: 200 }
 
 /** Asks one address what the gate asks. */
@@ -93,13 +93,13 @@ export async function askProbe(
   return CONNECTED
 }
 
-/** Whether the proxy reaches nobody at a door, by what it answers there. */
+/** Whether the answer at a door means that the proxy reaches no member. */
 export function isGatewayError({ isLimited }: Pick<OpenDoor, 'isLimited'>, answer: Answer): boolean {
   if ('fault' in answer) return !isLimited
   return GATEWAY_ERRORS.includes(answer.status) && !(isLimited && answer.status === 503)
 }
 
-/** What the first of a member's addresses answers that a well member would not, or undefined. */
+/** What is wrong with a member: the answer of the first address that does not answer as it should; undefined where all do. */
 export async function faultAt(
   { probe, families }: Pick<Gates, 'probe' | 'families'>,
   asker: Asker,
@@ -134,12 +134,12 @@ export function describeProbe(probe: Probe): string {
   return `GET ${probe.tls ? 'https:' : ''}${probe.path} (Host: ${probe.host})`
 }
 
-/** Whoever asks from there. */
+/** The asker that stands there. */
 export function askerFrom(from: From, { http }: Pick<Ports, 'http'>, proxy: Pick<Proxy, 'asker'>): Asker {
   return from === 'agent' ? askerHere(http) : proxy.asker
 }
 
-/** Asks the proxy at a door, at the address that it has by now. */
+/** Asks the proxy at a door, at its present address. */
 export async function askThrough(
   door: Door & { readonly from: From },
   ports: Pick<Ports, 'http'>,

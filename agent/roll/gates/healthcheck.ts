@@ -1,4 +1,4 @@
-// What Docker's own healthcheck of a container tells: where the app says that it is well, and by when Docker has made up its mind.
+// What a container's Docker healthcheck tells: where the app says that it is well, and how long Docker may take to decide.
 
 import { encoded } from './door.ts'
 import type { Container } from '../../ports.ts'
@@ -10,7 +10,7 @@ export interface AskedByHealthcheck {
 }
 
 const OWN = String.raw`localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]|\[::\]`
-/** `http://localhost:8000/up`, `localhost/up`; what ends a word of a shell or a string of a program ends the path. */
+/** `http://localhost:8000/up`, `localhost/up`. The path ends where a shell's word or a program's string ends. */
 const URL = new RegExp(String.raw`(?:https?://)?(?:${OWN})(?::\d+)?(?:/[^\s'"\`|;&)>\\]*)?`, 'i')
 const HOST_HEADER = /\bHost:\s*([a-z0-9.:-]+)/i
 
@@ -29,12 +29,12 @@ export function askedByHealthcheck({ healthcheck, env }: Container): AskedByHeal
   return { path: path === '' ? '/' : encoded(path), host: HOST_HEADER.exec(command)?.[1] ?? authority }
 }
 
-/** A look that is due takes a moment to be made and noted. */
+/** Docker takes a moment to run a check that is due, and to note its result. */
 const MARGIN_MS = 5_000
 
 /**
- * How long after its start a container may be `starting` by Docker before it is one or the other, in milliseconds; 0 where it has no
- * healthcheck. `start_interval` is left out: engines before 25 do not know it.
+ * How long after its start Docker may call a container `starting` before it decides, in milliseconds; 0 where there is no healthcheck.
+ * `start_interval` is left out: engines before 25 do not know it.
  */
 export function verdictMs({ healthcheck }: Container): number {
   if (!healthcheck) return 0

@@ -1,4 +1,4 @@
-// How each member is, by the question that was chosen and what Docker's healthcheck says. Pure.
+// Judges how each member is, by the chosen probe and by Docker's healthcheck. Pure.
 
 import { Problem } from '../../../shared/problems.ts'
 import type { StackConfig } from '../../config/config.ts'
@@ -32,14 +32,14 @@ export interface Running {
 export interface Heard {
   readonly member: Member
   readonly remote: Remote
-  /** One a candidate, in their order. One that gave no answer at all is not asked further. */
+  /** One answer for each candidate, in their order. After a question that gets no answer, no more are asked. */
   readonly answers: readonly Answer[]
 }
 
 export interface Asked extends Omit<Gates, 'doors'> {
   /** Set where no member was heard at all: each was silent, or could not be asked. */
   readonly unheard: 'silence' | 'unasked' | undefined
-  /** Whether each takes connections, and speaks something else there. */
+  /** Whether every member takes connections, but speaks no HTTP. */
   readonly speaksNoHttp: boolean
 }
 
@@ -49,7 +49,7 @@ const HEALTHCHECK_UNUSABLE: GateNote = {
   cure: 'mend the healthcheck of the service; `docker inspect` shows what it says',
 }
 
-/** A member, what runs of it, and what of that was heard. */
+/** A member, its running containers, and their answers. */
 interface Own {
   readonly member: Member
   readonly containers: readonly Container[]
@@ -85,7 +85,7 @@ export function judge(
   }
 }
 
-// Those by which somebody answers well; failing that, at all; failing that, whichever was asked.
+// The families by which any member answers well; failing that, by which any answers; failing that, those that were asked.
 function familiesOf(heard: readonly Heard[], probe: Probe): readonly Family[] {
   const where = (is: (answer: Answer) => boolean) =>
     ([4, 6] as const).filter((family) =>
@@ -100,7 +100,7 @@ function isAnswering(heard: readonly Heard[], probe: Probe): boolean {
   return heard.length > 0 && heard.every(({ answers }) => answers.every((one) => isGood(probe, one)))
 }
 
-// Where Docker calls all of them unhealthy and one answers, it is the healthcheck that does not work.
+// Where Docker calls every container unhealthy, and a member answers its probe all the same, the healthcheck itself is broken.
 function isHealthcheckBroken(all: readonly Own[], probe: Probe): boolean {
   const checked = all.flatMap(({ containers }) => containers).filter(({ health }) => health !== undefined)
   if (checked.length === 0 || checked.some(({ health }) => health !== 'unhealthy')) return false

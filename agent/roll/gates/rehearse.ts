@@ -27,18 +27,18 @@ export interface Scene extends Seen {
   readonly ports: Ports
 }
 
-/** So often is a door asked, to see whether a rate limit delays it or answers in the app's stead, with 503 where nobody says otherwise. */
+/** How often a door is asked, to see whether a rate limit delays it or answers in the app's stead, by default with 503. */
 const DOOR_ASKS = 3
 
-/** One bad answer may be a moment's, as of an app that is busy: so often is it asked for before whoever gives it counts as sick. */
+/** How often a bad answer is asked for before its member counts as sick: an app that is busy may answer badly for a moment. */
 const ASKS_MAX = 3
 
 const ASK_AGAIN_MS = 500
 
-/** One that was started again by its restart policy so short a time ago, and does not answer, will stop again: Docker waits at most a minute. */
+/** A container that its restart policy started so short a time ago, and that does not answer, will stop again: Docker waits at most a minute. */
 const LOOP_MS_MAX = 60_000
 
-/** Asks all of it. Throws `gate-unusable` where it cannot be known what a well member would answer. */
+/** Asks every question. Throws `gate-unusable` where it cannot be known what a well member would answer. */
 export async function rehearse(scene: Scene, signal: AbortSignal): Promise<Gates> {
   const asked = await askSteadily(scene, signal)
   const { unheard: _, speaksNoHttp, ...gates } = asked
@@ -63,7 +63,7 @@ async function askSteadily(scene: Scene, signal: AbortSignal): Promise<Asked> {
 async function askFromSomewhere(scene: Scene, signal: AbortSignal): Promise<Asked> {
   const members = runningOf(scene)
   const near = await askMembers('agent', scene, members, signal)
-  // Where nobody runs, the proxy itself tells whether the agent reaches any.
+  // Where no member runs, asking the proxy itself tells whether the agent reaches containers.
   if (members.length === 0) return { ...near, from: await reachOf(scene, signal) }
   return near.unheard === undefined ? near : await askFromProxy(scene, members, signal)
 }
@@ -75,7 +75,7 @@ async function reachOf({ proxy, ports }: Scene, signal: AbortSignal): Promise<Fr
   return 'fault' in answer && answer.kind === 'silence' ? 'proxy' : 'agent'
 }
 
-// Its name resolves to nothing each time that it has stopped, so it is as one that has stopped for good.
+// A member that restarts again and again counts as gone, like one that has stopped for good: each time it has stopped, its name resolves to nothing.
 function withLooping(before: Gates['before'], { observed, ports }: Scene): Gates['before'] {
   const now = ports.clock.now()
   const isLooping = ({ state, restarts, startedAt }: Container) =>
@@ -88,7 +88,7 @@ function withLooping(before: Gates['before'], { observed, ports }: Scene): Gates
   return { ...before, ...Object.fromEntries(looping) }
 }
 
-// The agent hears nothing of any member. The proxy does, or they are silent to it too; where it has no program to ask with, Docker may know.
+// The agent hears nothing of any member, so the proxy asks. Where it has no program to ask with, Docker's healthcheck may tell.
 async function askFromProxy(scene: Scene, members: readonly Running[], signal: AbortSignal): Promise<Asked> {
   const { stack, proxy } = scene
   const inside = await askMembers('proxy', scene, members, signal)
@@ -162,7 +162,7 @@ async function askInTurn(
   return answers
 }
 
-// Each is asked from where it can be reached. One where the proxy reaches nobody now cannot tell later whether it does.
+// Each door is asked from where it can be reached. A door where the proxy reaches nobody now is left out: it could not judge later.
 async function openDoors({ proxy, ports }: Scene, from: From, signal: AbortSignal): Promise<OpenDoor[]> {
   const found = proxy.seen.approach.doors.map(async (door): Promise<OpenDoor[]> => {
     const ways: readonly From[] =
@@ -180,7 +180,7 @@ async function openDoors({ proxy, ports }: Scene, from: From, signal: AbortSigna
   return (await Promise.all(found)).flat()
 }
 
-// In a row; one that gives no answer is not asked again.
+// Asks a door several times in a row, until it gives no answer.
 async function askDoor(
   door: Door & { readonly from: From },
   ports: Ports,
@@ -196,7 +196,7 @@ async function askDoor(
   return answers
 }
 
-// The proxy reaches it, so it works as it is.
+// The proxy reaches the members, so the stack works. Only a probe over HTTP does not suit it.
 function refuseNoHttp({ stack, proxy }: Scene): never {
   throw new Problem(
     'gate-unusable',

@@ -1,11 +1,11 @@
-// The images of the releases that can be gone back to: each has a name of ours while its release is kept, so that no clean-up takes it, and
-// when its release is forgotten the image goes too, unless somebody still needs it.
+// The images of kept releases. While a release is kept, its images have a name of ours, so that no clean-up takes them. When a release is forgotten,
+// its images go too, unless somebody still needs them.
 
 import { parseImage } from '../../../shared/image.ts'
 import type { Engine } from '../../ports.ts'
 import type { Release, Releases } from './release.ts'
 
-/** Whose releases they are. */
+/** The compose project and the stack that some releases belong to. */
 export interface Owner {
   readonly project: string
   readonly stack: string
@@ -15,14 +15,14 @@ export interface Owner {
 export const KEPT_REPOSITORY = 'ropeway.invalid/'
 
 /**
- * `ropeway.invalid/PROJECT:STACK.RELEASE`, and for a release of several images one more for each. By the compose project, for that has one
- * meaning on an engine, whoever rolls it, and by the stack, for each of a project's stacks counts its own releases.
+ * `ropeway.invalid/PROJECT:STACK.RELEASE`; further images of a release get `-2`, `-3`, … at the end. It has the compose project because that means
+ * one thing on an engine, whoever rolls it, and the stack because each stack of a project counts its own releases.
  */
 function keptName(owner: Owner, release: number, index: number): string {
   return unownedName(owner, `${owner.stack}.${release}`, index)
 }
 
-/** As they were named before a project could have several stacks: a host may have such names still. */
+/** The name as it was before a project could have several stacks. A host may still have such names. */
 function unownedName({ project }: Owner, release: number | string, index: number): string {
   const repository = project.replaceAll(/[^a-z0-9]+/g, '-').replace(/-$/, '')
   return `${KEPT_REPOSITORY}${repository}:${release}${index === 0 ? '' : `-${index + 1}`}`
@@ -44,8 +44,8 @@ export async function keepImages(
 }
 
 /**
- * Forgets the releases before the newest `count`, with their images: never one that a container of the engine uses, or that a kept release
- * has too. An image that was built on this host loses our name only: its others are its builder's.
+ * Forgets all but the newest `count` releases, with their images. An image stays where a container of the engine uses it, or a kept release has it.
+ * An image that was built on this host loses our name only: its other names are its builder's.
  */
 export async function forgetOld(
   owner: Owner,
@@ -74,7 +74,7 @@ export async function forgetOld(
   releases.forgetBefore(oldestKept.number)
 }
 
-// By what a registry calls it, in the repository that the release came from: whoever wants it back can pull it.
+// The image's names in the repository that its release came from, where a registry has it: whoever wants it back can pull it by them.
 async function pulledNames(
   { services }: Release,
   id: string,

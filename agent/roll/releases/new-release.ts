@@ -8,7 +8,7 @@ import type { RollContext } from '../roll-context.ts'
 import { fullName } from '../steps/pull.ts'
 import { wantedVersion } from '../wanted.ts'
 
-/** Records it, once for each deploy. Its number: of the newest release, where that is the same version. */
+/** Records the release, once for each deploy, and returns its number. Where the newest release is the same version, that is its number. */
 export async function recordRelease(
   state: RollState,
   progress: Progress,
@@ -30,7 +30,7 @@ export async function recordRelease(
     return number
   }
   const nobody = { deploy: null, actor: null, reason: null, builtAt: null, of: undefined }
-  // What ran before by nobody's deploy can be gone back to as well.
+  // What ran before without a deploy becomes a release too, so that a rollback can go back to it.
   if (!isNewest(known, observed) && !known.some((release) => release.deploy === deploy.id)) {
     const services = await servicesBefore(state, keys, signal)
     const at = startOf(state)

@@ -1,4 +1,4 @@
-// Releases: what a stack ran, as it can be gone back to. Pure; the agent's journal keeps them.
+// Releases: what a stack ran, kept for a rollback. Pure; the agent's journal keeps them.
 
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
@@ -25,7 +25,7 @@ export const releaseSchema = z.object({
   at: z.number(),
   /** When it was built, by the request; milliseconds since 1970. */
   builtAt: z.number().nullable(),
-  /** The release that it is again, after a rollback; else its own number. */
+  /** After a rollback, the number of the release that runs again; else its own number. */
   of: z.number().int().positive(),
   services: z.record(z.string(), serviceSchema),
   /** The compose files, byte for byte, before and after. */
@@ -33,7 +33,7 @@ export const releaseSchema = z.object({
 })
 export type Release = z.infer<typeof releaseSchema>
 export type NewRelease = Omit<Release, 'number' | 'of'> & {
-  /** Undefined: it is none of the earlier ones. */
+  /** Undefined where it is none of the earlier releases again. */
   readonly of: number | undefined
 }
 
@@ -41,13 +41,13 @@ export type NewRelease = Omit<Release, 'number' | 'of'> & {
 export interface Releases {
   /** Oldest first. */
   list(): readonly Release[]
-  /** Adds one as the next, durably; one of a deploy that has one already is not added again. Its number. */
+  /** Adds a release as the next one, durably, and returns its number. Where its deploy has a release already, none is added. */
   add(release: NewRelease): number
   /** Forgets all before a number. */
   forgetBefore(number: number): void
 }
 
-/** What each instance runs, as a release remembers it. `imageText` says how the compose file names an image that it is pinned to. */
+/** What each service runs in a release. */
 export type ReleasedServices = Release['services']
 
 /** Whether what runs is what the newest release says; false where there is none. */
@@ -90,7 +90,7 @@ export function isSameVersion(a: ReleasedServices, b: ReleasedServices): boolean
   return isDeepStrictEqual(essence(a), essence(b))
 }
 
-// A variable that one of the two did not yet have to remember is one that was not set.
+// A variable that is missing from one of the two was not set there: that release did not yet have to remember it.
 function setOnly(env: Readonly<Record<string, string | null>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env)

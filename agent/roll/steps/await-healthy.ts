@@ -1,4 +1,4 @@
-// The health gate: Docker's own healthcheck where there is one, and the probe from where nginx stands, N times in a row.
+// The health gate: Docker's own healthcheck where there is one, and the probe N times in a row.
 
 import { LOG_LINES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
@@ -8,11 +8,11 @@ import { askerFrom, describeProbe, faultAt } from '../gates/gates.ts'
 import { verdictMs } from '../gates/healthcheck.ts'
 import type { StepHandler } from './step.ts'
 
-/** Docker's verdict is not waited for longer than this after the probe's time is over: a healthcheck that says nothing by then hangs. */
+/** The most that Docker's verdict is waited for, and that a start period adds to the probe's time: a healthcheck that is silent by then hangs. */
 const VERDICT_MS_MAX = 15 * 60_000
-/** The former version was well, so on the way back it is waited for at least so long: to give up means to be stuck. */
+/** The least time that the former version gets on the way back. It was well before, and to give up means to be stuck. */
 const BACK_MS_MIN = 30_000
-/** Until the first answer the app is only starting: ask often, it costs next to nothing and ends the wait sooner. */
+/** The pause while the probe fails. The app is only starting then: to ask often costs next to nothing, and ends the wait sooner. */
 const START_POLL_MS = 20
 
 export const awaitHealthy: StepHandler<'await-healthy'> = {
@@ -29,7 +29,7 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
     for (;;) {
       const all = await failIfAnyStopped(roll, others, signal, service)
       const containers = all.filter((container) => container.service === service)
-      // Docker may call what starts slowly unhealthy, and take that back.
+      // Docker may call a container that starts slowly unhealthy, and take that back. So that is waited out.
       const isSick = isDockerAsked(roll, service) && containers.some((one) => one.health === 'unhealthy')
       const fault = isSick
         ? 'unhealthy by its Docker healthcheck'
@@ -38,9 +38,9 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
       const isSteady = inARow >= health.successes
       const starting = isDockerAsked(roll, service) && containers.find((one) => one.health === 'starting')
       if (isSteady && !starting) return { probes: inARow }
-      // The probe has its time; Docker, once it is the only one to wait for, as long as its healthcheck may take.
+      // The probe has its own time. Once only Docker's verdict is missing, that may take as long as the healthcheck's own times allow.
       const waitedMs = clock.elapsed() - startedAt
-      // What says itself that it starts for long has that time as well.
+      // A container that declares a start period has that time as well.
       const startMs = Math.max(0, ...containers.map((one) => one.healthcheck?.startPeriodMs ?? 0))
       const timeoutMs = Math.max(
         health.timeoutMs + Math.min(startMs, VERDICT_MS_MAX),
@@ -80,12 +80,12 @@ export async function probeAll(
   return await faultAt(roll.gates, asker, remotesOf(roll, service, containers), signal)
 }
 
-/** Whether a service must answer as things are: at the new version always, else if it did before, whatever Docker called it. */
+/** Whether a service must answer its probe now. At the new version it must; else only if it did before the roll, whatever Docker called it. */
 export function isExpectedWell({ runtime, gates }: RollState, service: string): boolean {
   return runtime.updated.has(service) || (gates.before[service]?.isAnswering ?? true)
 }
 
-// The former version must be no better by Docker's healthcheck than it was.
+// Docker's healthcheck counts for the former version only if it called that healthy before the roll.
 function isDockerAsked({ runtime, gates }: RollState, service: string): boolean {
   return (
     gates.isDockerAsked &&
@@ -94,12 +94,12 @@ function isDockerAsked({ runtime, gates }: RollState, service: string): boolean 
 }
 
 /**
- * What is wrong with a container as seen: it has stopped; or, of one that this roll made, it restarts or its own check fails. What was
- * so before the roll is no fault.
+ * What is wrong with a container as seen: it has stopped. A container that this roll made must not restart or be unhealthy by its healthcheck either.
+ * What was so before the roll is no fault.
  */
 export function faultOf(roll: RollState, seen: Container): 'stopped' | 'unhealthy' | undefined {
   const before = roll.observed.containers.find(({ id }) => id === seen.id)
-  // A container that had ended may have been started again by the roll.
+  // Of an updated service even a container that had ended must run: the roll may have started it.
   const wasStopped =
     before !== undefined && before.state !== 'running' && !roll.runtime.updated.has(seen.service)
   if (missingIn(roll).has(seen.service) || wasStopped) return undefined
@@ -121,8 +121,9 @@ export async function failIfStopped(roll: RollState, seen: Container, signal: Ab
 }
 
 /**
- * As failIfStopped, for every instance that is in traffic: one that was rolled already may die while the next is. What is out may
- * be in any state: that it is sick is why the way back takes it out. `awaited` may still be unhealthy. Returns the containers of all instances.
+ * As failIfStopped, for every instance in traffic: one that was rolled already may die while the next is rolled. Services in `out` may be in any
+ * state, and `awaited` may still be unhealthy. Throws `container-changed` too, where somebody else recreated or scaled a service. Returns all
+ * members' containers.
  */
 export async function failIfAnyStopped(
   roll: RollState,
@@ -160,7 +161,7 @@ export async function logsOf(
   try {
     return await roll.ports.engine.logs(container.id, LOG_LINES_MAX, signal)
   } catch {
-    // It has vanished, or the engine has: what the log was to explain goes before.
+    // The container has vanished, or the engine. The problem that this log was to explain is thrown by the caller.
     return []
   }
 }

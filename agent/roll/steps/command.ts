@@ -8,7 +8,7 @@ import type { StepHandler } from './step.ts'
 
 type Command = Extract<Step, { kind: 'command' }>
 
-/** For a command that ropeway.yml no longer has since its roll was planned: what it grants where it says nothing. */
+/** The limit of a command that has gone from ropeway.yml since its roll was planned: the same as where ropeway.yml sets none. */
 const COMMAND_MS_MAX = 10 * 60_000
 /** The engine kills and removes a container within seconds; the stack's roll must end even where it does not. */
 const REMOVE_MS_MAX = 30_000
@@ -19,7 +19,7 @@ export const command: StepHandler<'command'> = {
   async do(step, { roll, signal }) {
     const { when, service, command: words } = step
     const name = oneOffName(roll, when)
-    // Of an agent that was killed: it may run yet, and two of them at a time nobody has asked for.
+    // An agent that was killed may have left this container running. The command must not run twice at a time.
     await removeOneOff(roll, name, signal)
     const by = when === 'before' ? 'wanted' : 'present'
     const { exitCode, log } = await removedOnFailure(step, roll, name, () =>
@@ -39,12 +39,12 @@ const CURES = {
   after: 'its output says why; the new version runs, so mend what the command was to do by hand',
 } as const
 
-/** The name of the one-off container: of one deploy and moment, so that a leftover is known for what it is. */
+/** The name of the one-off container. It has the deploy and the moment in it, so that a leftover is known for what it is. */
 export function oneOffName({ deployId }: Pick<RollState, 'deployId'>, when: Command['when']): string {
   return `ropeway-${deployId}-${when}`
 }
 
-// What ends the wait (a deadline, a cancel) ends compose, and not the container that it has started.
+// A deadline or a cancel ends compose, but not the container that compose has started.
 async function removedOnFailure<T>(
   step: Command,
   roll: RollState,

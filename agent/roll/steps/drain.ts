@@ -4,17 +4,17 @@ import { containersOf, remotesOf } from '../context.ts'
 import { failIfAnyStopped } from './await-healthy.ts'
 import type { StepHandler } from './step.ts'
 
-/** The pause between two counts. A count costs 0.1 ms at a small proxy, */
+/** The shortest pause between two counts. A count costs 0.1 ms at a small proxy. */
 const DRAIN_POLL_MS = 20
-/** and at one of 60,000 connections a good part of a second: then the pause is so many times as long, and most of a core stays the apps'. */
+/** With 60,000 connections a count takes a good part of a second. A pause so many times as long leaves most of a core to the apps. */
 const DRAIN_POLL_SHARE = 4
-/** Nothing that a drain waits for is worth less than a look a second. */
+/** The longest pause between two counts. A drain looks at least once a second, whatever a count costs. */
 const DRAIN_POLL_MS_MAX = 1_000
 /** How often the instances in traffic are looked at: the engine answers in milliseconds, but a drain may take minutes. */
 const LIVENESS_POLL_MS = 250
 /**
- * The most that one look and its pause count as time passed, where the pause was shorter. While this process stood still, the proxy may have
- * stood still too, and its timers and clients with it.
+ * One look and its pause count for at most this much of passed time, or for the pause where that is longer. While this process stood still, the proxy
+ * may have stood still too, with its timers and clients.
  */
 const LOOK_MS_MAX = 100
 

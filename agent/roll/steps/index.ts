@@ -1,4 +1,4 @@
-// The map from a step's kind to what it does and how that is undone: a new kind without either does not compile.
+// The map from a step's kind to its handler, which says what the step does and how that is undone. A new kind without either does not compile.
 
 import type { StepKind } from '../../../shared/plan.ts'
 import { awaitHealthy } from './await-healthy.ts'

@@ -25,7 +25,7 @@ export const pull: StepHandler<'pull'> = {
       })
     const { digest } = imageRef(text)
     const local = await engine.image(text, signal)
-    // What was built or named here is not looked for elsewhere: what that name means in a registry is somebody else's.
+    // What was built or named here is not looked for in a registry, where that name is somebody else's.
     const isHostOnly = local !== undefined && !(await isOfRegistry(text, local, engine, signal))
     const isThere = local !== undefined && (isHostOnly || digest !== undefined)
     if (!isThere) await engine.pull(text, (progress) => report({ ...progress }), signal)
@@ -41,8 +41,8 @@ export const pull: StepHandler<'pull'> = {
 /** The registry that a name without one means. */
 const DOCKER_HUB = 'docker.io/'
 
-// Whether the image came from the registry that its name means, or went there. Where nobody but that registry knows, it is asked for this very
-// content: of whoever has the name there, nothing else can come of it.
+// Whether the image came from the registry that its name means, or was pushed there. Where only that registry knows, it is asked for this very
+// digest: somebody else's image of that name has another one.
 async function isOfRegistry(
   text: string,
   image: Image,
@@ -56,13 +56,13 @@ async function isOfRegistry(
   try {
     return await engine.isInRegistry(`${written}@${digest}`, signal)
   } catch (error) {
-    // Who builds on a host that reaches no registry names none. Who names one means it.
+    // On a host that reaches no registry, a name without a registry means the image that is here. A registry that the name spells out must answer.
     if (signal.aborted || !repository.startsWith(DOCKER_HUB)) throw error
     return false
   }
 }
 
-// A registry gives what it has, were it for another platform. Where the host runs such images already, it can: by emulation.
+// A registry gives an image of another platform where it has no better one. The host can run it by emulation, if it runs such images already.
 async function checkPlatform(
   { ports: { engine }, observed }: RollState,
   text: string,
@@ -78,7 +78,7 @@ async function checkPlatform(
   })
 }
 
-// An image that is asked for by its ID; or one of a release whose name a clean-up has taken, while ours has kept the image itself.
+// The image, where it is found by an ID: the request names the ID, or a clean-up has taken the release's name while ours has kept the image.
 async function keptById(roll: RollState, text: string, signal: AbortSignal): Promise<Image | undefined> {
   const { engine } = roll.ports
   if (isImageId(text)) return await engine.image(text, signal)
@@ -98,8 +98,8 @@ export function pinnedText(text: string, { digests, unproven }: Image): string {
 }
 
 /**
- * What a container runs, in full: as it was made from where that has a digest, else by its image's, and by the ID where no registry is known to
- * have it.
+ * The full name of what a container runs: the name that it was made from, with that name's digest or else the image's. Where no registry is known to
+ * have the image, its ID.
  */
 export function fullName(
   { image: text, imageId }: Pick<Container, 'image' | 'imageId'>,
@@ -111,7 +111,7 @@ export function fullName(
     : imageId
 }
 
-/** Of `repository@digest`s, the digest in the repository that the text names. */
+/** Among `repository@digest` entries, the digest in the repository that the text names. */
 export function digestOf(text: string, digests: readonly string[]): string | undefined {
   const { repository } = imageRef(text)
   return digests.map((entry) => parseImage(entry)).find((ref) => ref?.repository === repository)?.digest

@@ -69,7 +69,7 @@ async function failIfUnhealthy(
   })
 }
 
-// Throws `instance-worse`; else what there is to say of it. Where nothing could be judged, `log` says why: it must not look like a pass.
+// Judges the service's traffic. Throws `instance-worse`. Where nothing could be judged, `log` says why: it must not look like a pass.
 async function lookAtTraffic(
   roll: RollState,
   service: string,

@@ -5,7 +5,7 @@ import { outOf } from '../route.ts'
 import { failIfAnyStopped } from './await-healthy.ts'
 import type { StepHandler } from './step.ts'
 
-/** A proxy that is still not there after half of this was asked, and has had its time to go back. */
+/** A proxy that has not taken the route after half of this has failed; the other half is for going back to the former one. */
 const SWITCH_MS_MAX = 60_000
 
 export const switchRoute: StepHandler<'switch'> = {
@@ -15,7 +15,7 @@ export const switchRoute: StepHandler<'switch'> = {
   async do({ route }, { roll, signal }) {
     const missing = missingIn(roll)
     if (roll.proxy.goesBy(route, missing)) return {}
-    // Healthy a moment ago is not healthy now: a container that has died must not get traffic, nor can its name be resolved.
+    // A container may have died since it was healthy. It must not get traffic, and its name cannot be resolved.
     await failIfAnyStopped(roll, new Set(outOf(route)), signal)
     await roll.proxy.route(route, missing, signal)
     return {}

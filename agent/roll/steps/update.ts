@@ -32,8 +32,8 @@ export const update: StepHandler<'update'> = {
   },
 }
 
-// On the way back a service that is dead is recreated first, although the proxy has it in, which could not load its name. One that somebody has
-// started meanwhile has requests by now.
+// On the way back a dead service is recreated first, while the proxy still has it in: with it dead, the proxy could not load a route. Where somebody
+// has started the service meanwhile, it gets requests again and must not be recreated.
 async function failIfUp(roll: RollState, service: string, signal: AbortSignal): Promise<void> {
   if (roll.proxy.out.has(service) || !memberOf(roll, service).isLive) return
   const containers = await containersOf(roll, service, signal)
@@ -44,8 +44,8 @@ async function failIfUp(roll: RollState, service: string, signal: AbortSignal): 
 }
 
 /**
- * Lets the image that the user's compose file names for a service be what its containers ran before: a pull of `hello:latest` has
- * moved that name to the new image, and compose would make the next container from it.
+ * Gives the image name in the user's compose file back to what the service's containers ran before. A pull of `hello:latest` has moved that name to
+ * the new image, and compose would make the next container from it.
  */
 export async function restoreTag(roll: RollState, service: string, signal: AbortSignal): Promise<void> {
   const { engine } = roll.ports

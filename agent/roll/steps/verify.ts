@@ -6,7 +6,7 @@ import { askThrough, isGatewayError, type OpenDoor } from '../gates/gates.ts'
 import { failIfAnyStopped, isExpectedWell, probeAll } from './await-healthy.ts'
 import type { StepHandler } from './step.ts'
 
-/** One bad answer may be a moment's, or a rate limit's; what is broken is so for longer. */
+/** How long an answer may stay bad: what is broken is so for longer, while a moment's trouble or a rate limit passes. */
 const BAD_MS_MAX = 10_000
 const BAD_POLL_MS = 500
 
@@ -41,8 +41,8 @@ async function seeWell(roll: RollState, service: string, signal: AbortSignal): P
   })
 }
 
-// One request for each server that the proxy knows, as clients come. What it answers is the user's affair (a redirect, a 404),
-// but where it reached a server before, it must not be that it reaches nobody.
+// Sends one request for each server that the proxy knows, as clients come. The user decides what the answer is (a redirect, a 404), but it must not
+// say that the proxy reaches nobody where it reached a server before.
 async function seeOpen(roll: RollState, door: OpenDoor, signal: AbortSignal): Promise<number> {
   const count = door.isLimited ? 1 : roll.proxy.seen.servers.all
   for (let asked = 0; asked < count; asked += 1)

@@ -1,6 +1,6 @@
-// In place: one service at a time is taken out of the proxy's way, drained, recreated at the wanted version, healthy, and put back. All but one
-// serve. To put one back and to take the next out is one switch, so N services cost N+1 switches, unless a soak time asks to watch each in
-// traffic before the next is touched.
+// In place: each service in turn is taken out, drained, recreated at the wanted version, seen healthy, and put back, while all others serve. One
+// switch puts a service back and takes the next one out, so N services cost N+1 switches. With a soak time, each is put back and watched in traffic
+// before the next is touched.
 
 import { AS_WRITTEN, type Route, type Step } from '../../../shared/plan.ts'
 import { Problem } from '../../../shared/problems.ts'
@@ -40,7 +40,7 @@ function fromTheStart(facts: RollFacts): Step[] {
   return steps
 }
 
-// What has been updated must be healthy, then the others are rolled. The commands are the start's and the end's.
+// The updated services must be healthy before the others are rolled. Commands are left out: they belong to a roll's start and end.
 function onward(facts: RollFacts, standing: Standing): Step[] {
   const { targets, soakMs } = facts
   const done = targets.filter(({ service }) => standing.updated.has(service))
@@ -75,7 +75,7 @@ function rolled(targets: readonly Target[], facts: RollFacts): Step[] {
   return steps
 }
 
-// The way there, reversed, so that it loses no request either: what was rolled last goes back first.
+// The way back is the way there, reversed, so it loses no request either: the service that was rolled last goes back first.
 function back(facts: RollFacts, standing: Standing): Step[] {
   const { updated, isLoaded, dead } = standing
   const steps: Step[] = []
@@ -83,7 +83,7 @@ function back(facts: RollFacts, standing: Standing): Step[] {
   for (const target of facts.targets.toReversed()) {
     const { service, from, to, isLive } = target
     if (!updated.has(service)) continue
-    // One that is out already by what the proxy runs needs no second taking out.
+    // A service that the proxy is known to have out already needs no second switch.
     if (isLive && !(waiting === target && isLoaded)) {
       const former = waiting === target ? undefined : waiting
       steps.push(switchTo(facts, { out: target, back: former }), { kind: 'drain', service })
@@ -98,7 +98,7 @@ function back(facts: RollFacts, standing: Standing): Step[] {
   return steps.length === 0 ? [] : [...recreateDeadFirst(steps, dead), { kind: 'verify' }]
 }
 
-// All of them at once, before anything looks at how they are: a switch, and a wait for another service, refuse while one is dead.
+// All dead services are recreated first, together: a switch, and a wait for another service, fail while any service is dead.
 function recreateDeadFirst(steps: readonly Step[], dead: readonly string[]): Step[] {
   const ofDead = (kind: Step['kind']) => (step: Step) =>
     step.kind === kind && 'service' in step && dead.includes(step.service)
@@ -106,12 +106,12 @@ function recreateDeadFirst(steps: readonly Step[], dead: readonly string[]): Ste
   return [...first, ...steps.filter((step) => !first.includes(step))]
 }
 
-// At most one is out at a time.
+// The service that is out. At most one is out at a time.
 function waitingIn({ targets }: RollFacts, { out }: Standing): Target | undefined {
   return targets.find(({ members }) => members.some((name) => out.has(name)))
 }
 
-/** With neither, the proxy takes up the user's own route anew. */
+/** A switch that takes `out` out and puts `back` back. Without `out`, its route is the user's own. */
 function switchTo(
   facts: RollFacts,
   { out, back: returning }: { readonly out?: Target; readonly back?: Target | undefined },

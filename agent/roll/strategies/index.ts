@@ -9,12 +9,12 @@ const STRATEGIES: Readonly<Record<string, Strategy>> = {
   'in-place': inPlace,
 }
 
-/** The name of the one that a stack is rolled by, as its proxy stands. */
+/** The name of the strategy for a stack with this proxy. */
 export function strategyFor(_proxy: ProxySeen): string {
   return 'in-place'
 }
 
-/** Throws `journal-unusable` for one that only another version of the agent knows. */
+/** Throws `journal-unusable` for a strategy that only another version of the agent knows. */
 export function strategyOf({ strategy }: Pick<RollFacts, 'strategy'>): Strategy {
   const found = STRATEGIES[strategy]
   if (found) return found

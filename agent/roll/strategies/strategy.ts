@@ -7,7 +7,7 @@ import type { ProxySeen } from '../proxy.ts'
 
 const targetSchema = z.object({
   service: z.string(),
-  /** What of it gets requests. */
+  /** The names of its members. */
   members: z.array(z.string()),
   /** What it ran before the roll, and what it is to run. */
   from: versionSchema,
@@ -28,10 +28,10 @@ export const rollFactsSchema = z.object({
   members: z.array(z.string()),
   /** In the order in which they are rolled. */
   targets: z.array(targetSchema),
-  /** What is to be fetched: one image, or, going back to a release, each that it had. */
+  /** The images to pull: one for a deploy, all that a release had for a rollback. */
   images: z.array(z.string()),
   soakMs: z.number(),
-  /** Recreate what runs already, too. */
+  /** Whether a service is recreated even where it runs the wanted version already. */
   force: z.boolean(),
   before: commandSchema.optional(),
   after: commandSchema.optional(),
@@ -44,7 +44,7 @@ export interface Standing {
   readonly updated: ReadonlySet<string>
   /** The members that are out. */
   readonly out: ReadonlySet<string>
-  /** Whether the proxy is known to run by its text as it is. */
+  /** Whether the proxy is known to have loaded its text as it stands. */
   readonly isLoaded: boolean
   /** The services of which no container is up. */
   readonly dead: readonly string[]
@@ -57,10 +57,10 @@ export const UNTOUCHED: Standing = { updated: new Set(), out: new Set(), isLoade
 export type Goal = 'wanted' | 'former'
 
 export interface Strategy {
-  /** Throws where it cannot be done with what is there, before anything is touched: `upstream-too-small`. */
+  /** Throws `upstream-too-small` where the strategy cannot roll the members that this proxy has. Asked before anything is touched. */
   check(proxy: ProxySeen): void
-  /** From any standing. Each step may be repeated, so it does not matter how far the last one had come. No steps: it is there. */
+  /** The steps from any standing to a goal, none where it is reached. Steps may be repeated, so how far one came does not matter. */
   plan(facts: RollFacts, standing: Standing, goal: Goal): Step[]
-  /** Every route that a roll by it passes through: after a crash, what the proxy's text is. */
+  /** Every route that a roll passes through. After a crash, the proxy's text is compared with them. */
   routes(facts: RollFacts): Route[]
 }

@@ -10,12 +10,12 @@ import { addressesFrom, observe, type Member, type Observed } from '../observe.t
 import type { Runtime } from '../runtime.ts'
 import { readRecord, type Progress } from '../record.ts'
 
-/** A look, and no roll. */
+/** No service is to change: the runtime is opened only to look. */
 const NOTHING_WISHED = { order: [], versionOf: () => ({ env: {} }) }
 
 /**
- * What is still wrong, a sentence each; nothing when the stack is whole. With the record of a roll, a server that was in before it and is
- * `down` now is wrong too: without one, the user may have wanted that. What was sick before that roll may be sick.
+ * What is still wrong, a sentence each; nothing where the stack is whole. With the record of a roll, a server that was in before the roll and is
+ * `down` now is wrong too. Without one, the user may have wanted that. A service that was sick before that roll may be sick.
  */
 export async function findFaults(
   stack: StackConfig,
@@ -56,12 +56,12 @@ function progressIn(record: string | undefined): Progress | undefined {
   try {
     return record === undefined ? undefined : readRecord(record).progress
   } catch {
-    // What it says is not known; what is there can be looked at all the same.
+    // The record is unreadable. The stack can be looked at without it.
     return undefined
   }
 }
 
-// Each may run what its file says, and the stack two versions all the same: of each step of the roll, one instance has had it and one has not.
+// Each instance may run what its file says while the stack runs two versions: the roll has updated one instance, and not another.
 function mixed({ steps, images, observed }: Progress, now: Observed): string[] {
   const updates = steps.filter((step) => step.kind === 'update')
   const sides = updates.map(({ service, from, to }) => {

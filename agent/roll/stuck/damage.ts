@@ -12,7 +12,7 @@ import { strategyOf } from '../strategies/index.ts'
 import type { StuckNotes } from './note.ts'
 import type { Texts } from '../runtime.ts'
 
-/** Looking must not take longer than a person would wait for what was found. */
+/** The limit of a look at the services: a person waits for what it finds. */
 const LOOK_MS_MAX = 30_000
 
 export async function damageOf(state: RollState, stuck: StuckNotes): Promise<Damage> {
@@ -47,7 +47,7 @@ async function lookAtServices(
   const { proxy } = state
   const isProxyUp = all.some(({ service, state: is }) => proxy.services.includes(service) && is === 'running')
   proxy.look(all)
-  // By what the proxy runs, not by its file; and of that, nobody but the proxy knows.
+  // The text that the proxy has loaded decides, not its file. Where that text is not known, it is in doubt who serves.
   const inDoubt = proxy.isLoaded ? undefined : 'it answers, but it is not known whether nginx has it in'
   const areFilesAsBefore = files.every((file) => file.state === 'as-before')
   return await Promise.all(
@@ -95,7 +95,7 @@ async function filesOf(state: RollState): Promise<WrittenState[]> {
   return [...ofRuntime, ...ofProxy]
 }
 
-// In the order that loses nobody more: files, then containers, then the proxy, which needs the containers' names.
+// The commands in an order that loses no more requests: files, then containers, then the proxy, which needs the containers' names.
 function repairOf(
   { stack, proxy, runtime }: RollState,
   files: readonly WrittenState[],
@@ -109,7 +109,7 @@ function repairOf(
     if (copy === undefined) return `# put ${path} back as it was before the roll`
     if (state === 'changed')
       return `diff ${quoted(copy)} ${quoted(path)} # somebody changed it: bring the two together`
-    // Into the file that is there: a container may have it mounted by itself.
+    // Written into the file that is there, since a container may have that very file mounted.
     return `cat ${quoted(copy)} > ${quoted(path)}`
   })
   return [
@@ -124,7 +124,7 @@ function keep(stuck: StuckNotes, files: Parameters<StuckNotes['keep']>[0]): Text
   try {
     return stuck.keep(files)
   } catch {
-    // As on a full disk: the list says what to do all the same.
+    // No copy could be kept, as on a full disk. The commands say what to do without one.
     return undefined
   }
 }

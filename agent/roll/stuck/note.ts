@@ -19,6 +19,6 @@ export interface StuckNotes {
   read(): StuckNote | undefined
   write(note: StuckNote): void
   clear(): void
-  /** Keeps copies of files, texts as UTF-8, for a person to put back: the path of each copy, by the path of the file. */
+  /** Keeps copies of files for a person to put back, texts as UTF-8. Returns the path of each copy by the path of its file. */
   keep(files: Readonly<Record<string, string | Uint8Array>>): Texts
 }

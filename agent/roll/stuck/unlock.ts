@@ -1,4 +1,4 @@
-// Before a roll of a stack that is stuck: what comes by itself is refused, what a person asks for first tries the way back once more.
+// Before a roll of a stuck stack: a trigger's request is refused; a person's first tries the way back once more.
 
 import { Problem, reportOf } from '../../../shared/problems.ts'
 import type { StackConfig } from '../../config/config.ts'
@@ -32,7 +32,7 @@ export async function retryUndoIfStuck(
     const { progress } = readRecord(note.record)
     const resumed = progress && (await resumeRoll(note.deploy, stack, progress, ports, signal))
     if (resumed && !resumed.changed) {
-      // This deploy has no plan yet: until it has, these are its steps. Should the agent end here, the stuck one's record is still there.
+      // This deploy has no plan yet, so the way back's steps are its first. They are not recorded: the stuck deploy's record is still there.
       const own = { ...context, remember: () => {} }
       const options = { attempt: 0, context: own, startedAt: ports.clock.elapsed() }
       const former = { code: 'stack-locked' as const, message: note.why }
