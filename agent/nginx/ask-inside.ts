@@ -6,7 +6,7 @@ import type { Place } from './place.ts'
 /** What a program in a container takes to start, beside the question itself. */
 const EXEC_MS_MAX = 3_000
 
-/** An image without a shell: engines say so by the exit code of the exec, or refuse to start it. */
+/** How engines report an image without a shell: by the exit code of the exec, or by refusing to start it. */
 const [NOT_EXECUTABLE, NOT_FOUND] = [126, 127]
 const NO_SHELL = /executable file not found|no such file or directory/i
 
@@ -15,7 +15,7 @@ const NO_PROGRAM: Unanswered = {
   kind: 'unasked',
 }
 
-/** Asks from where nginx stands. It takes curl, bash or wget there: a fault says so where there is none. */
+/** Asks from where nginx stands, by curl, bash or wget. Where there is none of them, the fault says so. */
 export function askerInside(place: Pick<Place, 'exec'>): Asker {
   const run = async (script: string, args: readonly string[], ms: number, signal: AbortSignal) => {
     const inTime = AbortSignal.any([signal, AbortSignal.timeout(ms + EXEC_MS_MAX)])

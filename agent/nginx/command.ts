@@ -1,4 +1,4 @@
-// How an nginx was started, as the title of its master process says: asked about its configuration, it must be started alike. Pure.
+// How an nginx was started, by the title of its master process. To be asked about its configuration, nginx must be started alike. Pure.
 
 import type { Process } from '../ports.ts'
 
@@ -24,6 +24,6 @@ export function commandOf({ title }: Process): string[] {
       if (isKept) args.push(word, '')
     } else if (isKept) args.push([args.pop(), word].filter(Boolean).join(' '))
   }
-  // One that was started by a relative path may stand in a folder that nobody else is in.
+  // nginx may have been started by a relative path, from a folder that is not known here.
   return [program.startsWith('/') ? program : 'nginx', ...args]
 }

@@ -1,5 +1,5 @@
-// nginx's configuration as its files say it: by `nginx -T`, which checks it too. A name that resolves to nothing makes nginx refuse all of
-// it; where that is an instance that has crashed, which a roll is to mend, the files are read one by one.
+// nginx's configuration as its files say it: by `nginx -T`, which checks it too. nginx refuses all of it where a name resolves to nothing. Where that
+// is a crashed instance's name, which a roll is to mend, the files are read one by one.
 
 import { dirname, resolve } from 'node:path/posix'
 import { Problem } from '../../shared/problems.ts'

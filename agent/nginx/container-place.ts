@@ -27,7 +27,7 @@ export class ContainerPlace implements Place {
     return `docker compose up -d ${this.#container.service}`
   }
 
-  /** Takes the one that runs among these for nginx's: somebody may restart or recreate it. */
+  /** Takes the running one of nginx's containers among these, since somebody may restart or recreate it. */
   look(containers: readonly Container[]): void {
     const { service } = this.#container
     const running = containers.find((one) => one.service === service && one.state === 'running')
@@ -66,7 +66,7 @@ export class ContainerPlace implements Place {
   }
 }
 
-// A container that has ended is, of this one, an nginx that does not run.
+// Reports a container that has ended as an nginx that does not run.
 async function whileItRuns<T>(work: Promise<T>): Promise<T> {
   try {
     return await work

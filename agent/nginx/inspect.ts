@@ -98,7 +98,7 @@ function inferredFrom({ container, file, settings, servers }: NginxSeen, upstrea
 
 const namesOf = ({ service, name, aliases }: Container) => [service, name, ...aliases]
 
-// By which nginx would reach them, if they ran.
+// The names by which nginx would reach the stopped containers, if they ran.
 function stoppedNames(containers: readonly Container[]): Set<string> {
   const running = containers.filter(({ state }) => state === 'running')
   const stopped = containers.filter(({ state }) => state !== 'running')
@@ -127,7 +127,7 @@ function findNginx(stack: StackConfig, { services, containers }: Around): Contai
   return container
 }
 
-// Another nginx that sends requests to an instance would go on doing so while that is recreated.
+// Refuses a second nginx that sends requests to an instance: it would go on doing so while the instance is recreated.
 async function checkOnlyNginx(
   { services, containers }: Around,
   { container: nginx, servers }: NginxSeen,

@@ -4,9 +4,9 @@ import type { Unusable } from '../roll/proxy.ts'
 import { decoded } from './config/bytes.ts'
 import type { Place } from './place.ts'
 
-/** The end of a log that has grown by more: some 40,000 requests, enough for any verdict, read and parsed in a fraction of a second. */
+/** How much of a log is read: its end, some 40,000 requests. That is enough for any verdict, and is read and parsed in a fraction of a second. */
 const LOG_BYTES_MAX = 8 * 1024 * 1024
-/** As a kernel follows them; honest ones are one or two. */
+/** How many links are followed, as a kernel has a limit too. Honest logs have one or two. */
 const LINKS_MAX = 8
 
 const OUTPUT = ['/dev/stdout', '/dev/fd/1', '/proc/self/fd/1', '/proc/1/fd/1']
@@ -17,7 +17,7 @@ export interface LogSource {
   read(signal: AbortSignal): Promise<string | Unusable>
 }
 
-/** A log from this moment on, `now` in milliseconds since 1970. */
+/** A log as it is written from now on. `now`: milliseconds since 1970. */
 export async function openLog(
   place: Place,
   path: string,
@@ -35,7 +35,7 @@ export async function openLog(
     async read(inTime) {
       const size = await sizeOf(place, path, inTime)
       if ('unusable' in size) return size
-      // Somebody has rotated it: what is there is all new.
+      // Somebody has rotated the log, so all of it is new.
       if (size.inode !== start.inode || size.bytes < start.bytes) start = { inode: size.inode, bytes: 0 }
       const from = Math.max(start.bytes, size.bytes - LOG_BYTES_MAX)
       return from === size.bytes ? '' : await readPart(place, path, from, size.bytes - from, inTime)
@@ -43,7 +43,7 @@ export async function openLog(
   }
 }
 
-// The engine would follow `/dev/stdout` to the output of whatever asks, so the names of the links are what counts.
+// Follows the log's links by their names. The engine would follow `/dev/stdout` to the output of the program that asks.
 async function follow(place: Place, path: string, signal: AbortSignal): Promise<string> {
   let target = path
   for (let links = 0; links < LINKS_MAX && !OUTPUT.includes(target); links += 1) {
@@ -67,7 +67,7 @@ async function sizeOf(
   return { inode, bytes: Number(bytes) }
 }
 
-// `head` ends it where `stat` saw the end, for the log grows on.
+// The log grows on, so `head` stops where `stat` saw its end.
 async function readPart(
   place: Place,
   path: string,

@@ -32,9 +32,9 @@ export function nginxDriver(ports: NginxPorts): ProxyDriver {
   }
 }
 
-/** nginx's timers and ours tick apart, and on a busy machine late; added to what nginx promises. Costs time only while a long request runs. */
+/** Added to the times that nginx promises: its timers and ours tick apart, and on a busy machine late. It costs time only while a long request runs. */
 const TIMER_MARGIN_MS = 500
-/** What nginx need not resolve. */
+/** An address, which nginx need not resolve. */
 const ADDRESS = /^[\d.]+$|:/
 /** The listen addresses that mean all. */
 const EVERY: readonly string[] = ['*', '0.0.0.0', '::']
@@ -48,9 +48,9 @@ export class NginxProxy implements Proxy {
   readonly #file: WrittenFile
   #out: ReadonlySet<string> = new Set()
   #isLoaded = true
-  /** Workers of a former configuration, told to quit, that may still take a request from an idle connection: their pids. */
+  /** The pids of the retiring workers: told to quit, they may still take a request from an idle connection, by a former configuration. */
   #retiring: readonly number[] = []
-  /** The file as a crash left it half written: nothing to go back to. */
+  /** The text that a crash has left half written. The file is never put back to it. */
   #tornText: string | undefined
 
   constructor(seen: ProxySeen, { engine, files, clock }: NginxPorts) {
@@ -106,10 +106,10 @@ export class NginxProxy implements Proxy {
   }
 
   async requestsAt(remotes: readonly Remote[], passedMs: number, signal: AbortSignal) {
-    // A worker that is shutting down still answers a request on a client connection that was idle, for keepalive_min_timeout, and by its old
-    // configuration: it may yet send one to the server that was taken out. So it must be gone, or that time be over.
+    // For keepalive_min_timeout a retiring worker still answers a request on a client connection that was idle. It does so by its old configuration,
+    // so perhaps at the server that was taken out. So it must be gone, or that time over.
     const graceMs = (this.#own.settings.keepaliveMinTimeoutMs ?? 0) + TIMER_MARGIN_MS
-    // In this order: a worker that is gone by now can have opened no connection that the count misses.
+    // First the workers, then the count: a worker that is gone by now has opened no connection that the count misses.
     const mayGrow = passedMs < graceMs && (await this.#isAnyRetiring(signal))
     return { count: await this.#place.connections(remotes, signal), mayGrow }
   }
@@ -130,7 +130,7 @@ export class NginxProxy implements Proxy {
       this.#out = new Set(outOf(found.route))
       return undefined
     }
-    // nginx never loaded it: whoever is out by what it did load, the way back takes out and puts back by name.
+    // nginx never loaded a text that is half written. Whoever is out by the text that it did load, the way back takes out and puts back by name.
     const isHalf = (to: string) => candidates.some((from) => isTorn(text, from.text, to))
     if (file.how === 'in-place' && candidates.some((one) => isHalf(one.text))) {
       this.#tornText = text
@@ -190,7 +190,8 @@ export class NginxProxy implements Proxy {
     return [{ path, before, state: isOurs ? 'half-way' : 'changed' }]
   }
 
-  // The user's own text names what does not run, as before the roll. nginx cannot load it then, and goes on as it is: nobody is sent there.
+  // The user's own text may name what does not run, as before the roll, and nginx cannot load it then. It is written all the same: nginx goes on by
+  // what it has loaded, which sends nobody there.
   async #loadIfPossible(text: string, signal: AbortSignal): Promise<void> {
     try {
       await this.#load(text, signal)
@@ -212,7 +213,7 @@ export class NginxProxy implements Proxy {
       this.#retiring = await reload(this.#place, this.#clock, this.#file.path, signal)
       this.#isLoaded = true
     } catch (error) {
-      // The file goes back to what nginx loaded before, whatever became of the signal. A refusal leaves nginx as it was.
+      // The file goes back to what nginx loaded before, even where the signal is aborted. A refusal leaves what nginx has loaded as it was.
       if (before !== this.#tornText) await this.#write(before, AbortSignal.timeout(RELOAD_MS_MAX))
       if (error instanceof Problem && ['nginx-stale', 'nginx-refused'].includes(error.code))
         this.#isLoaded = wasLoaded
@@ -248,7 +249,7 @@ export class NginxProxy implements Proxy {
   }
 }
 
-/** Beyond so many names only all of them together are looked for, or none. */
+/** With more names than this, not each of their 2^N subsets is tried, but none and all of them. */
 const SUBSETS_NAMES_MAX = 8
 
 function subsets(names: readonly string[]): string[][] {

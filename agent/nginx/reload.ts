@@ -13,9 +13,9 @@ const RELOAD_CHECK_MS = 1_500
 const RELOAD_POLL_MS = 5
 
 /**
- * A reload is over when new workers run and each old one is gone or shutting down: before that, both configurations route. nginx checks what
- * it loads by itself and keeps the old workers if it refuses; when no new ones come, `nginx -t` says why. Resolves with the workers that are
- * shutting down. Throws `nginx-refused`, `nginx-reload-failed`, `nginx-not-running`. `file`: for a person.
+ * Reloads nginx. That is over when new workers run and each old one is gone or shutting down: before that, both configurations route. nginx checks
+ * what it loads by itself, and keeps the old workers if it refuses; when no new ones come, `nginx -t` says why. Resolves with the pids of the
+ * retiring workers. `file`: for a person. Throws `nginx-refused`, `nginx-reload-failed`, `nginx-not-running`.
  */
 export async function reload(
   place: Place,

@@ -5,7 +5,7 @@ import { outOf } from '../roll/route.ts'
 import type { NginxSeen } from './seen.ts'
 import { editUpstream } from './config/upstream.ts'
 
-/** While anybody is out, so is who is `nowhere`: nginx would find those names nowhere. Throws `upstream-unknown`. */
+/** While any member is out, those in `nowhere` are out as well, since nginx cannot resolve their names. Throws `upstream-unknown`. */
 export function render(
   { file, upstream, servers }: Pick<NginxSeen, 'file' | 'upstream' | 'servers'>,
   route: Route,

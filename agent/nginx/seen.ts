@@ -21,7 +21,7 @@ export interface NginxSeen {
   readonly servers: Readonly<Record<string, readonly UpstreamServer[]>>
 }
 
-// What is left out here is as it was written: whoever keeps it is this host itself.
+// Fields that are left out here are trusted as they were written: this host itself keeps them.
 const schema = z
   .looseObject({
     container: z.looseObject({ id: z.string(), service: z.string() }),
@@ -37,7 +37,7 @@ const schema = z
   })
   .transform((own) => own as unknown as NginxSeen)
 
-/** Of what the driver once gave. Throws a ZodError for anything else. */
+/** The driver's own part of what it saw. Throws a ZodError for anything else. */
 export function ownOf({ own }: ProxySeen): NginxSeen {
   return schema.parse(own)
 }

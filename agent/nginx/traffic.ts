@@ -7,7 +7,7 @@ import { parserOf, type ParseLine } from './config/log-format.ts'
 import { openLog, type LogSource } from './log-source.ts'
 import type { Place } from './place.ts'
 
-/** Beyond so many logs of one upstream, the first speak for the rest. */
+/** How many logs of one upstream are read. The first ones speak for the rest. */
 const LOGS_MAX = 8
 
 interface OpenLog {
@@ -15,7 +15,7 @@ interface OpenLog {
   readonly parse: ParseLine
 }
 
-/** From now on, `now` in milliseconds since 1970. */
+/** The traffic from now on. `now`: milliseconds since 1970. */
 export async function openTraffic(
   place: Place,
   known: AccessLogs,
@@ -49,7 +49,7 @@ async function readAttempts(
   return attempts
 }
 
-// A log that cannot be read is no fault of the member, and the engine's own are found by the next look at the containers.
+// A log that cannot be read is no fault of the member. A failure of the engine is found by the next look at the containers.
 async function orUnusable<T>(signal: AbortSignal, work: () => Promise<T | Unusable>): Promise<T | Unusable> {
   try {
     return await work()

@@ -19,7 +19,7 @@ export function* warningsOf({ settings, servers, upstream }: NginxSeen, soakMs: 
       message: `each reload of a roll ends what runs longer than ${workerShutdownTimeoutMs / 1000} s, WebSockets too, at every instance: nginx has \`worker_shutdown_timeout\``,
       cure: 'raise it above the longest request, or take it out: a drain waits by itself',
     }
-  // A soak that sees nothing of the traffic must not look like one that found all well.
+  // A soak that cannot see the traffic must not look like one that found it well.
   if (soakMs > 0 && 'unusable' in settings.accessLogs)
     yield {
       code: 'soak-without-traffic',

@@ -1,4 +1,4 @@
-// Where nginx notes the requests that it sends to an upstream, and in which format. What cannot be read says why.
+// Where nginx notes the requests that it sends to an upstream, and in which format. A log that cannot be read comes with the reason.
 
 import { dirname, resolve } from 'node:path/posix'
 import type { Unusable } from '../../roll/proxy.ts'
@@ -14,10 +14,10 @@ export interface AccessLog {
   readonly format: LogFormat
 }
 
-/** Data, and no readers of lines: it outlives a crash of the agent as JSON. */
+/** Plain data, without the parsers of lines: it outlives a crash of the agent as JSON. */
 export type AccessLogs = { readonly logs: readonly AccessLog[] } | Unusable
 
-/** nginx's own, in effect where nobody says anything. */
+/** nginx's own format, where an `access_log` names none. */
 const COMBINED: LogFormat = {
   name: 'combined',
   escape: 'default',
@@ -26,8 +26,8 @@ const COMBINED: LogFormat = {
 const DEFAULT_PATH = '/var/log/nginx/access.log'
 
 /**
- * The logs of the requests that nginx sends to an upstream: wherever it is passed one, the innermost block that has an `access_log`
- * decides. What is passed to a variable may go there too.
+ * The logs of the requests that nginx sends to an upstream. For each directive that passes requests there, the innermost block with an `access_log`
+ * decides. A pass to a variable counts too, since it may lead there.
  */
 export function readAccessLogs(files: readonly ConfigFile[], upstream: string): AccessLogs {
   const located = directivesOf(files)
@@ -56,7 +56,7 @@ function isPassTo(value: string, upstream: string): boolean {
   return targetOf(value).toLowerCase() === upstream.toLowerCase()
 }
 
-// The first log of several that can be read: each of them has every request.
+// The first of a block's logs that can be read. One is enough, since each has every request.
 function logAt({ within }: Located, located: readonly Located[], directory: string): AccessLog | Unusable {
   const levels: (Directive | undefined)[] = [...within.toReversed(), undefined]
   const inside = (block: Directive | undefined) =>
@@ -81,7 +81,7 @@ function readAccessLog(
   if (path === 'off') return { unusable: 'the access log is off' }
   if (path.startsWith('syslog:')) return { unusable: 'the access log goes to syslog' }
   if (path.includes('$')) return { unusable: `the access log ${path} has a variable in its name` }
-  // What a condition leaves out may be just what went well.
+  // The requests that a condition leaves out may be just those that went well.
   if (options.some((option) => option.startsWith('if=')))
     return { unusable: `the access log ${path} has only some of the requests` }
   if (options.some((option) => /^(?:buffer|gzip|flush)(?:=|$)/.test(option)))

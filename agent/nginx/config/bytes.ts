@@ -1,6 +1,6 @@
 // nginx's texts are carried one character a byte, since nginx assumes no encoding: so each byte survives a read, an edit and a write. Pure.
 
-/** What a person would read there: UTF-8, or where the bytes are none, each as it is. */
+/** The text as a person reads it: the bytes as UTF-8; where they are none, each byte as a character. */
 export function decoded(bytes: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(asBytes(bytes))

@@ -12,8 +12,8 @@ export interface Located {
 }
 
 /**
- * All of them, in the order in which nginx reads them; the first file is the one that includes the others. One that nobody
- * includes is read as if `http` did: the caller may have only that one.
+ * All directives, in the order in which nginx reads them; the first file is the one that includes the others. A file that none of them includes is
+ * read as if `http` did: the caller may have only that file.
  */
 export function directivesOf(files: readonly ConfigFile[]): Located[] {
   const trees = new Map(files.map((file) => [file, parseTree(file.text).directives]))
@@ -42,7 +42,7 @@ export function directivesOf(files: readonly ConfigFile[]): Located[] {
   return located
 }
 
-/** What stands in a block itself, from included files too; outside all blocks where it is undefined. */
+/** The directives directly in a block, those of included files too; outside all blocks where `block` is undefined. */
 export function directlyIn(located: readonly Located[], block: Directive | undefined): Directive[] {
   return located.filter(({ within }) => within.at(-1) === block).map(({ directive }) => directive)
 }

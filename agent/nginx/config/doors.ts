@@ -1,5 +1,5 @@
-// How requests come to an upstream: which protocol nginx speaks to its servers, the Host that they see, and where a client has to
-// knock to be sent there. What answers somewhere else in the same nginx is another site's affair.
+// How requests come to an upstream: the protocol that nginx speaks to its servers, the Host that they see, and the doors that lead there. Other sites
+// of the same nginx are left out.
 
 import { encoded, isLoopback, type Approach, type Door } from '../../roll/gates/door.ts'
 import type { ConfigFile } from './dump.ts'
@@ -9,12 +9,12 @@ import { listensOf, type Listen } from './settings.ts'
 import type { Directive } from './tokens.ts'
 
 const HOST = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/i
-/** So many doors are asked: each costs a request or two in every roll, and further ones tell no more. */
+/** How many doors are asked: each costs some requests in every roll, and further ones tell no more. */
 const DOORS_MAX = 4
 /** A label for a host that a wildcard lets through. */
 const ANY_LABEL = 'www'
 
-/** How requests come to an upstream. `path` is what is asked for where a location leaves the choice, `host` a name that settles it. */
+/** How requests come to an upstream. `path`: what to ask for, wherever a location allows it. `host`: the Host to ask with, in place of the inferred ones. */
 export function approachOf(
   files: readonly ConfigFile[],
   upstream: string,
@@ -44,8 +44,8 @@ export function approachOf(
   }
 }
 
-// To ask for a page may do something, as at `location = /cron/run`: where nginx leads there by a page that was to be asked, or by a whole
-// folder, no single page beside it is asked for.
+// To ask for a page may do something, as at `location = /cron/run`. So doors of a single page are left out, unless it is the wanted page or no other
+// door leads there.
 function harmless(found: readonly FoundDoor[], path: string): Door[] {
   const isWanted = ({ door }: FoundDoor) => door.path === encoded(path)
   const ranked = [...found.filter(isWanted), ...found.filter((one) => !isWanted(one) && !one.isSinglePage)]
@@ -64,7 +64,7 @@ const isLocation = ({ name }: Directive) => name === 'location'
 const wordOf = ({ words }: Directive, index: number) => words[index]?.value ?? ''
 const valueOf = ({ directive }: Located) => wordOf(directive, 1)
 
-// By its name, or by a variable that is set to it; where none names it, one with a variable may mean it.
+// The passes to the upstream's name, or to a variable that is set to it. Where there are none, all passes to variables: one may mean it.
 function passesTo(located: readonly Located[], upstream: string): Located[] {
   const all = located.filter(({ directive }) => PASS.test(directive.name))
   const isNamed = (pass: Located) =>
@@ -73,7 +73,7 @@ function passesTo(located: readonly Located[], upstream: string): Located[] {
   return named.length > 0 ? named : all.filter((pass) => valueOf(pass).includes('$'))
 }
 
-// What is passed to: as written, with each value that a `set` gives the variable that it begins with.
+// Where a pass leads: as written, or with each value that a `set` gives the variable that it begins with.
 function valuesOf(pass: Located, located: readonly Located[]): string[] {
   const written = valueOf(pass)
   const variable = /^(?:\w+:\/\/)?\$\{?(\w+)/.exec(written)?.[1]
@@ -94,18 +94,18 @@ function protocolOf(passes: readonly Located[], located: readonly Located[]): Ap
   return schemes.length > 0 && schemes.every((scheme) => scheme === 'https') ? 'https' : 'http'
 }
 
-/** Names that a client may ask for, of a `server_name`: as written, or one that a wildcard lets through. A regular expression gives none. */
+/** Hosts that a client may ask for by these `server_name`s: as written, or an example for a wildcard. A regular expression gives none. */
 function hostsOf(names: readonly string[]): string[] {
   const found = names.map((name) => {
     if (name.startsWith('.')) return name.slice(1)
     return name.replace('*.', `${ANY_LABEL}.`).replace('.*', '.example')
   })
-  // As written before what was made up.
+  // Hosts that are written come before those that were made up.
   const written = found.filter((name) => names.includes(name))
   return [...new Set([...written, ...found])].filter((name) => HOST.test(name))
 }
 
-// By `proxy_set_header Host`, which counts where the innermost block that sets any header stands; else by the name in the pass.
+// The Host that nginx sends: by `proxy_set_header Host`, in the innermost block that sets any header; else the name in the pass.
 function hostSent(pass: Located, located: readonly Located[], upstream: string): string[] {
   const headersIn = (block: Directive | undefined) =>
     directlyIn(located, block).filter(({ name }) => name === 'proxy_set_header')
@@ -136,7 +136,7 @@ function doorOf(
   const { address, port, tls, names, isDefault } = listen
   const named = hostsOf(names)
   const wanted = host !== undefined && (isDefault || names.some((name) => fits(name, host))) ? host : named[0]
-  // By no name that is known here, only a default server is reached.
+  // Where no name is known here, only a default server is reached.
   const known = wanted ?? (isDefault ? 'localhost' : undefined)
   if (known === undefined) return undefined
   const isSinglePage = patternOf(location).kind === 'exact'
@@ -169,7 +169,7 @@ interface Pattern {
 }
 
 function patternOf({ words }: Directive): Pattern {
-  // A modifier is a word, or the beginning of one.
+  // A modifier such as `=` is a word of its own, or the beginning of one.
   const written = words
     .slice(1)
     .map(({ value }) => value)
@@ -186,7 +186,7 @@ function matches({ kind, text }: Pattern, path: string): boolean {
   try {
     return kind === 'regex' && new RegExp(text).test(path)
   } catch {
-    // A form that only PCRE knows.
+    // The expression has a form that only PCRE knows.
     return false
   }
 }

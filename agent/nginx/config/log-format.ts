@@ -1,6 +1,5 @@
-// A log_format as a reader of its lines: which servers of an upstream a request was sent to, and what each answered.
-// Lines hold what clients send. None can make an expression here take more than linear time, and a format in which a client could
-// write what looks like another field is refused.
+// Reads lines by their log_format: which servers of an upstream a request was sent to, and what each answered. Lines hold what clients send. So no
+// expression here may take more than linear time, and a format in which a client could write what looks like another field is refused.
 
 import type { Attempt, Unusable } from '../../roll/proxy.ts'
 
@@ -14,11 +13,11 @@ export interface LogFormat {
 export type ParseLine = (line: string) => readonly Attempt[] | undefined
 
 const ADDRESS = 'upstream_addr'
-/** What the server answered; failing that, what the client got, which the last server that was asked has answered. */
+/** The variables that tell what a server answered, the best first. `status` is what the client got: the answer of the last server that was asked. */
 const STATUSES = ['upstream_status', 'status'] as const
-/** What nginx notes for a server that it went on from to the next. */
+/** The status of a server that nginx gave up for the next one, where the format tells only the last one's. */
 const BAD_GATEWAY = 502
-/** nginx takes no longer request line or header than 32 KiB, as it comes. */
+/** Longer lines are not read: by default nginx takes no request line or header of more than 32 KiB. */
 const LINE_CHARS_MAX = 64 * 1024
 
 /** The reader of a format's lines. */
@@ -60,7 +59,7 @@ function attemptsOf(addresses: string, statuses: string, isOfLast: boolean): rea
   return servers.map((address, index) => ({ address, status: all[index] }))
 }
 
-// A comma is between servers that were tried in turn, a colon before those after an internal redirect; it may also end the list.
+// A comma stands between servers that were tried in turn, a colon before those after an internal redirect. A colon may also end the list.
 function listOf(text: string): string[] {
   return text.split(/, | : /).filter((entry) => entry !== '')
 }
@@ -79,7 +78,7 @@ function isVariable(item: Item, name: string): boolean {
   return 'variable' in item && item.variable === name
 }
 
-// Where nginx escapes the quotes in what clients send, those of the format cannot be forged: they cut a line into its parts.
+// nginx escapes the quotes in what clients send, so nobody can forge those of the format. These cut a line into its parts.
 function splitAtQuotes(items: readonly Item[]): Item[][] {
   let part: Item[] = []
   const parts = [part]
@@ -94,16 +93,16 @@ function splitAtQuotes(items: readonly Item[]): Item[][] {
   return parts
 }
 
-// At most so many: that is enough to see that there are too many.
+// The parts of a line, at most `limit`: one more than the format has shows that the line is not of this format.
 function partsOf(line: string, escape: LogFormat['escape'], limit: number): string[] {
   if (escape === 'none') return [line]
-  // By default a quote is written as \x22, and none is left.
+  // This way of escaping writes a client's quote as \x22, so every quote is the format's.
   if (escape === 'default') return line.split('"', limit)
   const parts = `"${line}`.matchAll(/"((?:[^"\\]|\\[^])*)/g)
   return [...parts.take(limit)].map(([, part = '']) => part)
 }
 
-// The value of one variable of a part, caught: read from the left, up to the first variable that may hold anything at all.
+// An expression that catches the value of one variable of a part. It reads from the left, up to the first variable that may hold anything at all.
 function patternOf(part: readonly Item[], wanted: string): RegExp | Unusable {
   let source = '^'
   let isFound = false
@@ -124,7 +123,7 @@ function patternOf(part: readonly Item[], wanted: string): RegExp | Unusable {
   return new RegExp(`${source}$`)
 }
 
-/** What no client can make longer than a word: numbers, names and addresses that nginx has found out or checked by itself. */
+/** Variables that no client can make longer than a word: numbers, names and addresses that nginx has found out or checked by itself. */
 const NUMBERS =
   wordSet(`status body_bytes_sent bytes_sent request_time request_length msec pid connection connection_requests
   connection_time server_port remote_port gzip_ratio`)
@@ -139,8 +138,8 @@ function wordSet(text: string): ReadonlySet<string> {
   return new Set(text.split(/\s+/))
 }
 
-// How a value looks whose end is known by the literal after it. The two have no character in common, so that there is but one way
-// to read a line. Undefined where the end is not known.
+// The shape of a value that ends at the literal after it. The two have no character in common, so a line can be read in one way only. Undefined where
+// the end is not known.
 function shapeOf(variable: string, next: string): string | undefined {
   const first = next.slice(0, 1)
   const isNumber = NUMBERS.has(variable) || NUMBER_LISTS.has(variable)

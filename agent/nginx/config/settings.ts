@@ -14,7 +14,7 @@ export interface Listen {
   readonly port: number
   readonly tls: boolean
   readonly names: readonly string[]
-  /** Whether requests for a name that no server of this address and port has come here. */
+  /** Whether this server gets the requests for names that no server of this address and port has. */
   readonly isDefault: boolean
   /** The block that it stands in. */
   readonly server: Directive
@@ -37,11 +37,11 @@ export interface NginxSettings {
   readonly workerShutdownTimeoutMs: number | undefined
   /** Where the requests to the upstream are noted, with their server and its status. */
   readonly accessLogs: AccessLogs
-  /** Wherever a request may be sent to a host. */
+  /** All places in the configuration that may send a request to a host. */
   readonly uses: readonly HostUse[]
 }
 
-/** What decides whether a reload loses requests, where nginx listens, what it notes of an upstream, and who else uses a host. */
+/** What decides whether a reload loses requests, what nginx notes of an upstream, and who else uses a host. */
 export function readSettings(files: readonly ConfigFile[], upstream: string): NginxSettings {
   const located = directivesOf(files)
   const times = (name: string) =>
@@ -111,7 +111,7 @@ export function listensOf(located: readonly Located[]): Listen[] {
   })
 }
 
-// No port is higher: a longer range can only be a mistake, and stops here.
+// There are no more ports than this: a longer range is a mistake, and is cut off here.
 const PORTS_MAX = 65_536
 
 function parseListen(listen: string): { address: string; ports: number[] } {
@@ -124,7 +124,7 @@ function parseListen(listen: string): { address: string; ports: number[] } {
   return { address, ports: Array.from({ length: count }, (_, index) => first + index) }
 }
 
-/** The uses of a host that taking it out of that upstream does not end. */
+/** The uses of a host that remain when it is taken out of that upstream. */
 export function usesPast(
   { uses }: Pick<NginxSettings, 'uses'>,
   host: string,

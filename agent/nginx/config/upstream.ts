@@ -1,4 +1,4 @@
-// Which servers an upstream has, and the text in which some of them are out. Whoever calls reads and writes the file.
+// Which servers an upstream has, and the text in which some of them are out. The caller reads and writes the file.
 
 import { Problem } from '../../../shared/problems.ts'
 import type { ConfigFile } from './dump.ts'
@@ -49,10 +49,10 @@ export function findUpstreams(files: readonly ConfigFile[]): Upstream[] {
 }
 
 /**
- * The text with the servers that are out marked `down`. While one is, the others get `max_fails=0`: one failed request would
- * otherwise take the last live server out for ten seconds (GOTCHAS.md 9). With nobody to take out, the text as it is.
- * To put a server back, render again from the original text. `isNowhere`: its name does not resolve, which would keep nginx from loading
- * the file, so a server that is out has an address in its place. Throws `upstream-unknown`.
+ * The text with the servers that are out marked `down`. While one is, the others get `max_fails=0`: one failed request would otherwise take the last
+ * live server out for ten seconds (GOTCHAS.md 9). With nobody to take out, the text stays as it is. To put a server back, render again from the
+ * original text. `isNowhere`: the server's name does not resolve, so nginx could not load the file with it; once the server is out, it gets an
+ * address instead. Throws `upstream-unknown`.
  */
 export function editUpstream(
   text: string,
@@ -111,7 +111,7 @@ function markDown(text: string, { end }: Directive): string {
   return `${text.slice(0, end)} down${text.slice(end)}`
 }
 
-/** Where a server is that has no address: nobody is sent there, for it is `down`. */
+/** The address of a server whose name does not resolve. The server is `down`, so nobody is sent there. */
 const NOWHERE = '127.0.0.1:1'
 
 function readdress(text: string, { words: [, address] }: Directive): string {
