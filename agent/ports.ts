@@ -21,7 +21,7 @@ export interface Container {
   readonly service: string
   /** The image's ID, `sha256:…`. */
   readonly imageId: string
-  /** The image as the container was created from. */
+  /** The name of the image, as the container was created from it. */
   readonly image: string
   readonly env: Readonly<Record<string, string>>
   readonly state: 'created' | 'running' | 'restarting' | 'exited' | 'dead' | 'paused' | 'removing'
@@ -30,7 +30,7 @@ export interface Container {
   readonly startedAt: string
   /** By Docker's own healthcheck; undefined where none is defined. */
   readonly health: 'starting' | 'healthy' | 'unhealthy' | undefined
-  /** How Docker looks after it; undefined where no healthcheck is defined. */
+  /** The healthcheck itself; undefined where none is defined. */
   readonly healthcheck?: Healthcheck | undefined
   /** Process id of PID 1 as the engine's host sees it, 0 when not running. */
   readonly pid: number
@@ -69,8 +69,8 @@ export interface Image {
   /** `repository@sha256:…`, one for each repository it was pulled from or pushed to. */
   readonly digests: readonly string[]
   /**
-   * The same, of an engine that makes one of every name, where the image was built here too, and does not tell which (a containerd image store
-   * without `Identity`): only the registry knows whether it has it. Empty on any other.
+   * As `digests`, but nobody except the registry knows whether it has them. A containerd image store without `Identity` makes a digest of every name,
+   * also where the image was built here, and does not tell which. Empty on any other.
    */
   readonly unproven: readonly string[]
   /** `repository:tag`, as the host names it today. */
@@ -105,25 +105,25 @@ export interface Containers {
   container(id: string, signal: AbortSignal): Promise<Container | undefined>
   /** Starts a container that does not run. */
   start(id: string, signal: AbortSignal): Promise<void>
-  /** Stops a container by its own signal and grace time. Resolves once it has stopped; one that is gone or does not run is none to worry about. */
+  /** Stops a container by its own signal and grace time. Resolves once it has stopped, also where it is gone or does not run. */
   stop(id: string, signal: AbortSignal): Promise<void>
   rename(id: string, name: string, signal: AbortSignal): Promise<void>
-  /** Removes a container, running or not; one that is gone already is none to worry about. */
+  /** Removes a container, running or not. Resolves also where it is gone already. */
   remove(id: string, signal: AbortSignal): Promise<void>
   logs(id: string, lines: number, signal: AbortSignal): Promise<string[]>
   /** What a container has written to its standard output since a time (milliseconds since 1970): at most the last LOG_BYTES_MAX. */
   outputSince(id: string, sinceMs: number, signal: AbortSignal): Promise<string>
 }
 
-/** Its images, and the registries behind it. */
+/** The engine's images, and the registries behind it. */
 export interface Images {
   image(ref: string, signal: AbortSignal): Promise<Image | undefined>
-  /** What the host runs by itself, as `linux/amd64`. */
+  /** The host's own platform, as `linux/amd64`. */
   platform(signal: AbortSignal): Promise<string>
   /** Lets `repository:tag` name this image on the host. */
   tag(id: string, ref: string, signal: AbortSignal): Promise<void>
   /**
-   * Pulls with the host's own docker login; what passes by itself, as a registry's 503, is tried again. Throws `image-not-found`,
+   * Pulls with the host's own docker login. A failure that passes by itself, as a registry's 503, is tried again. Throws `image-not-found`,
    * `platform-missing`, `pull-failed` or `engine-unreachable`.
    */
   pull(
@@ -132,13 +132,16 @@ export interface Images {
     signal: AbortSignal,
   ): Promise<void>
   /**
-   * Whether the registry of a `repository@sha256:…` has it. Asks for content that is here already, so nothing else can come of it. Throws as
-   * `pull`, where the registry does not say.
+   * Whether the registry has this `repository@sha256:…`. That content is here already, so nothing else can come of it. Throws as `pull` where the
+   * registry does not say.
    */
   isInRegistry(digest: string, signal: AbortSignal): Promise<boolean>
   /** The IDs of the images that any container of the engine was made from, whatever its project and state. */
   imagesInUse(signal: AbortSignal): Promise<ReadonlySet<string>>
-  /** Takes a name (`repository:tag`, `repository@sha256:…`) off an image, which goes with its last name. False when nothing has that name, or a container keeps the image. */
+  /**
+   * Takes a name (`repository:tag`, `repository@sha256:…`) off an image, which goes with its last name. False when nothing has it, or a container
+   * keeps the image.
+   */
   untag(ref: string, signal: AbortSignal): Promise<boolean>
 }
 
@@ -179,14 +182,14 @@ export interface ComposeService {
   readonly mounts: readonly Mount[]
   /** The whole definition, to compare only. */
   readonly definition: unknown
-  /** What it has of variables that are not set, and that compose took for blank. Only of a model with no texts replaced. */
+  /** Its uses of variables that are not set, which compose took for blank. Only of a model with no texts replaced. */
   readonly blanks: readonly Blank[]
 }
 
 /** A use of a variable that is not set. */
 export interface Blank {
   readonly variable: string
-  /** The variable of the service's environment that it makes up; undefined where it is used anywhere else. */
+  /** The variable of the service's environment that is made of it; undefined where it is used anywhere else. */
   readonly env: string | undefined
 }
 
@@ -197,12 +200,12 @@ export interface Compose {
     replaced: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<ComposeModel>
-  /** By service, compose's own hashes for a container that is as its files say: the one by a plain `up`, then that by `up --no-deps` where it differs. */
+  /** compose's own hashes, by service, for a container that is as its files say: by a plain `up`, then by `up --no-deps` where that differs. */
   hashes(stack: ComposeProject, signal: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>
   /**
-   * Makes one service run as its files say, nothing else, pulling nothing; with `recreate` anew also where that would change nothing. Nothing
-   * that it depends on is started, stopped or recreated, nor what depends on it. Whatever an interrupted recreate has left is cleared up first;
-   * its container has its own name afterwards. Throws `compose-failed`.
+   * Makes one service run as its files say, and pulls nothing. `recreate`: even where nothing changes. What it depends on, and what depends on it, is
+   * neither started, stopped nor recreated. The leftovers of an interrupted recreate are cleared up first, and the container has its own name
+   * afterwards. Throws `compose-failed`.
    */
   up(
     stack: ComposeProject,
@@ -211,8 +214,8 @@ export interface Compose {
     options?: { recreate?: boolean },
   ): Promise<void>
   /**
-   * Runs a command in a one-off container of a service, of that name, by the files with some of them replaced by other texts. Starts nothing
-   * else and pulls nothing. Resolves with its exit code and the last lines of its output; an abort may leave the container behind.
+   * Runs a command in a one-off container of a service, under this name. `replaced`: texts in the place of files. Starts nothing else, and pulls
+   * nothing. Resolves with the exit code and the last lines of output. An abort may leave the container behind.
    */
   run(
     stack: ComposeProject,
@@ -220,7 +223,7 @@ export interface Compose {
     options: { command: readonly string[]; name: string; replaced: Readonly<Record<string, string>> },
     signal: AbortSignal,
   ): Promise<{ exitCode: number; log: string[] }>
-  /** Ends what an earlier agent process has left running of its calls for this stack. Resolves once it is gone. */
+  /** Ends the calls for this stack that an earlier agent process has left running. Resolves once they are gone. */
   endOrphans(stack: ComposeProject, signal: AbortSignal): Promise<void>
 }
 
@@ -228,12 +231,9 @@ export interface Compose {
 export type Encoding = 'utf-8' | 'bytes'
 
 export interface Files {
-  /**
-   * Throws `file-unusable`; and `compose-invalid` for a file that is not UTF-8, where it is to be: read so, it could not be written back as
-   * it was.
-   */
+  /** Throws `file-unusable`; `compose-invalid` for a file that is to be UTF-8 and is not: it could not be written back as it was. */
   read(path: string, encoding?: Encoding): Promise<string>
-  /** Throws `file-unusable` where a write would not be allowed: of the file for one in place, else in its folder. Writes nothing. */
+  /** Throws `file-unusable` where a write would not be allowed: to the file for `in-place`, to its folder for `rename`. Writes nothing. */
   checkWritable(path: string, how: 'in-place' | 'rename'): Promise<void>
   /**
    * Replaces a file's content durably: in place (same inode) for a file that is bind-mounted by itself, else by an atomic rename. Throws
@@ -248,8 +248,8 @@ export interface Files {
 
 export interface Locks {
   /**
-   * Takes the one lock that a stack has on this host, whichever agent and data directory asks. Only a live process holds it. Throws
-   * `stack-busy`, which says who has it and since when. `holder` is a few words for whoever meets it.
+   * Takes the one lock that a stack has on this host, whichever agent and data directory asks. Only a live process holds it. Throws `stack-busy`,
+   * which says who has it and since when. `holder`: a few words for whoever finds it taken.
    */
   take(stack: ComposeProject, holder: string): Promise<{ release(): Promise<void> }>
 }
@@ -272,7 +272,7 @@ export interface Http {
 export interface Clock {
   /** Milliseconds since 1970, by the machine's clock, which somebody may set. */
   now(): number
-  /** Milliseconds since some moment, whatever becomes of that clock: for all that is waited for or measured. */
+  /** Milliseconds since some moment, whatever becomes of that clock: for every wait and measurement. */
   elapsed(): number
   sleep(ms: number, signal: AbortSignal): Promise<void>
 }

@@ -1,4 +1,4 @@
-// Whether the edit of the compose files means what is wanted and nothing else: compose itself is asked what each candidate says.
+// Checks that the edit of the compose files means what is wanted and nothing else: compose itself is asked what each candidate says.
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Version } from '../../shared/plan.ts'
@@ -12,15 +12,15 @@ interface Edited {
   readonly to: Version
 }
 
-/** `modelAfter`: what compose makes of the files with the first so many services edited. */
+/** Throws `compose-edit-spills`, `compose-not-editable`. `modelAfter`: compose's model of the files with the first `count` services edited. */
 export async function checkEdits(
   stack: ComposeProject,
   { model, texts }: { readonly model: ComposeModel; readonly texts: FileTexts },
   rolled: readonly Edited[],
   modelAfter: (count: number) => Promise<ComposeModel>,
 ): Promise<void> {
-  // With anchors or `extends` in the file an edit of one service can reach into another that is rolled later, so then the texts after every
-  // service are asked about, else only the last.
+  // With anchors or `extends` in a file, an edit of one service can reach into another that is rolled later. Then compose is asked about the texts
+  // after every service, else only after the last.
   const isShared = Object.values(texts).some((text) => /&|extends/.test(text))
   for (let count = isShared ? 1 : rolled.length; count <= rolled.length; count += 1)
     checkModel(stack, model, await modelAfter(count), rolled.slice(0, count))

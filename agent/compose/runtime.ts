@@ -55,7 +55,7 @@ function definedBy(model: ComposeModel, own: Partial<ComposeSeen>): Defined {
   return { project: model.project, services: Object.fromEntries(services), own }
 }
 
-// What is left out here is as it was written: whoever keeps it is this host itself.
+// Fields that are left out here are trusted as they were written: this host itself keeps them.
 const ownSchema = z
   .looseObject({
     model: z.looseObject({ project: z.string(), services: z.record(z.string(), z.looseObject({})) }),
@@ -68,7 +68,7 @@ function ownOf({ own }: Defined): ComposeSeen {
   return ownSchema.parse(own)
 }
 
-/** A pull adds a digest to the image, so which files are edited shows with any image that stands in none of them. */
+/** Any image that stands in none of the files shows which of them are edited. The wanted one is not known before its pull, which adds a digest. */
 const ANY_IMAGE = 'ropeway.invalid/any:1'
 /** Beyond this many services only the sets that a roll passes through by itself are looked for. */
 const SUBSETS_SERVICES_MAX = 8
@@ -169,7 +169,7 @@ export class ComposeRuntime implements Runtime {
     this.#updated = new Set(updated)
   }
 
-  // Each file by itself: with several, the crash may have come between two writes of one update.
+  // Each file is judged by itself: a crash may have come between the writes to two files in one update.
   async resume(): Promise<Problem | undefined> {
     const candidates = memoized(setsOf(this.#wish.order), (set) => ({ set, texts: this.#textsWith(set) }))
     const updated = new Set<string>()
@@ -252,15 +252,15 @@ export class ComposeRuntime implements Runtime {
   }
 }
 
-// The way there passes through the first so many of the order; the way back, where a service had died, through other sets, which are some
-// 2^N: so these come last.
+// The way there passes through the first so many services of the order. Where a service had died, the way back passes through other sets. There are
+// some 2^N of those, so they come last.
 function* setsOf(order: readonly string[]): Generator<readonly string[]> {
   for (let count = 0; count <= order.length; count += 1) yield order.slice(0, count)
   if (order.length > SUBSETS_SERVICES_MAX) return
   yield* order.reduce<string[][]>((sets, service) => [...sets, ...sets.map((set) => [...set, service])], [[]])
 }
 
-/** What is made of each, made when it is first looked at, and once. */
+/** Makes something of each value: when it is first looked at, and only once. */
 function memoized<T, U>(
   values: Iterable<T>,
   make: (value: T) => U,

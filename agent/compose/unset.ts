@@ -5,8 +5,8 @@ import type { ComposeModel, ComposeProject, Container } from '../ports.ts'
 import { areAsDefined, type Hashes } from './drift.ts'
 
 /**
- * Throws `compose-invalid` where a service that is to be made anew has a blank that what runs has not. A stack that was always run without a
- * variable is rolled as it is: its container's hash says so, or the variable of its environment, which is blank.
+ * Throws `compose-invalid` where a service would be recreated with a blank that its containers do not have. A stack that was always run without a
+ * variable is rolled as it is: its container's hash shows that, or the blank variable in its environment.
  */
 export function checkBlanks(
   stack: ComposeProject,

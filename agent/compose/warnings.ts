@@ -8,7 +8,7 @@ import { imageVariables, type FileTexts } from './edit/texts.ts'
 
 type Services = ReadonlyMap<string, readonly Container[]>
 
-/** Of services and their containers: where they were made otherwise than the roll will make them. */
+/** Warns of containers that were made otherwise than the roll will make them. */
 export async function warningsOf(
   stack: ComposeProject,
   services: Services,
@@ -43,7 +43,7 @@ function envFilesIn(files: readonly string[]): string {
   return files.length === 0 ? 'no --env-file' : `--env-file ${files.join(', ')}`
 }
 
-// Only where something differs: a container that compose found as it should be keeps the label of the call that made it.
+// Warns only where the definition differs too: a container that compose left as it was keeps the label of the call that made it.
 async function warnOfEnvFiles(
   stack: ComposeProject,
   services: Services,
@@ -67,7 +67,7 @@ async function warnOfEnvFiles(
   )
 }
 
-/** `services` get another image. */
+/** Warns of variables in the images of `services`, which get another image. */
 export function warningsOfVariables(texts: FileTexts, services: readonly string[]): Warning[] {
   return services.flatMap((service) => {
     const names = imageVariables(texts, service).map((name) => `\${${name}}`)

@@ -13,15 +13,15 @@ import { Problem } from '../../shared/problems.ts'
 export interface RelayOptions {
   /** Where deploys and enrolments are kept. Undefined keeps them in memory, until the relay stops. */
   readonly dataDir: string | undefined
-  /** 0 takes a free one. */
+  /** 0: any free port. */
   readonly port: number
   readonly host?: string
   readonly enrollKey: string
   /** The origin under which others reach the relay, where a proxy stands before it. */
   readonly relayUrl?: string | undefined
-  /** In a minute, in the place of those in wrangler.toml. */
+  /** Limits in a minute, in the place of those in wrangler.toml. */
   readonly limits?: Limits
-  /** Answers whatever the Worker calls, in the place of the network: for tests, and for nothing that can be configured. */
+  /** Answers whatever the Worker calls, in the place of the network. For tests only: no setting reaches it. */
   readonly outbound?: (request: Request) => Promise<Response>
 }
 
@@ -33,7 +33,7 @@ export interface Relay {
 }
 
 export interface Limits {
-  /** Requests of one address to one host, and its refused credentials at any. */
+  /** From one address: its requests to one host, and its refused credentials at any host. */
   readonly requests?: number
   readonly failures?: number
   /** Verified requests. */
@@ -124,7 +124,7 @@ function portTaken(port: number): Problem {
   })
 }
 
-// workerd would say it with a stack trace of its own.
+// The port is looked at first: workerd would say with a stack trace that it is taken.
 async function isTaken(address: { host: string; port: number }): Promise<boolean> {
   const server = createServer()
   try {
@@ -156,8 +156,8 @@ function findBundle(): { root: string; bundle: string } {
   return { root, bundle }
 }
 
-// Miniflare exits the process on SIGINT and SIGTERM, before anybody else could finish their work. It cleans up at exit all the same.
-// Its listeners are told from others by their names, since a second Miniflare shares the first one's.
+// Miniflare exits the process on SIGINT and SIGTERM before anybody else could finish their work, so its listeners are removed. It cleans up at exit
+// all the same. They are known by their names, since a second Miniflare shares the first one's.
 function letOthersHandleSignals(): void {
   for (const [signal, name] of [
     ['SIGINT', 'onSignalInt'],

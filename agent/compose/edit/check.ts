@@ -1,4 +1,4 @@
-// The proof that an edit did what it should, whatever form the file has: the service says the wanted, and no other changed.
+// The proof that an edit did what it should, whatever form the file has: the service has the wanted image and env, and nothing else changed.
 
 import { isDeepStrictEqual } from 'node:util'
 import { isScalar } from 'yaml'
@@ -14,7 +14,7 @@ interface EditGoal {
   readonly gone?: readonly string[]
 }
 
-/** Throws `compose-not-editable` unless `edited` means what `source` did with the wanted image and variables. */
+/** Throws `compose-not-editable` unless `edited` means what `source` means, but with the wanted image and variables. */
 export function checkEdit(source: Source, edited: string, { image, env = {}, gone = [] }: EditGoal): void {
   const { service, model, node } = source
   const isImageOnly = Object.keys(env).length === 0
@@ -51,7 +51,7 @@ export function checkEdit(source: Source, edited: string, { image, env = {}, gon
 
 const hasAnchor = (node: unknown) => isScalar(node) && node.anchor !== undefined
 
-// Everything that compose reads but the one service: what begins with `x-` is only there to be merged.
+// Everything that compose reads but the one service. Keys that begin with `x-` are left out: they are only there to be merged.
 function others(model: Model, service: string): Model {
   const rest = Object.entries(model).filter(([key]) => !key.startsWith('x-'))
   const services = Object.entries(isRecord(model.services) ? model.services : {})

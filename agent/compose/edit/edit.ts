@@ -1,5 +1,5 @@
-// The user's compose file with one service's image or env changed, and not one byte else. The YAML library only says where
-// things stand: the text is never written anew by it, and after the edit it says whether the text means what was wanted.
+// The user's compose file with one service's image or env changed, and not one byte else. The YAML library never writes the text: it only says where
+// things stand, and after the edit whether the text means what was wanted.
 
 import { checkEdit } from './check.ts'
 import { newEnv, setEnv, type Env } from './environment.ts'
@@ -23,7 +23,7 @@ export interface ServiceText {
   readonly env: Readonly<Record<string, string | null>>
   readonly hasImage: boolean
   readonly hasEnvironment: boolean
-  /** That of which compose drops whatever earlier files say: it is tagged `!override` or `!reset`. */
+  /** The part that is tagged `!override` or `!reset`: compose drops what earlier files say of it. */
   readonly replaces: 'service' | 'environment' | undefined
 }
 
@@ -57,8 +57,8 @@ export function hasIncludes(text: string): boolean {
 }
 
 /**
- * The text with one service's image and env variables changed. Values are literal: `$` is written as `$$`, which compose
- * reads as one. What already says so stays as it is. A service whose block others merge (`&app`) is edited all the same.
+ * The text with one service's image and env variables changed. Values are literal: `$` is written as `$$`, which compose reads as one. What has its
+ * wanted value already stays as it is. A service whose block others merge (`&app`) is edited all the same.
  *
  * Throws `service-unknown`, `compose-invalid`, and `compose-not-editable` where no edit of this file changes that service alone.
  */

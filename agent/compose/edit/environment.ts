@@ -1,4 +1,4 @@
-// The service's environment: variables set in what it is in the file, a map, a list, an alias or nothing yet.
+// Sets variables in a service's environment, in whatever form the file has it: a map, a list, an alias or nothing yet.
 
 import { isAlias, isMap, isScalar, isSeq, type Pair, type YAMLMap, type YAMLSeq } from 'yaml'
 import { envOf } from './model.ts'
@@ -93,7 +93,7 @@ export function newEnv(source: Source, env: Env): NewKey {
   }
 }
 
-// What a new environment must take over so that the merged one's other variables stay: the anchor that it has, if any.
+// The anchor of the merged environment, if it has any: a new environment must merge that too, so that the other variables stay.
 function inheritedEnv(source: Source, env: Env): string | undefined {
   const wanted = new Set(env.map(([key]) => key))
   if (Object.keys(envOf(source.model.environment)).every((key) => wanted.has(key))) return undefined

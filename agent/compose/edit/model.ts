@@ -8,7 +8,7 @@ export type Model = Readonly<Record<string, unknown>>
 export const isRecord = (value: unknown): value is Model =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-// Far more than people write, far less than a file that is made to grow beyond memory.
+// The most aliases that are resolved: far more than people write, far fewer than a file needs to grow beyond memory.
 const ALIAS_COUNT_MAX = 10_000
 
 export function modelOf(document: Document.Parsed | undefined): Model {

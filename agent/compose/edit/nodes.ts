@@ -47,7 +47,7 @@ export function resolved(document: Document.Parsed, node: unknown): unknown {
   return isAlias(node) ? node.resolve(document) : node
 }
 
-/** Whether an item of a list of variables is this one's. */
+/** Whether an item of a list of variables sets this one. */
 export function isEntryOf(document: Document.Parsed, item: unknown, key: string): boolean {
   const at = resolved(document, item)
   return isScalar(at) && String(at.value).split('=', 1)[0] === key
@@ -60,7 +60,7 @@ export function isReplacing(document: Document.Parsed | undefined, path: readonl
 }
 
 type Range = readonly [start: number, end: number, ...rest: number[]]
-// Every node that was parsed has one.
+// Every parsed node has a range.
 type Ranged = { readonly range: Range }
 
 export function rangeOf(node: unknown): Range {

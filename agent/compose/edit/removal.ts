@@ -8,7 +8,7 @@ import { endOf, endOfLine, endOfSigns, isEntryOf, ownPair, startOf } from './nod
 import { ownOf, refusal, sourceOf, type Source } from './source.ts'
 import { splice, type Edit } from './splice.ts'
 
-/** The text with the service's variables gone. Throws `compose-not-editable` for one that it does not have as an entry of its own. */
+/** The text without these variables of the service. Throws `compose-not-editable` for one that is no entry of the service's own. */
 export function withoutVariables(text: string, service: string, keys: readonly string[]): string {
   const source = sourceOf(text, service)
   const said = envOf(source.model.environment)
@@ -19,7 +19,7 @@ export function withoutVariables(text: string, service: string, keys: readonly s
   return edited
 }
 
-// One entry at a time, each in the text without those before: their lines and commas may touch.
+// Takes out one entry at a time, each from the text that the last one left: their lines and commas may touch.
 function withoutVariable(original: Source, text: string, key: string): string {
   const source = reread(original, text, key)
   if (!Object.hasOwn(envOf(source.model.environment), key)) return text
@@ -37,7 +37,7 @@ function withoutVariable(original: Source, text: string, key: string): string {
   return withoutVariable(original, splice(text, edits), key)
 }
 
-// A text that cannot be read any more lacks an anchor which went with its entry.
+// Where the text cannot be read any more, an anchor that others use went with the entry.
 function reread(original: Source, text: string, key: string): Source {
   try {
     return sourceOf(text, original.service)
@@ -47,8 +47,8 @@ function reread(original: Source, text: string, key: string): Source {
   }
 }
 
-// compose refuses a key `environment:` with nothing below it. Where nothing but the one entry hangs on it, it goes too: a deploy may
-// have made it.
+// compose refuses a key `environment:` with nothing below it. So the key goes too, since a deploy may have made it, unless something else hangs on
+// it: then it gets an empty map or list.
 function emptied(source: Source, pair: Pair, node: YAMLMap | YAMLSeq): Edit[] {
   const entry = removed(source, node, 0)
   const whole = lines(source, pair.key, endOf(pair))
@@ -63,7 +63,7 @@ function removed(source: Source, node: YAMLMap | YAMLSeq, index: number): Edit {
   const [before, item, after] = [node.items[index - 1], node.items[index], node.items[index + 1]]
   const [start, end] = [startOf(headOf(item)), endOf(item)]
   if (!node.flow) return lines(source, headOf(item), end)
-  // With one of its commas.
+  // The entry goes with one of its commas.
   const cut = {
     start: before === undefined ? start : endOf(before),
     end: before === undefined && after !== undefined ? startOf(headOf(after)) : end,
@@ -80,7 +80,7 @@ function lines(source: Source, head: unknown, end: number): Edit {
   const from = text.lastIndexOf('\n', start - 1) + 1
   if (!/^[ \t]*(?:-[ \t]+)?(?:[&!]\S*[ \t]+)*$/.test(text.slice(from, start)))
     throw refusal(source, 'environment', head, 'does not begin on a line of its own')
-  // A block scalar ends with its line, all else within it.
+  // A block scalar's range includes its last line break; any other value's does not.
   if (text[end - 1] === '\n') return { start: from, end, text: '' }
   const to = endOfLine(text, end)
   if (to < text.length) return { start: from, end: to + (text[to] === '\r' ? 2 : 1), text: '' }

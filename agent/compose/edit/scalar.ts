@@ -1,4 +1,4 @@
-// How a value is written: so that every parser reads it as that string, and compose as it stands, with no variable in it.
+// How a value is written, so that every parser reads it as that string, and compose finds no variable in it.
 
 import { isScalar, type Scalar } from 'yaml'
 import { Problem } from '../../../shared/problems.ts'
@@ -54,7 +54,7 @@ function escapedChar(char: string): string {
   return ESCAPES[char] ?? `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`
 }
 
-// Narrower than YAML: what some parser of 1.1 or 1.2 takes for a number, a date, a truth or a null is quoted.
+// Narrower than YAML: a value is quoted if any parser of 1.1 or 1.2 takes it for a number, a date, a boolean or null.
 function isPlain(value: string, inFlow: boolean): boolean {
   if (!/^[^\s\-?:,[\]{}#&*!|>'"%@`=<~.+](?:.*\S)?$/u.test(value)) return false
   if (/[^\S ]|:(?:\s|$)|\s#/u.test(value)) return false

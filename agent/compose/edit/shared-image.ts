@@ -1,5 +1,5 @@
-// An image that services get from one place, as by an anchor. While some of them are updated each says its own; once all are, and to the same
-// image, that place says it: the file is as its author would have changed it. Pure.
+// An image that several services take from one place, as by an anchor. While only some of them are updated, each names its own. Once all are, and to
+// the same image, that place names it, as the file's author would have changed it. Pure.
 
 import { isDeepStrictEqual } from 'node:util'
 import { isMap, isScalar, type Scalar } from 'yaml'
@@ -9,9 +9,9 @@ import { escaped } from './scalar.ts'
 import { parse } from './source.ts'
 import { isItsText, setScalar, splice } from './splice.ts'
 
-/** The text with each place changed whose services all want the same image. `wanted` has the image of each updated service. */
+/** The text with each place changed of which all services want the same image. `wanted`: the image of each updated service. */
 export function withSharedImages(text: string, wanted: ReadonlyMap<string, string>): string {
-  // Without an alias nobody has anything from another place, and to read a file takes milliseconds.
+  // Without an alias no service takes anything from another place. To read the file takes milliseconds.
   if (!text.includes('*')) return text
   const edits = [...sharedImages(text)].flatMap(([node, services]) => {
     if (services.length < 2) return []
@@ -22,7 +22,7 @@ export function withSharedImages(text: string, wanted: ReadonlyMap<string, strin
   return splice(text, edits)
 }
 
-/** The places that say an image, each with all services that have it from there. */
+/** The places that name an image, each with all services that take it from there. */
 function sharedImages(text: string): ReadonlyMap<Scalar, string[]> {
   const found = new Map<Scalar, string[]>()
   const { document } = parse(text)

@@ -15,7 +15,7 @@ export interface Source {
   readonly node: YAMLMap
   readonly model: Model
   readonly eol: string
-  /** By how much the file indents. */
+  /** The blanks by which the file indents. */
   readonly step: string
   /** The number of the line at an offset, from 1. */
   lineOf(offset: number): number
@@ -32,7 +32,7 @@ export function parse(text: string) {
     logLevel: 'error',
     lineCounter: lines,
   })
-  // First, as the lines are counted truly up to the first fault only.
+  // Faults come first: the lines are counted right only up to the first one.
   const fault = document?.errors[0]
   if (fault)
     throw new Problem('compose-invalid', `line ${lineOf(fault.pos[0])}: ${fault.message}`, { cause: fault })

@@ -11,7 +11,7 @@ export interface Edit {
   readonly text: string
 }
 
-/** The text after the edits. At one offset, what was found first comes first: a value before what follows it. */
+/** The text after the edits. Edits at one offset keep their order: a value comes before what follows it. */
 export function splice(text: string, edits: readonly Edit[]): string {
   return edits
     .toSorted((a, b) => a.start - b.start)
@@ -19,7 +19,7 @@ export function splice(text: string, edits: readonly Edit[]): string {
     .reduce((edited, edit) => edited.slice(0, edit.start) + edit.text + edited.slice(edit.end), text)
 }
 
-/** Another text for a key's value. `key` is what a refusal calls it. */
+/** Sets the value of a key. `key`: its name in a refusal. */
 export function setValue(source: Source, pair: Pair, value: string, key: string, inFlow: boolean): Edit[] {
   const node = pair.value
   if (!isUnwritten(node)) return setNode(source, node, value, key, inFlow)
@@ -27,7 +27,7 @@ export function setValue(source: Source, pair: Pair, value: string, key: string,
   return [insertion(pair, scalar(value, 'plain', inFlow))]
 }
 
-/** Another text for a scalar or alias. */
+/** Sets the text of a scalar, or replaces an alias by it. */
 export function setNode(source: Source, node: unknown, value: string, key: string, inFlow: boolean): Edit[] {
   if (isAlias(node)) return [replacement(node, scalar(value, 'plain', inFlow))]
   if (!isScalar(node)) throw refusal(source, key, node, 'is not a text')
@@ -35,12 +35,12 @@ export function setNode(source: Source, node: unknown, value: string, key: strin
   return setScalar(node, value, inFlow)
 }
 
-/** Another text for a scalar that is its text. */
+/** Sets the text of a scalar that has no tag of its own. */
 export function setScalar(node: Scalar, value: string, inFlow: boolean): Edit[] {
   const text = scalar(value, styleOf(node), inFlow)
   const token = node.srcToken
   if (token?.type !== 'block-scalar') return [replacement(node, text)]
-  // `|` becomes the text, the lines below it go, a comment behind it stays.
+  // The text replaces the `|`, the lines below are removed, and a comment behind the `|` stays.
   const [header] = token.props
   const [start, end] = rangeOf(node)
   const width = header && 'source' in header ? header.source.length : 1
@@ -54,7 +54,7 @@ function checkTag(source: Source, node: Scalar, key: string) {
   if (!isItsText(node)) throw refusal(source, key, node, `has the tag ${node.tag}`)
 }
 
-/** Whether no tag makes a scalar something else than its text, or (`!reset`) nothing at all. */
+/** Whether a scalar is its text: no tag makes it something else, or (`!reset`) nothing at all. */
 export function isItsText({ tag }: Scalar): boolean {
   return tag === undefined || tag === 'tag:yaml.org,2002:str'
 }
@@ -72,7 +72,7 @@ export function replacement(node: unknown, text: string): Edit {
 /** A key that the service lacks, as the lines that write it. */
 export type NewKey = (inFlow: boolean, style: Style) => readonly string[]
 
-/** New keys for the service. One that is an alias becomes a map that merges what it stood for. */
+/** New keys for the service. A service that is an alias becomes a map that merges the alias. */
 export function addKeys(source: Source, keys: readonly NewKey[]): Edit[] {
   const { node, pair } = source
   if (isAlias(pair.value)) {
@@ -96,7 +96,7 @@ export function append(source: Source, node: YAMLMap | YAMLSeq, entries: readonl
   const end = endOf(last)
   if (node.flow) return [added(end, `${/[:\s]/.test(text[end - 1] ?? '') ? ' ' : ''}, ${entries.join(', ')}`)]
   const lines = entries.map((line) => `${' '.repeat(columnOf(node))}${line}`)
-  // A block scalar ends with its line, all else within it.
+  // A block scalar's range includes its last line break; any other value's does not.
   if (text[end - 1] === '\n') return [added(end, lines.map((line) => `${line}${eol}`).join(''))]
   return [addedLines(source, end, lines)]
 }

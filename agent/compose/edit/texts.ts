@@ -1,5 +1,5 @@
-// The compose files as they stand with some services of a roll updated. Always made from the user's own texts, so none updated is
-// those texts, byte for byte. Pure.
+// The compose files with some services of a roll updated. They are always made from the user's own texts: with no service updated they are those
+// texts, byte for byte. Pure.
 
 import { Problem } from '../../../shared/problems.ts'
 import { meanTheSame, withSharedImages } from './shared-image.ts'
@@ -8,7 +8,7 @@ import { editService, hasIncludes, readService, type ServiceChange, type Service
 /** Texts by path, in the order of `docker compose -f`: a later file overrides an earlier one. */
 export type FileTexts = Readonly<Record<string, string>>
 
-/** The texts with these services, one after the other, at what each shall be. What they all have from one place is changed there, once they all are. */
+/** The texts with these services, one after the other, at their wanted version. What they all take from one place is changed there, once they all are. */
 export function composeTextsWith(
   files: FileTexts,
   updated: readonly string[],
@@ -31,7 +31,7 @@ export function composeTextsWith(
   return paths.every((path) => meanTheSame(at(together, path), at(each, path))) ? together : each
 }
 
-/** Those of the texts that differ. */
+/** The texts of `after` that differ from those of `before`. */
 export function changedTexts(before: FileTexts, after: FileTexts): FileTexts {
   return Object.fromEntries(Object.entries(after).filter(([path, text]) => before[path] !== text))
 }
@@ -59,7 +59,7 @@ function editFiles(files: FileTexts, service: string, { image, env = {} }: Servi
   const edited = defining.map((file) => {
     const newImage = file === imageFile ? image : undefined
     const newEnv = variables.filter((_, index) => envFiles[index]?.includes(file))
-    // A file that is to stay may be one that cannot be edited.
+    // A file that stays as it is may be one that cannot be edited.
     if (newImage === undefined && newEnv.length === 0) return [file.path, file.text]
     const change = { image: newImage, env: Object.fromEntries(newEnv) }
     return [file.path, editService(file.text, service, change)]
@@ -67,7 +67,7 @@ function editFiles(files: FileTexts, service: string, { image, env = {} }: Servi
   return { ...files, ...Object.fromEntries(edited) }
 }
 
-// compose resolves the paths of an included file from where it stands, so it cannot be listed in `compose:` instead; another file may override it.
+// An included file cannot be listed in `compose:` instead: compose resolves its paths from where it stands. Another file may override it.
 function undefinedIn(files: FileTexts, service: string): Problem {
   const including = Object.keys(files).find((path) => hasIncludes(files[path] ?? ''))
   if (including === undefined)
@@ -81,7 +81,7 @@ function undefinedIn(files: FileTexts, service: string): Problem {
   )
 }
 
-/** The variables that make up a service's image where the files say it. */
+/** The variables in a service's image, as the files say it. */
 export function imageVariables(files: FileTexts, service: string): string[] {
   const image =
     Object.values(files)
@@ -97,8 +97,8 @@ interface Defining {
   readonly said: ServiceText
 }
 
-// The last file that says it wins in compose, so that is the one to change; failing that, the last one that says something near
-// it, and in the end the first that defines the service.
+// In compose the last file that sets a value wins, so that one is changed. Failing that, the last file that sets something near it, and in the end
+// the first that defines the service.
 function fileToEdit(
   defining: readonly Defining[],
   what: 'image' | 'environment',
@@ -108,7 +108,7 @@ function fileToEdit(
   return tests.map((test) => files.findLast(({ said }) => test(said))).find(Boolean) ?? files[0]
 }
 
-/** Those that no later one makes compose forget. */
+/** The files whose part compose keeps: a later `!override` or `!reset` drops what comes before it. */
 function counting(defining: readonly Defining[], what: 'image' | 'environment'): readonly Defining[] {
   const start = defining.findLastIndex(({ said }) => said.replaces === 'service' || said.replaces === what)
   return defining.slice(Math.max(0, start))
