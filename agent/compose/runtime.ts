@@ -25,10 +25,12 @@ interface ComposeSeen {
   readonly model: ComposeModel
   readonly texts: FileTexts
   readonly hashes: Hashes
+  /** The `--env-file` files that compose is called with; none where it reads `.env` by itself. */
+  readonly envFiles: readonly string[]
 }
 
 export function composeDriver(ports: ComposePorts): RuntimeDriver {
-  const { compose, files } = ports
+  const { compose, files, engine } = ports
   return {
     async define(stack, signal) {
       const model = await compose.model(stack, {}, signal)
@@ -40,7 +42,8 @@ export function composeDriver(ports: ComposePorts): RuntimeDriver {
       const texts: Record<string, string> = {}
       for (const path of stack.compose) texts[path] = await files.read(path)
       const { model } = ownOf(defined)
-      return definedBy(model, { model, texts, hashes: await hashes })
+      const envFiles = stack.envFiles ?? (await engine.envFiles(stack.compose, stack.project, signal))
+      return definedBy(model, { model, texts, hashes: await hashes, envFiles })
     },
     open: (stack, seen, wish) => new ComposeRuntime(stack, seen, wish, ports),
     endOrphans: (stack, signal) => compose.endOrphans(stack, signal),
@@ -61,6 +64,7 @@ const ownSchema = z
     model: z.looseObject({ project: z.string(), services: z.record(z.string(), z.looseObject({})) }),
     texts: z.record(z.string(), z.string()).default({}),
     hashes: z.record(z.string(), z.array(z.string())).default({}),
+    envFiles: z.array(z.string()).default([]),
   })
   .transform((own) => own as unknown as ComposeSeen)
 
@@ -148,13 +152,12 @@ export class ComposeRuntime implements Runtime {
     return areAsDefined(containers, this.#hashes[service])
   }
 
-  async warnings(
+  warnings(
     services: ReadonlyMap<string, readonly Container[]>,
     repinned: readonly string[],
-    signal: AbortSignal,
-  ): Promise<readonly Warning[]> {
+  ): readonly Warning[] {
     return [
-      ...(await warningsOf(this.#stack, services, this.#hashes, this.#ports.engine, signal)),
+      ...warningsOf(this.#stack, services, this.#hashes, this.#own.envFiles),
       ...warningsOfVariables(this.#own.texts, repinned),
     ]
   }
@@ -171,7 +174,7 @@ export class ComposeRuntime implements Runtime {
 
   // Each file is judged by itself: a crash may have come between the writes to two files in one update.
   async resume(): Promise<Problem | undefined> {
-    const candidates = memoized(setsOf(this.#wish.order), (set) => ({ set, texts: this.#textsWith(set) }))
+    const candidates = this.#candidates()
     const updated = new Set<string>()
     let changed: Problem | undefined
     for (const [path, file] of this.#files) {
@@ -204,16 +207,16 @@ export class ComposeRuntime implements Runtime {
   }
 
   async files(): Promise<readonly WrittenState[]> {
-    const { order } = this.#wish
-    const wanted = this.#textsWith(order)
-    const halfWay = order.map((_, count) => this.textsAfter(count))
+    const wanted = this.#textsWith(this.#wish.order)
+    const candidates = this.#candidates()
     const states = [...this.#files].map(async ([path, file]): Promise<WrittenState> => {
       const before = this.#own.texts[path] ?? ''
       const text = await file.read().catch(() => undefined)
       if (text === undefined) return { path, before, state: 'unreadable' }
       if (text === before) return { path, before, state: 'as-before' }
       if (text === wanted[path]) return { path, before, state: 'as-wanted' }
-      return { path, before, state: halfWay.some((texts) => texts[path] === text) ? 'half-way' : 'changed' }
+      const isOurs = candidates.find(({ texts }) => texts[path] === text) !== undefined
+      return { path, before, state: isOurs ? 'half-way' : 'changed' }
     })
     return await Promise.all(states)
   }
@@ -237,14 +240,21 @@ export class ComposeRuntime implements Runtime {
   }
 
   repair(services: readonly string[]): string {
-    const { compose, project } = this.#stack
+    const { compose, project, profiles } = this.#stack
     return [
       'docker compose',
       ...compose.map((path) => `-f ${quoted(path)}`),
+      ...this.#own.envFiles.map((path) => `--env-file ${quoted(path)}`),
       ...(project === undefined ? [] : [`-p ${quoted(project)}`]),
+      ...profiles.map((profile) => `--profile ${quoted(profile)}`),
       'up -d --no-deps --pull never',
       ...services.map(quoted),
     ].join(' ')
+  }
+
+  /** Every text that the roll may have given each file, with the services that are updated by it. */
+  #candidates() {
+    return memoized(setsOf(this.#wish.order), (set) => ({ set, texts: this.#textsWith(set) }))
   }
 
   #textsWith(services: readonly string[]): FileTexts {

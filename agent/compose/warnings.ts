@@ -1,25 +1,21 @@
 // What a person should know of the compose files before a roll, though it forbids none.
 
 import { isDeepStrictEqual } from 'node:util'
-import type { ComposeProject, Container, Engine } from '../ports.ts'
+import type { ComposeProject, Container } from '../ports.ts'
 import type { Warning } from '../roll/proxy.ts'
 import { areAsDefined, type Hashes } from './drift.ts'
 import { imageVariables, type FileTexts } from './edit/texts.ts'
 
 type Services = ReadonlyMap<string, readonly Container[]>
 
-/** Warns of containers that were made otherwise than the roll will make them. */
-export async function warningsOf(
+/** Warns of containers that were made otherwise than the roll will make them. `envFiles`: those that the roll calls compose with. */
+export function warningsOf(
   stack: ComposeProject,
   services: Services,
   hashes: Hashes,
-  engine: Pick<Engine, 'envFiles'>,
-  signal: AbortSignal,
-): Promise<Warning[]> {
-  return [
-    ...warnOfDrift(stack, services, hashes),
-    ...(await warnOfEnvFiles(stack, services, hashes, engine, signal)),
-  ]
+  envFiles: readonly string[],
+): Warning[] {
+  return [...warnOfDrift(stack, services, hashes), ...warnOfEnvFiles(stack, services, hashes, envFiles)]
 }
 
 function* warnOfDrift(stack: ComposeProject, services: Services, hashes: Hashes): Generator<Warning> {
@@ -44,16 +40,13 @@ function envFilesIn(files: readonly string[]): string {
 }
 
 // Warns only where the definition differs too: a container that compose left as it was keeps the label of the call that made it.
-async function warnOfEnvFiles(
+function warnOfEnvFiles(
   stack: ComposeProject,
   services: Services,
   hashes: Hashes,
-  engine: Pick<Engine, 'envFiles'>,
-  signal: AbortSignal,
-): Promise<Warning[]> {
+  used: readonly string[],
+): Warning[] {
   const drifted = [...services].filter(([service, containers]) => !areAsDefined(containers, hashes[service]))
-  if (drifted.length === 0) return []
-  const used = stack.envFiles ?? (await engine.envFiles(stack.compose, stack.project, signal))
   return drifted.flatMap(([service, [one]]) =>
     !one || isDeepStrictEqual(one.envFiles, used)
       ? []

@@ -122,17 +122,14 @@ export class NginxProxy implements Proxy {
     const { file } = this.#own
     this.#isLoaded = false
     const text = await this.#file.resume()
-    const candidates = routes.flatMap((route) =>
-      subsets(nowhere).map((names) => ({ route, text: render(this.#own, route, new Set(names)) })),
-    )
+    const candidates = this.#candidates(routes, nowhere)
     const found = candidates.find((one) => one.text === text)
     if (found) {
       this.#out = new Set(outOf(found.route))
       return undefined
     }
     // nginx never loaded a text that is half written. Whoever is out by the text that it did load, the way back takes out and puts back by name.
-    const isHalf = (to: string) => candidates.some((from) => isTorn(text, from.text, to))
-    if (file.how === 'in-place' && candidates.some((one) => isHalf(one.text))) {
+    if (this.#isHalfWritten(text, candidates)) {
       this.#tornText = text
       return undefined
     }
@@ -180,14 +177,27 @@ export class NginxProxy implements Proxy {
     await this.#file.tidy()
   }
 
-  async files(routes: readonly Route[], nowhere: ReadonlySet<string>): Promise<readonly WrittenState[]> {
+  async files(routes: readonly Route[], nowhere: readonly string[]): Promise<readonly WrittenState[]> {
     const before = asBytes(this.#own.file.text)
     const { path } = this.#file
     const text = await this.#file.read().catch(() => undefined)
     if (text === undefined) return [{ path, before, state: 'unreadable' }]
     if (text === this.#own.file.text) return [{ path, before, state: 'as-before' }]
-    const isOurs = routes.some((route) => render(this.#own, route, nowhere) === text)
+    const candidates = this.#candidates(routes, nowhere)
+    const isOurs = candidates.some((one) => one.text === text) || this.#isHalfWritten(text, candidates)
     return [{ path, before, state: isOurs ? 'half-way' : 'changed' }]
+  }
+
+  /** Every text that a roll by these routes may have written, while any of these names resolved to nothing. */
+  #candidates(routes: readonly Route[], nowhere: readonly string[]) {
+    return routes.flatMap((route) =>
+      subsets(nowhere).map((names) => ({ route, text: render(this.#own, route, new Set(names)) })),
+    )
+  }
+
+  #isHalfWritten(text: string, candidates: readonly { readonly text: string }[]): boolean {
+    const isHalf = (to: string) => candidates.some((from) => isTorn(text, from.text, to))
+    return this.#own.file.how === 'in-place' && candidates.some((one) => isHalf(one.text))
   }
 
   // The user's own text may name what does not run, as before the roll, and nginx cannot load it then. It is written all the same: nginx goes on by

@@ -112,7 +112,7 @@ export async function preflight(
     warnings: [
       ...gates.notes,
       ...proxy.warnings(stack.soakMs),
-      ...(await runtime.warnings(containers, facts.images.length === 0 ? [] : order, signal)),
+      ...runtime.warnings(containers, facts.images.length === 0 ? [] : order),
       ...(await warnOfMovedTags(observed, ports, signal)),
     ],
   }

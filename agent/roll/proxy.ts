@@ -140,8 +140,8 @@ export interface Written {
   checkWritable(): Promise<void>
   /** Removes what a write that was killed has left. */
   tidy(): Promise<void>
-  /** The files, and how each stands. `routes`: those that the roll passes through. */
-  files(routes: readonly Route[], nowhere: ReadonlySet<string>): Promise<readonly WrittenState[]>
+  /** The files, and how each stands. `routes`: those that the roll passes through; `nowhere`: services whose name may have resolved to nothing then. */
+  files(routes: readonly Route[], nowhere: readonly string[]): Promise<readonly WrittenState[]>
   /** The command by which a person makes the proxy load its file. */
   readonly repair: string
 }

@@ -67,8 +67,7 @@ export interface Judged {
   warnings(
     services: ReadonlyMap<string, readonly Container[]>,
     repinned: readonly string[],
-    signal: AbortSignal,
-  ): Promise<readonly Warning[]>
+  ): readonly Warning[]
 }
 
 /** Which version is written. */

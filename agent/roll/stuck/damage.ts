@@ -3,7 +3,7 @@
 import type { Damage } from '../../../shared/events.ts'
 import { reportOf } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
-import { missingIn, remotesOf, type RollState } from '../context.ts'
+import { goneBefore, remotesOf, type RollState } from '../context.ts'
 import type { WrittenState } from '../proxy.ts'
 import { quoted } from '../quoted.ts'
 import { within } from '../run-steps.ts'
@@ -90,7 +90,7 @@ async function filesOf(state: RollState): Promise<WrittenState[]> {
   const { proxy, runtime, facts } = state
   const [ofRuntime, ofProxy] = await Promise.all([
     runtime.files(),
-    proxy.files(strategyOf(facts).routes(facts), missingIn(state)),
+    proxy.files(strategyOf(facts).routes(facts), goneBefore(state.gates)),
   ])
   return [...ofRuntime, ...ofProxy]
 }

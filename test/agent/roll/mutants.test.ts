@@ -59,7 +59,7 @@ test('a way back that skips its reload', async () => {
     const isEnd = step.back !== undefined && step.out === undefined
     if (!isEnd) return await real(step, context)
     const { proxy, ports } = context.roll
-    const { before } = (await proxy.files([], new Set()))[0] ?? {}
+    const { before } = (await proxy.files([], []))[0] ?? {}
     await ports.files.write(
       proxy.seen.file,
       Buffer.from(before ?? '').toString('latin1'),
