@@ -69,7 +69,7 @@ test('a kind of step that does not say how it is undone does not compile', () =>
 describe('who may import whom', () => {
   test('the reader of imports finds them', () => {
     expect(imports('shared/tokens.ts')).toEqual(expect.arrayContaining(['jose', 'zod', 'shared/limits.ts']))
-    expect(imports('agent/main.ts')).toContain('agent/cli/relay.ts')
+    expect(imports('agent/cli/program.ts')).toContain('agent/cli/relay.ts')
   })
 
   test('a circle of imports is refused, also one of types alone', () => {

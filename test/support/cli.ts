@@ -1,4 +1,4 @@
-// The command line as a process of its own, and a relay's HTTP side that answers as the test says.
+// The command line in this process, or as one of its own, and a relay's HTTP side that answers as the test says.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -6,8 +6,10 @@ import { writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { onTestFinished } from 'vitest'
+import { onTestFinished, vi } from 'vitest'
+import { runProgram } from '../../agent/cli/program.ts'
 import { HOST, tempDir } from './host.ts'
 
 const MAIN = join(import.meta.dirname, '../../agent/main.ts')
@@ -18,7 +20,35 @@ export interface Ran {
   readonly stderr: string
 }
 
+/** Runs a command line here, as its own process would in that folder: a process takes half a second to start. */
 export async function ropeway(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  cwd = tempDir(),
+  input = '',
+): Promise<Ran> {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+  const texts = Promise.all([text(stdout), text(stderr)])
+  const here = vi.spyOn(process, 'cwd').mockReturnValue(cwd)
+  try {
+    const code = await runProgram(args, {
+      env,
+      stdin: Readable.from(input === '' ? [] : [Buffer.from(input)]),
+      stdout: stdout as unknown as NodeJS.WriteStream,
+      stderr: stderr as unknown as NodeJS.WriteStream,
+      signal: new AbortController().signal,
+      version: '0.0.0-test',
+    })
+    stdout.end()
+    stderr.end()
+    const [out, err] = await texts
+    return { code, stdout: out, stderr: err }
+  } finally {
+    here.mockRestore()
+  }
+}
+
+export async function ropewayProcess(
   args: readonly string[],
   env: Record<string, string> = {},
   cwd = tempDir(),

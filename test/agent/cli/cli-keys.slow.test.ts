@@ -1,4 +1,4 @@
-// The commands about keys and tokens, each as a process of its own.
+// The commands about keys and tokens.
 
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'

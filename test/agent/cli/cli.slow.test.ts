@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { loadOrCreateKey } from '../../../agent/identity/identity.ts'
 import type { DeployEvent } from '../../../shared/events.ts'
 import { sha256Hex, verifyToken } from '../../../shared/tokens.ts'
-import { fakeRelay, hostDir, json, ropeway, withToken, type Seen } from '../../support/cli.ts'
+import { fakeRelay, hostDir, json, ropeway, ropewayProcess, withToken, type Seen } from '../../support/cli.ts'
 import { HOST } from '../../support/host.ts'
 
 const ID = '0123456789abcdef'
@@ -359,16 +359,26 @@ test('rollback, history and cancel as processes of their own', async () => {
     else response.end(sse(1, { type: 'cancelled' }))
   })
   const env = withToken(relay.url)
-  const rolled = await ropeway(['rollback', 'hello', '--yes', '--to', '3', '--no-wait', '--json'], env)
+  const rolled = await ropewayProcess(['rollback', 'hello', '--yes', '--to', '3', '--no-wait', '--json'], env)
   expect([rolled.code, JSON.parse(rolled.stdout)]).toEqual([0, accepted(relay.url)])
   expect(relay.seen.at(-1)).toMatchObject({
     url: `/v1/hosts/${HOST}/stacks/hello/rollback`,
     body: '{"release":3}',
   })
-  const history = await ropeway(['history', 'hello', '--json'], env)
+  const history = await ropewayProcess(['history', 'hello', '--json'], env)
   expect([history.code, history.stdout]).toEqual([0, '{"releases":[]}\n'])
-  const cancelled = await ropeway(['cancel', ID], env)
+  const cancelled = await ropewayProcess(['cancel', ID], env)
   expect([cancelled.code, cancelled.stdout.slice(13)]).toEqual([0, 'cancelled before it began\n'])
+  const wrong = await ropewayProcess(['fly'])
+  expect([wrong.code, wrong.stdout, wrong.stderr]).toEqual([
+    2,
+    '',
+    "ropeway: unknown command 'fly' (usage-invalid).\n",
+  ])
+  expect(await ropewayProcess(['--version'])).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+  })
 })
 
 test('watch without an argument follows the latest deploy', async () => {
