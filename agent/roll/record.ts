@@ -123,6 +123,8 @@ export type Point = z.infer<typeof pointSchema>
 export type Progress = z.infer<typeof progressSchema>
 export interface RollRecord {
   readonly attempt: number
+  /** What an attempt was about, also where nothing of it was begun since. */
+  readonly about?: Constant | undefined
   readonly progress?: Progress | undefined
 }
 
@@ -155,9 +157,9 @@ export function readRecord(text: string): RollRecord {
   try {
     const lines = text.split('\n')
     const { attempt, progress } = noteSchema.parse(JSON.parse(lines.at(-1) ?? ''))
-    if (progress === undefined) return { attempt }
-    const constant: unknown = lines.length > 1 ? JSON.parse(lines[0] ?? '') : {}
-    return { attempt, progress: progressSchema.parse(Object.assign({}, constant, progress)) }
+    const about = lines.length > 1 ? constantSchema.parse(JSON.parse(lines[0] ?? '')) : undefined
+    if (progress === undefined) return { attempt, about }
+    return { attempt, about, progress: { ...constantSchema.parse(about), ...pointSchema.parse(progress) } }
   } catch (cause) {
     throw new Problem(
       'journal-unusable',

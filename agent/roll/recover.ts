@@ -8,6 +8,7 @@ import type { StackConfig } from '../config/config.ts'
 import type { Container } from '../ports.ts'
 import type { Ports } from './ports.ts'
 import type { RollState } from './context.ts'
+import { restoreNames } from './image-name.ts'
 import { Course, type CourseOptions } from './course.ts'
 import { endedBy, endStuck, endSucceeded, endUndone, endUnknown } from './ending.ts'
 import { begunSteps, readRecord, resumeRoll, writeRecord, type Progress, type RollRecord } from './record.ts'
@@ -103,20 +104,23 @@ function isUntouched(progress: Progress): boolean {
 async function again(
   stack: StackConfig,
   request: AnyRequest,
-  { attempt, progress }: RollRecord,
+  { attempt, about, progress }: RollRecord,
   ports: Ports,
   { context, startedAt }: Omit<CourseOptions, 'attempt'>,
 ): Promise<void> {
-  const end = (problem: ProblemReport) => context.emit(endedBy(problem, ports.clock.elapsed() - startedAt))
+  const end = async (problem: ProblemReport) => {
+    if (about) await restoreNamesOf(about, ports, context)
+    context.emit(endedBy(problem, ports.clock.elapsed() - startedAt))
+  }
   const begun = progress ? begunSteps(progress) : []
   const command = begun.at(-1)?.kind === 'command' ? progress : undefined
   const isBeforeDone = command?.isLastDone === true
   const isUnknown = command !== undefined && !isBeforeDone
   const onRetry = stack.before?.onRetry ?? 'fail'
   if (attempt + 1 >= ATTEMPTS_MAX)
-    return end({ ...INTERRUPTED, message: 'the agent stopped during the roll, again' })
+    return await end({ ...INTERRUPTED, message: 'the agent stopped during the roll, again' })
   if (isUnknown && onRetry === 'fail')
-    return end({
+    return await end({
       ...INTERRUPTED,
       message: 'the agent stopped while the command before the roll ran: nobody knows how far it came',
       cure: `see what it has done, then deploy again; \`before.on_retry\` of stack ${stack.name} may say run or skip`,
@@ -134,7 +138,24 @@ async function again(
       isBeforeDone: isBeforeDone || (isUnknown && onRetry === 'skip'),
     })
   } catch (error) {
-    end(reportOf(error))
+    await end(reportOf(error))
+  }
+}
+
+// The names alone may have moved, by a pull. That they could not be restored is told: nothing runs otherwise than before.
+async function restoreNamesOf(
+  { observed, order, steps }: NonNullable<RollRecord['about']>,
+  { engine, clock }: Ports,
+  { emit }: RollContext,
+): Promise<void> {
+  if (!steps.some(({ kind }) => kind === 'pull')) return
+  try {
+    await within(clock, PREFLIGHT_MS_MAX, 'the names of the images', undefined, (signal) =>
+      restoreNames(engine, observed, order, signal),
+    )
+  } catch (error) {
+    const message = `what the images are called may have changed by the pull: ${reportOf(error).message}`
+    emit({ type: 'warning', problem: { code: 'image-moved', message } })
   }
 }
 

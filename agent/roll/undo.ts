@@ -6,9 +6,9 @@ import type { Clock, Container, Engine } from '../ports.ts'
 import type { Ports } from './ports.ts'
 import { memberOf, lookAround, idsOf, missingIn, type RollState } from './context.ts'
 import { faultOf } from './steps/await-healthy.ts'
-import { restoreTag } from './steps/update.ts'
+import { restoreNames } from './image-name.ts'
 import type { Course } from './course.ts'
-import { servicesToUndo } from './record.ts'
+import { begunSteps, servicesToUndo } from './record.ts'
 import { within } from './run-steps.ts'
 import { strategyOf } from './strategies/index.ts'
 
@@ -52,7 +52,8 @@ export async function undo(course: Course, problem: ProblemReport): Promise<void
       try {
         await way.go(signal)
         // A pull may have moved an image's name, which is moved back: a `docker compose up` by hand must start what ran before.
-        if (state.images.size > 0) for (const service of state.order) await restoreTag(state, service, signal)
+        if (begunSteps(course.progress).some(({ kind }) => kind === 'pull'))
+          await restoreNames(state.ports.engine, state.observed, state.order, signal)
         return
       } catch (error) {
         if (signal.aborted) throw error

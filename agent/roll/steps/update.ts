@@ -1,10 +1,10 @@
 // Brings one service to a version: edits the stack's files for it alone, has its container recreated, and sees what runs.
 
-import { isImageId, parseImage } from '../../../shared/image.ts'
 import type { Version } from '../../../shared/plan.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
 import { containersOf, idsOf, memberOf, type RollState } from '../context.ts'
+import { restoreName } from '../image-name.ts'
 import { faultOf } from './await-healthy.ts'
 import type { StepHandler } from './step.ts'
 
@@ -21,7 +21,7 @@ export const update: StepHandler<'update'> = {
     if (undo) updated.delete(service)
     else updated.add(service)
     await roll.runtime.define(updated)
-    if (undo) await restoreTag(roll, service, signal)
+    if (undo) await restoreName(roll.ports.engine, roll.observed, service, signal)
     await roll.runtime.run(service, { recreate: force }, signal)
     const containers = await containersOf(roll, service, signal)
     roll.known?.set(service, idsOf(containers))
@@ -41,19 +41,6 @@ async function failIfUp(roll: RollState, service: string, signal: AbortSignal): 
   throw new Problem('container-changed', `${service} is up again, and nginx sends it requests`, {
     cure: 'let the deploy end first',
   })
-}
-
-/**
- * Gives the image name in the user's compose file back to what the service's containers ran before. A pull of `hello:latest` has moved that name to
- * the new image, and compose would make the next container from it.
- */
-export async function restoreTag(roll: RollState, service: string, signal: AbortSignal): Promise<void> {
-  const { engine } = roll.ports
-  const text = roll.runtime.seen.services[service]?.image
-  const before = memberOf(roll, service).containers[0]?.imageId
-  if (text === undefined || before === undefined || isImageId(text) || parseImage(text)?.digest !== undefined)
-    return
-  if ((await engine.image(text, signal))?.id !== before) await engine.tag(before, text, signal)
 }
 
 /** Throws `container-wrong` unless the container has the wanted image and env. */

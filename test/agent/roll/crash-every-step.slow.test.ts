@@ -1,6 +1,9 @@
-// Crash at every step: wherever the agent's process ends, the next one finishes the roll or takes it back, and no request has failed.
+// Crash at every step: wherever the agent's process ends, the next one finishes the roll or takes it back, and no request has failed. `npm test`
+// plays a part of it, by a seed that it prints; `npm run whole` all.
 
 import { afterAll, expect, test, vi } from 'vitest'
+import { partOf } from '../../support/part.ts'
+import { randomOf } from '../../support/random.ts'
 import type { Call, Fault } from '../../support/world/faults.ts'
 import {
   Count,
@@ -22,6 +25,7 @@ const KINDS = ['crash', 'crash-after-effect', 'crash-midway', 'crash-alone'] as 
 /** Far above what a sweep takes; it is many rolls. */
 const SWEEP_MS_MAX = 120_000
 const count = new Count()
+const random = randomOf('which places of the sweep')
 
 afterAll(() => console.log(`The agent's end, at each place of a roll and of its way back:\n${count}`))
 
@@ -52,7 +56,7 @@ for (const [name, scene] of Object.entries(SCENES))
 
 async function crashAt(scene: Scene, places: readonly Call[], failure?: Fault): Promise<string[]> {
   const bad: (string | undefined)[] = []
-  for (const place of places)
+  for (const place of partOf(random, places))
     for (const fault of faultsAt(place, KINDS))
       bad.push(await play(scene, [failure ? [failure, fault] : [fault]], count))
   return bad.filter((one) => one !== undefined)

@@ -78,3 +78,38 @@ describe('on a containerd image store', () => {
     expect(world.containers.ofService('app1')[0]?.imageName).toBe(built.id)
   })
 })
+
+describe('a pull that moves the name which the compose file has', () => {
+  const request = { image: `${GHCR}:v1`, env: { MESSAGE: '{service},v2' } }
+
+  function moved(): FakeWorld {
+    const world = new FakeWorld({ image: `${GHCR}:v1` })
+    // Somebody has pushed another image of that name since.
+    world.images.push(`${GHCR}:v1`, fakeImage('another v1'))
+    return world
+  }
+
+  // A `docker compose up` by hand would bring the new image to a stack whose deploy has failed.
+  test('and fails after that gives the name back', async () => {
+    const world = moved().failAt({ method: 'engine.pull', nth: 1, kind: 'throw-after-effect' })
+    expect(await world.roll(request)).toMatchObject({ status: 'failed' })
+    expect(await world.faultsAfter('unchanged')).toEqual([])
+  })
+
+  test('and was the agent’s end gives it back, where the roll that begins again is refused', async () => {
+    const world = moved().failAt({ method: 'engine.pull', nth: 1, kind: 'crash-after-effect' })
+    expect(await world.roll(request)).toMatchObject({ hasCrashed: true })
+    world.failAt({ method: 'compose.model', nth: 1, kind: 'throw' })
+    expect(await world.recover()).toMatchObject({ status: 'failed' })
+    expect(await world.faultsAfter('unchanged')).toEqual([])
+  })
+
+  test('and was the agent’s end gives it back, where the one that begins again is its end too', async () => {
+    const world = moved().failAt({ method: 'engine.pull', nth: 1, kind: 'crash-after-effect' })
+    await world.roll(request)
+    world.failAt({ method: 'compose.model', nth: 1, kind: 'crash' })
+    expect(await world.recover()).toMatchObject({ hasCrashed: true })
+    expect(await world.recover()).toMatchObject({ status: 'failed' })
+    expect(await world.faultsAfter('unchanged')).toEqual([])
+  })
+})
