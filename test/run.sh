@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# npm test: everything. Types, lint, unit, invariants, the long sweeps and the faults; the end-to-end suite on this machine's engine (or one
-# that is set up here), then a part of it on the newest engine and compose.
+# npm test: everything. Types, lint, unit, invariants, the sweeps and the faults; the end-to-end suite on this machine's engine (or one that is
+# set up here), then on the newest engine and compose what may be otherwise there. Of the long simulations and kills a part by chance; with
+# ROPEWAY_WHOLE=1 (npm run whole) all of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,20 +11,32 @@ suite() {
 }
 export -f suite
 
+# What mostly waits for time-outs and restarts, beside what mostly computes. Its output comes after the other's.
+computed_and_faults() {
+  local output faults ended=0
+  output=$(mktemp)
+  bash test/faults/run.sh >"$output" 2>&1 &
+  faults=$!
+  vitest run --config test/vitest.config.ts --maxWorkers 3 .slow.test.ts || ended=$?
+  wait "$faults" || ended=$?
+  cat "$output"
+  rm "$output"
+  return "$ended"
+}
+export -f computed_and_faults
+
 all() {
   npm run --silent check
-  # Computing takes the cores, and what waits beside it waits for ever.
-  vitest run --config test/vitest.config.ts --maxWorkers 3 .slow.test.ts
-  bash test/faults/run.sh
+  computed_and_faults
   suite
 }
 export -f all
 
 bash test/machine/with-engine.sh default bash -euo pipefail -c all
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  # Of the same agent again what another engine, compose or registry client may answer otherwise, and two kills of each kind.
-  ROPEWAY_KILLS=2 bash test/machine/with-engine.sh newest bash -euo pipefail -c \
-    "suite contract-real.test.ts webhook.test.ts registry.test.ts push.test.ts releases.test.ts kill/kill.test.ts"
+  # Of the same agent again what another engine, compose or registry client may answer otherwise, and kills of one kind.
+  ROPEWAY_KILLS=1 bash test/machine/with-engine.sh newest bash -euo pipefail -c \
+    "suite contract-real.test.ts registry.test.ts push.test.ts releases.test.ts kill/kill.test.ts"
 elif [ -n "${ROPEWAY_ONE_ENGINE:-}" ]; then
   echo "not run: end to end on the newest engine, by ROPEWAY_ONE_ENGINE" >&2
 else

@@ -20,7 +20,7 @@ import type { Ports } from '../../agent/roll/ports.ts'
 import { endedBy } from '../../agent/roll/ending.ts'
 import { reportOf } from '../../shared/problems.ts'
 import { FakeStuckNotes } from '../support/world/memory.ts'
-import { seeded } from './random.ts'
+import { seeded } from '../support/random.ts'
 
 const ROLL_MS_MAX = 300
 const HOLD_POLL_MS = 10

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { faultsIn, gather, type Asked, type Evidence } from './evidence.ts'
-import { randomOf, type Random } from './random.ts'
+import { randomOf, type Random } from '../support/random.ts'
 import { eventually, startWorld, type World } from './world.ts'
 
 const STACKS = ['one', 'two', 'three', 'four'] as const

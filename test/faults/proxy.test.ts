@@ -7,7 +7,7 @@ import { SILENCE_MS_MAX } from '../../shared/limits.ts'
 import type { Passage, Proxy } from '../support/proxy.ts'
 import { until } from '../support/until.ts'
 import { faultsIn, gather, logFaults, type Asked } from './evidence.ts'
-import { randomOf, type Random } from './random.ts'
+import { randomOf, type Random } from '../support/random.ts'
 import { eventually, startWorld } from './world.ts'
 
 const STACKS = ['one', 'two', 'three'] as const

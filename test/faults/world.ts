@@ -14,7 +14,7 @@ import type { LoggedEvent } from '../../shared/events.ts'
 import { signStandardWebhook } from '../../shared/triggers/standard-webhooks.ts'
 import { startProxy, type Proxy } from '../support/proxy.ts'
 import { Process } from './process.ts'
-import { SEED, seeded } from './random.ts'
+import { SEED, seeded } from '../support/random.ts'
 import { freePort } from '../support/port.ts'
 
 const ROOT = join(import.meta.dirname, '../..')

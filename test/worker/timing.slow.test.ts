@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Relay } from '../../agent/relay/relay.ts'
-import { randomOf, shuffled } from '../faults/random.ts'
+import { randomOf, shuffled } from '../support/random.ts'
 import { TestHost, ask, testRelay, type Answer } from '../support/relay.ts'
 import { UNAUTHORIZED_MS_MIN } from '../../worker/unauthorized.ts'
 

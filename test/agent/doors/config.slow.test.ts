@@ -12,6 +12,7 @@ import { NAME_PATTERN } from '../../../shared/limits.ts'
 import { reportOf } from '../../../shared/problems.ts'
 import { triggerSchema } from '../../../shared/triggers/index.ts'
 import { tempDir } from '../../support/host.ts'
+import { partOfRuns } from '../../support/part.ts'
 import { EXAMPLE_ENV } from '../../support/example-env.ts'
 import { anyJson, anyText, damaged, wrongInOnePlace } from '../../shared/doors/texts.ts'
 import { parse, stringify } from 'yaml'
@@ -88,7 +89,7 @@ test('the example after any accident is a config, or says in which lines it is n
   const read = reader()
   await fc.assert(
     fc.asyncProperty(damaged(fc.constant(EXAMPLE)), async (text) => void (await read(text))),
-    { numRuns: 200 },
+    { numRuns: partOfRuns(200) },
   )
 })
 
@@ -98,7 +99,7 @@ test('the example with any one value wrong is a config, or says in which lines i
     fc.asyncProperty(wrongInOnePlace(fc.constant(parse(EXAMPLE))), async (value) => {
       await read(stringify(value ?? null))
     }),
-    { numRuns: 200 },
+    { numRuns: partOfRuns(200) },
   )
 })
 
@@ -126,7 +127,7 @@ test('any YAML, and any bytes, are a config or say in which lines they are none'
     fc.asyncProperty(texts, async (text) => {
       expect(await read(text)).toBeUndefined()
     }),
-    { numRuns: 600 },
+    { numRuns: partOfRuns(600) },
   )
 })
 

@@ -12,13 +12,14 @@ vi.mock(import('../../../agent/compose/edit/edit.ts'), async (original) => {
 /** Some 2.4 rolls each. */
 const TALES = partOfRuns(2150)
 const ROLLS_MIN = 2 * TALES
+const SEED = 20262
 /** Far above what it takes; shrinking takes a minute more. */
 const MS_MAX = 600_000
 
 test(
   `whatever happens to ${ROLLS_MIN} rolls, each ends truthfully and none loses a request`,
   async () => {
-    const seed = seedOf()
+    const seed = seedOf(SEED)
     const { story, summary, rolls } = await simulate({ ...seed, tales: TALES, isOther: true })
     console.log(summary)
     if (story !== undefined) throw new Error(story)

@@ -3,10 +3,12 @@
 //
 //     npm test, or alone: vitest run --config test/e2e/vitest.config.ts test/e2e/kill/kill.test.ts
 //
-// ROPEWAY_KILLS takes so many deploys of each test only, and ROPEWAY_FAULTS_SEED has a run's chances again.
+// `npm test` takes KILLS deploys of each test by chance, ROPEWAY_KILLS another number, and `npm run whole` all of them. ROPEWAY_FAULTS_SEED has a
+// run's chances again.
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { randomOf, shuffled } from '../../faults/random.ts'
+import { randomOf, shuffled } from '../../support/random.ts'
+import { IS_WHOLE } from '../../support/part.ts'
 import { endAll } from '../../support/stack.ts'
 import { startLane, type Lane, type Round } from './lane.ts'
 import {
@@ -27,9 +29,10 @@ const RANDOM_STORIES = 8
 const ROLL_MS = 3000
 /** Against hanging only: on a machine that does something else too, each takes its time. */
 const TEST_MS_MAX = 600_000
-const KILLS_MAX = Number(process.env['ROPEWAY_KILLS'] ?? Infinity)
+const KILLS = 3
+const KILLS_MAX = IS_WHOLE ? Infinity : Number(process.env['ROPEWAY_KILLS'] ?? KILLS)
 /** Said in each test's name: a part is not the whole. */
-const PART = KILLS_MAX === Infinity ? '' : ` (only ${KILLS_MAX} of the deploys, by ROPEWAY_KILLS)`
+const PART = IS_WHOLE ? '' : ` (${KILLS_MAX} of the deploys, by chance)`
 
 const random = randomOf('the kill suite')
 const rounds: Round[] = []

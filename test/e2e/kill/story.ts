@@ -1,6 +1,6 @@
 // What happens to a deploy of the kill suite, as data: what it asks for, and when its agent is killed.
 
-import type { Random } from '../../faults/random.ts'
+import type { Random } from '../../support/random.ts'
 
 export interface Kill {
   readonly when:
