@@ -172,6 +172,12 @@ export function readRecord(text: string): RollRecord {
   }
 }
 
+/** Whose files are not as any step of the roll wrote them. */
+export interface Changed {
+  readonly proxy: Problem | undefined
+  readonly runtime: Problem | undefined
+}
+
 /**
  * The state of a recorded roll in the world as it is now. `changed` says which file is not as any step of the roll wrote it. Somebody else wrote that
  * file, so it does not tell who is out or updated.
@@ -182,7 +188,7 @@ export async function resumeRoll(
   progress: Progress,
   ports: Ports,
   signal: AbortSignal,
-): Promise<{ state: RollState; changed: Problem | undefined }> {
+): Promise<{ state: RollState; changed: Changed | undefined }> {
   const { observed, gates, wanted, facts, order } = progress
   const images = new Map(Object.entries(progress.images))
   const proxy = ports.proxies.open(observed.proxy)
@@ -205,7 +211,7 @@ export async function resumeRoll(
       known: undefined,
       images,
     },
-    changed: byProxy ?? byRuntime,
+    changed: byProxy || byRuntime ? { proxy: byProxy, runtime: byRuntime } : undefined,
   }
 }
 

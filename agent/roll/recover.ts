@@ -11,7 +11,15 @@ import type { RollState } from './context.ts'
 import { restoreNames } from './image-name.ts'
 import { Course, type CourseOptions } from './course.ts'
 import { endedBy, endStuck, endSucceeded, endUndone, endUnknown } from './ending.ts'
-import { begunSteps, readRecord, resumeRoll, writeRecord, type Progress, type RollRecord } from './record.ts'
+import {
+  begunSteps,
+  readRecord,
+  resumeRoll,
+  writeRecord,
+  type Progress,
+  type RollRecord,
+  type Changed,
+} from './record.ts'
 import { PREFLIGHT_MS_MAX, rollLocked, runAfter } from './roll.ts'
 import type { RollContext } from './roll-context.ts'
 import { within } from './run-steps.ts'
@@ -167,17 +175,18 @@ function retryWords(when: 'before' | 'after', isUnknown: boolean, onRetry: 'run'
 }
 
 // Somebody has repaired the stack, or is about to. A stack that is whole is left as it is; any other ends stuck, for a person to go on.
-async function leaveAlone(course: Course, changed: Problem): Promise<void> {
+async function leaveAlone(course: Course, changed: Changed): Promise<void> {
   const { state, record, progress } = course
   const { stack, ports } = state
-  const wrong = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at the stack', undefined, (signal) =>
-    findFaults(stack, ports, signal, record),
-  )
   const problem = progress.undoing?.problem ?? INTERRUPTED
   try {
-    if (wrong.length > 0 || (await runsNew(course))) throw changed
-    // The proxy may not have loaded its file since that was put back. Where somebody else wrote the file, the reload was theirs to do.
-    if (state.proxy.isAsWritten) await reloadNow(state)
+    // Where nobody else wrote the proxy's file, what the roll has written there is taken back, whoever edited the stack's. And the proxy may not have
+    // loaded the file since that was put back.
+    if (!changed.proxy) await reloadNow(state)
+    const wrong = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at the stack', undefined, (signal) =>
+      findFaults(stack, ports, signal, record),
+    )
+    if (wrong.length > 0 || (await runsNew(course))) throw changed.proxy ?? changed.runtime
   } catch (fault) {
     return await endStuck(course, problem, reportOf(fault))
   }

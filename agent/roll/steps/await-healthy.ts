@@ -3,7 +3,7 @@
 import { LOG_LINES_MAX } from '../../../shared/limits.ts'
 import { Problem } from '../../../shared/problems.ts'
 import type { Container } from '../../ports.ts'
-import { idsOf, lookAround, missingIn, remotesOf, type RollState } from '../context.ts'
+import { containersOf, idsOf, lookAround, missingIn, remotesOf, type RollState } from '../context.ts'
 import { askerFrom, describeProbe, faultAt } from '../gates/gates.ts'
 import { verdictMs } from '../gates/healthcheck.ts'
 import type { StepHandler } from './step.ts'
@@ -22,7 +22,10 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
     const { clock } = roll.ports
     const { health } = roll.stack
     const startedAt = clock.elapsed()
-    if (!isExpectedWell(roll, service)) return { asBefore: roll.gates.before[service]?.said ?? '' }
+    if (!isExpectedWell(roll, service)) {
+      await untilAnswering(roll, service, signal)
+      return { asBefore: roll.gates.before[service]?.said ?? '' }
+    }
     const others = new Set([...roll.proxy.out].filter((out) => out !== service))
     let inARow = 0
     let reported = ''
@@ -66,6 +69,20 @@ export const awaitHealthy: StepHandler<'await-healthy'> = {
       await clock.sleep(inARow === 0 ? Math.min(START_POLL_MS, health.intervalMs) : health.intervalMs, signal)
     }
   },
+}
+
+// A service of which nothing ran before need not be well. But one that the way back has started is given its time: to be put back while it starts
+// would cost requests that nobody has lost before.
+async function untilAnswering(roll: RollState, service: string, signal: AbortSignal): Promise<void> {
+  const { clock } = roll.ports
+  const end = clock.elapsed() + BACK_MS_MIN
+  while (roll.gates.before[service]?.state === 'gone' && clock.elapsed() < end) {
+    const containers = await containersOf(roll, service, signal)
+    const isUp =
+      containers.length > 0 && containers.every((one) => one.state === 'running' && one.restarts === 0)
+    if (!isUp || (await probeAll(roll, service, containers, signal)) === undefined) return
+    await clock.sleep(roll.stack.health.intervalMs, signal)
+  }
 }
 
 /** Why one of the service's servers does not answer as it should, or undefined when all do. */

@@ -277,6 +277,15 @@ describe('a stack that is sick before:', () => {
     expect([world.files.text(world.proxyPath), failures()]).toEqual([before, []])
   })
 
+  test('one that a person had stopped, and that the way back starts, is put back once it answers', async () => {
+    const { world, failures } = await hurt(['app1'], 'exited', { app: { startMs: 900 } })
+    world.failAt({ method: 'compose.up', nth: 2, kind: 'throw' })
+    const life = await world.roll({ image: 'ghcr.io/acme/hello:v2' })
+    expect([life.status, orderOf(life)[0]]).toEqual(['failed', 'app1'])
+    await world.settle()
+    expect(failures()).toEqual([])
+  })
+
   test('all of them crashed: the deploy that mends them is rolled', async () => {
     const { world } = await hurt(['app1', 'app2'], 'exited')
     const life = await world.roll(V2)

@@ -127,6 +127,18 @@ describe('the next agent', () => {
     expect(world.files.text(PROXY_PATH)).toBe(text)
   })
 
+  test('takes its own half-written nginx file back, also where a person has edited the compose file', async () => {
+    const world = new FakeWorld({ mount: 'file' })
+    const { files } = world
+    const [nginx, compose] = [files.text(PROXY_PATH), files.text(COMPOSE_PATH)]
+    await world.failAt({ method: 'files.write', nth: 1, kind: 'crash-midway' }).roll(V2)
+    expect(files.text(PROXY_PATH)).not.toBe(nginx)
+    files.replace(COMPOSE_PATH, `${compose}# mine\n`)
+    const second = await world.recover()
+    expect([second.status, problemOf(second)?.code]).toEqual(['failed', 'interrupted'])
+    expect([files.text(PROXY_PATH), files.text(COMPOSE_PATH)]).toEqual([nginx, `${compose}# mine\n`])
+  })
+
   test('mends a file that was half written', async () => {
     const world = new FakeWorld()
     const before = world.files.text(PROXY_PATH)

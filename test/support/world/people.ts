@@ -190,7 +190,8 @@ export class People {
   #edit(path: string, edit: (text: string) => string): void {
     const { files, moments } = this.#world
     const text = files.text(path)
-    if (edit(text) === text) return
+    // Nobody edits a file that is half written as if it were whole, nor could anybody tell afterwards whose it is.
+    if (edit(text) === text || (path === this.#world.proxyPath && files.isTorn)) return
     this.edited.add(path)
     // An editor that writes into the file, for a mounted file's sake.
     files.inode(path).text = edit(text)
