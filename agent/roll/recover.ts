@@ -180,13 +180,16 @@ async function leaveAlone(course: Course, changed: Changed): Promise<void> {
   const { stack, ports } = state
   const problem = progress.undoing?.problem ?? INTERRUPTED
   try {
-    // Where nobody else wrote the proxy's file, what the roll has written there is taken back, whoever edited the stack's. And the proxy may not have
-    // loaded the file since that was put back.
-    if (!changed.proxy) await reloadNow(state)
+    // No container was touched yet, and nobody else wrote the proxy's file: so what the roll has written there is taken back, whoever edited the stack's.
+    const isTouched =
+      progress.undoing !== undefined || begunSteps(progress).some(({ kind }) => kind === 'update')
+    if (!changed.proxy && !isTouched) await reloadNow(state)
     const wrong = await within(ports.clock, PREFLIGHT_MS_MAX, 'a look at the stack', undefined, (signal) =>
       findFaults(stack, ports, signal, record),
     )
     if (wrong.length > 0 || (await runsNew(course))) throw changed.proxy ?? changed.runtime
+    // The proxy may not have loaded its file since that was put back. Where somebody else wrote the file, the reload was theirs to do.
+    if (state.proxy.isAsWritten) await reloadNow(state)
   } catch (fault) {
     return await endStuck(course, problem, reportOf(fault))
   }

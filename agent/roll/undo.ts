@@ -77,14 +77,17 @@ export async function undo(course: Course, problem: ProblemReport): Promise<void
 class WayBack {
   readonly #course: Course
   readonly #problem: ProblemReport
-  /** The services that are still to be taken back. */
+  /** The services that are still to be taken back. One is once it was healthy at its former version: recreated alone, it may not listen yet. */
   #services: readonly string[]
+  /** Those of them that are still to be recreated. */
+  #updates: readonly string[]
   #hasBegun = false
 
   constructor(course: Course, problem: ProblemReport) {
     this.#course = course
     this.#problem = problem
     this.#services = servicesToUndo(course.progress)
+    this.#updates = this.#services
   }
 
   /** Plans from where the world stands, and goes. */
@@ -105,7 +108,9 @@ class WayBack {
     const from = this.#course.announce(steps)
     context.emit({ type: 'undoing', steps: [...steps], from })
     await this.#course.run(steps, from, { signal, deadline: signal }, (begun) => {
-      this.#services = updatesIn(steps.slice(begun - 1))
+      const left = steps.slice(begun - 1)
+      this.#services = servicesIn(left, ['update', 'await-healthy'])
+      this.#updates = servicesIn(left, ['update'])
       this.#course.keepIfPossible({ undoing: { services: [...this.#services], problem: this.#problem } })
     })
   }
@@ -122,12 +127,15 @@ class WayBack {
     const dead = await within(state.ports.clock, LOOK_MS_MAX, 'a look at the stack', signal, (inTime) =>
       deadServices(state, inTime),
     ).catch((): string[] => [])
-    return this.#services.some((service) => dead.includes(service))
+    return this.#updates.some((service) => dead.includes(service))
   }
 }
 
-function updatesIn(steps: readonly Step[]): string[] {
-  return steps.flatMap((step) => (step.kind === 'update' ? [step.service] : []))
+function servicesIn(steps: readonly Step[], kinds: readonly Step['kind'][]): string[] {
+  const found = steps.flatMap((step) =>
+    kinds.includes(step.kind) && 'service' in step ? [step.service] : [],
+  )
+  return [...new Set(found)]
 }
 
 /** Waits until the engine answers. Throws `engine-unreachable` when it does not come back. */

@@ -23,6 +23,11 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     world: { instances: 2, mount: 'file' },
     request: { env: { MESSAGE: '{service},v2' } },
   },
+  // Longer than compose takes: what was recreated does not listen yet when it is looked at.
+  'two instances that start slowly, a mounted file, image': {
+    world: { instances: 2, mount: 'file', app: { startMs: 900 } },
+    request: { image: 'ghcr.io/acme/hello:v2' },
+  },
   'two instances, a mounted folder, image': {
     world: { instances: 2, mount: 'directory', hasHealthcheck: true },
     request: { image: 'ghcr.io/acme/hello:v2' },
