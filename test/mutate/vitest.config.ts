@@ -8,7 +8,7 @@ export default defineConfig({
     include: [
       'test/agent/{nginx,compose}/**/*.test.ts',
       'test/agent/roll/{healthcheck,judge,order}.test.ts',
-      'test/agent/roll/strategies/*.test.ts',
+      'test/agent/roll/strategies/in-place.test.ts',
       'test/shared/*.test.ts',
       'test/worker/decide.test.ts',
     ],

@@ -27,3 +27,30 @@ test.each<[string, object[], { configHash?: string; env?: Record<string, string>
   else expect(check).not.toThrow()
   expect(() => check([])).not.toThrow()
 })
+
+test('all of them are told, each once, with the service and where to set them', () => {
+  const blanks = [
+    { variable: 'A', env: 'X' },
+    { variable: 'A', env: undefined },
+    { variable: 'B', env: 'X' },
+  ]
+  const model = {
+    services: { app1: { env: { X: '' }, blanks }, app2: { env: { X: '' }, blanks: [blanks[2]] } },
+  } as unknown as ComposeModel
+  const own = ['app1', 'app2'].map((service) => ({ service, configHash: 'other', env: { X: 'secret' } }))
+  expect(() =>
+    checkBlanks(
+      { ...stack, compose: ['/srv/hello/docker-compose.yml'] },
+      { model, hashes: {} },
+      own as unknown as Container[],
+      ['app1', 'app2', 'gone'],
+    ),
+  ).toThrow(
+    expect.objectContaining({
+      code: 'compose-invalid',
+      message:
+        'compose knows no value for A, B of app1, B of app2, and would put a blank where what runs has none',
+      cure: 'name the file that sets it in stacks.hello.env_files, or set it in /srv/hello/.env (as `NAME=` where it is to be blank)',
+    }),
+  )
+})

@@ -22,14 +22,22 @@ test.each([
     ],
   ],
   ['./objs/nginx -e /tmp/error.log -c a.conf', ['nginx', '-c', 'a.conf']],
+  ['nginx stray -p /srv/a-b', ['nginx', '-p', '/srv/a-b']],
+  ['nginx -c /srv/x -y /z', ['nginx', '-c', '/srv/x']],
+  ['nginx -p /srv/-cx -c--odd.conf', ['nginx', '-p', '/srv/-cx -c--odd.conf']],
 ])('%s', (started, command) => {
   const master = process(`nginx: master process ${started}`)
   expect([isMaster(master), commandOf(master)]).toEqual([true, command])
 })
 
-test.each(['nginx: worker process', 'sh -c nginx: master process', 'nginx -T'])(
+test.each(['nginx: worker process', 'nginx: master', 'sh -c nginx: master process', 'nginx -T'])(
   '%s is no master',
   (title) => {
     expect(isMaster(process(title))).toBe(false)
   },
 )
+
+test('a master that has rewritten its title says nothing of its start', () => {
+  expect(isMaster(process('nginx: master process'))).toBe(true)
+  expect(commandOf(process('nginx: master process'))).toEqual(['nginx'])
+})

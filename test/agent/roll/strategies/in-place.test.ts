@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import type { Step } from '../../../../shared/plan.ts'
 import { outOf } from '../../../../agent/roll/route.ts'
 import { inPlace } from '../../../../agent/roll/strategies/in-place.ts'
+import type { ProxySeen } from '../../../../agent/roll/proxy.ts'
 import {
   UNTOUCHED,
   type RollFacts,
@@ -239,4 +240,61 @@ test('a step says no more than it means', () => {
     { kind: 'switch', back: 'a', route: { kind: 'as-written' } },
     { kind: 'verify' },
   ])
+})
+
+/** A proxy that knows these servers: of live members, of ones that their user has taken out, and of nobody in the stack. */
+const proxyWith = (
+  serving: readonly string[],
+  down: readonly string[],
+  others: number,
+  servers = serving.length,
+) =>
+  ({
+    backend: 'apps',
+    members: [
+      ...down.map((service) => ({ name: service, service, ports: [3000], isLive: false })),
+      ...serving.map((service) => ({ name: service, service, ports: [3000], isLive: true })),
+    ],
+    servers: { all: servers + down.length + others, live: servers + others, others },
+  }) as unknown as ProxySeen
+
+test.each([
+  ['two', proxyWith(['a', 'b'], [], 0)],
+  ['one beside a server of another stack', proxyWith(['a'], [], 1)],
+  ['two beside one that is down', proxyWith(['a', 'b'], ['c'], 0)],
+])('it can be done with %s', (_, proxy) => {
+  expect(() => inPlace.check(proxy)).not.toThrow()
+})
+
+test.each([
+  ['one', proxyWith(['a'], [], 0), 'upstream apps has 1 live server', /^add a second instance/],
+  [
+    'one, and one that is down',
+    proxyWith(['a'], ['b'], 0),
+    'upstream apps has 1 live server',
+    /^add a second/,
+  ],
+  ['none', proxyWith([], ['a', 'b'], 0), 'upstream apps has 0 live server', /^add a second instance/],
+  [
+    'two servers of one service, and another that is down',
+    proxyWith(['a'], ['b'], 0, 2),
+    'every live server of upstream apps is service a',
+    /^add another instance/,
+  ],
+])('it is refused with %s', (_, proxy, message, cure) => {
+  expect(() => inPlace.check(proxy)).toThrow(
+    expect.objectContaining({ code: 'upstream-too-small', message, cure: expect.stringMatching(cure) }),
+  )
+})
+
+test('a service of which any member is out is the one that waits', () => {
+  const facts = factsOf([{ ...target('a'), members: ['a-1', 'a-2'] }, target('b')])
+  const standing = { out: new Set(['a-2']), isLoaded: true }
+  expect(short(planBack(facts, standing))).toBe('+a !')
+})
+
+test('the way on watches the last of several that were updated', () => {
+  const facts = factsOf(live('a', 'b', 'c'), { soakMs: 5 })
+  const standing = { ...UNTOUCHED, updated: new Set(['b', 'c']) }
+  expect(short(inPlace.plan(facts, standing, 'wanted'))).toBe('?c ?b .b -a ~a *a ?a +a .a !')
 })
