@@ -7,6 +7,7 @@ import type { Compose, ComposeModel, Container, Engine, Files } from '../ports.t
 import type { Warning, WrittenState } from '../roll/proxy.ts'
 import { quoted } from '../roll/quoted.ts'
 import type { Defined, Runtime, RuntimeDriver, RuntimeSeen, VersionWish } from '../roll/runtime.ts'
+import { subsetsOf } from '../roll/subsets.ts'
 import { WrittenFile } from '../roll/written-file.ts'
 import { checkEdits } from './check-edit.ts'
 import { areAsDefined, type Hashes } from './drift.ts'
@@ -267,7 +268,7 @@ export class ComposeRuntime implements Runtime {
 function* setsOf(order: readonly string[]): Generator<readonly string[]> {
   for (let count = 0; count <= order.length; count += 1) yield order.slice(0, count)
   if (order.length > SUBSETS_SERVICES_MAX) return
-  yield* order.reduce<string[][]>((sets, service) => [...sets, ...sets.map((set) => [...set, service])], [[]])
+  yield* subsetsOf(order)
 }
 
 /** Makes something of each value: when it is first looked at, and only once. */

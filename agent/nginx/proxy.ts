@@ -6,6 +6,7 @@ import type { Clock, Container, Files, Remote } from '../ports.ts'
 import type { Asker, From } from '../roll/gates/ask.ts'
 import type { Proxy, ProxyDriver, ProxySeen, Warning, WrittenState } from '../roll/proxy.ts'
 import { outOf } from '../roll/route.ts'
+import { subsetsOf } from '../roll/subsets.ts'
 import { WrittenFile } from '../roll/written-file.ts'
 import { askerInside } from './ask-inside.ts'
 import { asBytes } from './config/bytes.ts'
@@ -191,7 +192,7 @@ export class NginxProxy implements Proxy {
   /** Every text that a roll by these routes may have written, while any of these names resolved to nothing. */
   #candidates(routes: readonly Route[], nowhere: readonly string[]) {
     return routes.flatMap((route) =>
-      subsets(nowhere).map((names) => ({ route, text: render(this.#own, route, new Set(names)) })),
+      nowhereSets(nowhere).map((names) => ({ route, text: render(this.#own, route, new Set(names)) })),
     )
   }
 
@@ -262,7 +263,7 @@ export class NginxProxy implements Proxy {
 /** With more names than this, not each of their 2^N subsets is tried, but none and all of them. */
 const SUBSETS_NAMES_MAX = 8
 
-function subsets(names: readonly string[]): string[][] {
+function nowhereSets(names: readonly string[]): string[][] {
   if (names.length > SUBSETS_NAMES_MAX) return [[], [...names]]
-  return names.reduce<string[][]>((sets, name) => [...sets, ...sets.map((set) => [...set, name])], [[]])
+  return subsetsOf(names)
 }

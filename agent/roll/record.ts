@@ -109,8 +109,6 @@ const pointSchema = z.object({
   undoing: z.object({ services: z.array(z.string()), problem: problemSchema }).optional(),
 })
 
-const progressSchema = constantSchema.extend(pointSchema.shape)
-
 const noteSchema = z.object({
   /** How often the roll has begun again after an interruption. */
   attempt: z.number().int().min(0),
@@ -120,7 +118,7 @@ const noteSchema = z.object({
 
 type Constant = z.infer<typeof constantSchema>
 export type Point = z.infer<typeof pointSchema>
-export type Progress = z.infer<typeof progressSchema>
+export type Progress = Constant & Point
 export interface RollRecord {
   readonly attempt: number
   /** What an attempt was about, also where nothing of it was begun since. */
@@ -159,7 +157,8 @@ export function readRecord(text: string): RollRecord {
     const { attempt, progress } = noteSchema.parse(JSON.parse(lines.at(-1) ?? ''))
     const about = lines.length > 1 ? constantSchema.parse(JSON.parse(lines[0] ?? '')) : undefined
     if (progress === undefined) return { attempt, about }
-    return { attempt, about, progress: { ...constantSchema.parse(about), ...pointSchema.parse(progress) } }
+    if (about === undefined) throw new Error('a note of progress without the facts')
+    return { attempt, about, progress: { ...about, ...pointSchema.parse(progress) } }
   } catch (cause) {
     throw new Problem(
       'journal-unusable',
